@@ -1,0 +1,131 @@
+"""Why an invoice can never pass, in words for the two people who ask: a program and a bookkeeper.
+
+`Reason` is the short name that logs, the ledger and `status --json` carry. `advice` says what is
+wrong and what to do, in plain language; `filing` writes it beside the PDF in the failed folder.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why an invoice was rejected: the machine-readable name, stable across versions."""
+
+    NAME_WITHOUT_ORDER = "name_without_order"
+    EMPTY = "empty"
+    NOT_A_PDF = "not_a_pdf"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    ENCRYPTED = "encrypted"
+    NO_PAGES = "no_pages"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PAGES = "too_many_pages"
+    PORTFOLIO = "portfolio"
+    JAVASCRIPT = "javascript"
+    LAUNCH_ACTION = "launch_action"
+    OPEN_ACTION = "open_action"
+    CHECK_TIMEOUT = "check_timeout"
+    CHECK_CRASHED = "check_crashed"
+    WRONG_ORDER_NUMBER = "wrong_order_number"
+    ORDER_NOT_FOUND = "order_not_found"
+    ORDER_AMBIGUOUS = "order_ambiguous"
+    REFUSED_BY_API = "refused_by_api"
+    GAVE_UP = "gave_up"
+
+
+class Advice(NamedTuple):
+    """What a bookkeeper reads: what is wrong, and what to do about it."""
+
+    problem: str
+    remedy: str
+
+
+_RETRY = "Then move the PDF back into the drop folder."
+_EXPORT_AGAIN = "Export the invoice again from your accounting software into the drop folder."
+
+_ADVICE = {
+    Reason.NAME_WITHOUT_ORDER: Advice(
+        "The file name does not start with an order number, so nobody can tell which order this invoice is for.",
+        "Rename the file so that its name is the order number, for example 8355.pdf or 8355_2.pdf. " + _RETRY,
+    ),
+    Reason.EMPTY: Advice("The file is empty (0 bytes).", _EXPORT_AGAIN),
+    Reason.NOT_A_PDF: Advice(
+        "The file is named .pdf but is not a PDF document inside (a web page or a picture, perhaps).",
+        _EXPORT_AGAIN + " Choose PDF as the format.",
+    ),
+    Reason.INCOMPLETE: Advice(
+        "The PDF looks half-copied: its end is missing, or parts of it are blank.",
+        _EXPORT_AGAIN + " If this happens often, the copying onto the shared folder is being interrupted.",
+    ),
+    Reason.DAMAGED: Advice(
+        "The PDF is damaged: parts of it cannot be read.",
+        _EXPORT_AGAIN,
+    ),
+    Reason.ENCRYPTED: Advice(
+        "The PDF needs a password before it can be opened, so neither the marketplace nor the customer could read it.",
+        "Export the invoice without a password. " + _RETRY,
+    ),
+    Reason.NO_PAGES: Advice("The PDF has no page.", _EXPORT_AGAIN),
+    Reason.TOO_LARGE: Advice(
+        "The PDF is larger than the limit for invoices.",
+        "Export it with smaller pictures or logos. If marketplaces really take files this large, "
+        "the administrator can raise the setting max_file_bytes.",
+    ),
+    Reason.TOO_MANY_PAGES: Advice(
+        "The PDF has more pages than an invoice can have.",
+        "Check that this really is one invoice. If it is, the administrator can raise the setting max_pages.",
+    ),
+    Reason.PORTFOLIO: Advice(
+        "The file is a PDF portfolio: a wrapper around other files, without the invoice as a page of its own.",
+        "Export the invoice as an ordinary PDF. " + _RETRY,
+    ),
+    Reason.JAVASCRIPT: Advice(
+        "The PDF contains a program (JavaScript). An invoice must not, and marketplaces refuse it.",
+        "Export the invoice as an ordinary PDF. If your software did not put the program there, "
+        "show the file to your administrator: it may be harmful.",
+    ),
+    Reason.LAUNCH_ACTION: Advice(
+        "The PDF can start another program on the reader's computer. An invoice must not.",
+        "Do not open it. Show the file to your administrator, and export the invoice again.",
+    ),
+    Reason.OPEN_ACTION: Advice(
+        "The PDF does something by itself when it is opened. An invoice must not.",
+        "Export the invoice as an ordinary PDF. If your software did not do this, show the file to your administrator.",
+    ),
+    Reason.CHECK_TIMEOUT: Advice(
+        "The PDF could not be checked: reading it takes far too long, as with damaged or malicious files.",
+        _EXPORT_AGAIN,
+    ),
+    Reason.CHECK_CRASHED: Advice(
+        "The PDF could not be checked: reading it broke the reader, as with damaged or malicious files.",
+        _EXPORT_AGAIN,
+    ),
+    Reason.WRONG_ORDER_NUMBER: Advice(
+        "The order number does not occur in the invoice, so it may belong to somebody else.",
+        "Open the PDF and compare it with the order. If the file has the wrong name, rename it. " + _RETRY,
+    ),
+    Reason.ORDER_NOT_FOUND: Advice(
+        "Channable does not know an order with this number in this project.",
+        "Compare the file name with the order in Channable and correct it, or wait until the order has been "
+        "imported. " + _RETRY,
+    ),
+    Reason.ORDER_AMBIGUOUS: Advice(
+        "More than one order in Channable has this number, so nobody can tell which one the invoice is for.",
+        "Ask the administrator to find the right order (the command `invoicedrop orders` lists them) and to upload "
+        "the invoice by hand in Channable.",
+    ),
+    Reason.REFUSED_BY_API: Advice(
+        "Channable refused the invoice. Its own words stand below.",
+        "Correct what it says. " + _RETRY,
+    ),
+    Reason.GAVE_UP: Advice(
+        "Channable could not take this invoice for a long time, although others went through.",
+        "Look at the order in Channable: if the invoice is there, keep this PDF and do nothing. If it is not, "
+        "move the PDF back into the drop folder: Channable is asked first, so that it cannot arrive twice.",
+    ),
+}
+
+
+def advice(reason: Reason) -> Advice:
+    """Return what a bookkeeper should read about `reason`."""
+    return _ADVICE[reason]
