@@ -4,6 +4,7 @@
       Rejected         this invoice can never pass            -> failed/
       Deferred         this invoice, later                    -> stays in the drop folder, own backoff
       OutcomeUnknown   the POST may have arrived              -> ask the API, then one of the others
+      Unanswered       a question to the API got no answer    -> stays, own backoff
       Paused           nobody can upload now                  -> the whole project waits, one probe at a time
       Changed          the file is not what was read any more -> stays, treated as new
       Stopping         the service is being stopped           -> stays, for the next start
@@ -56,17 +57,20 @@ class OutcomeUnknown(InvoicedropError):  # noqa: N818
         self.detail = detail
 
 
-class Paused(InvoicedropError):  # noqa: N818
-    """Nobody can upload now; nothing was taken. `retry_after` is the API's own wish in seconds, if it had one.
+class Unanswered(InvoicedropError):  # noqa: N818
+    """A question to the API (which changes nothing there) got no usable answer; this may be one order's trouble."""
 
-    `strained` marks trouble that may be one invoice's alone (a 5xx or a timeout of a read): it closes
-    the way for all only when it repeats.
-    """
-
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.retry_after = retry_after
+
+
+class Paused(InvoicedropError):  # noqa: N818
+    """Nobody can upload now; nothing was taken and nothing moves. `detail` says why, in words for a person."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class FolderUnavailable(Paused):

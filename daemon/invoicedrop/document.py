@@ -1,0 +1,138 @@
+"""Read once: the bytes that are hashed are the bytes that are checked are the bytes that are sent.
+
+A dropped file is opened once and copied, inside the kernel, into anonymous shared memory (a memfd). From there it is
+hashed, handed to the checking process as a descriptor, and uploaded: one copy in memory, whatever the file's writer
+does meanwhile.
+"""
+
+import errno
+import hashlib
+import mmap
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from invoicedrop.invoice import Changed, FolderUnavailable, Identity, Rejected
+from invoicedrop.reasons import Reason
+
+_CHUNK: Final = 1 << 20
+# A name that leads to no regular file (any more): gone, a symlink (O_NOFOLLOW), a folder, a socket, a device.
+_NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
+
+
+class Document:
+    """One dropped file's bytes, frozen in memory: `fd`, `size`, `sha256`, and the `identity` of the file read."""
+
+    def __init__(self, fd: int, size: int, identity: Identity) -> None:
+        self.fd = fd
+        self.size = size
+        self.identity = identity
+        self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ) if size else None
+        self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
+        self.sha256 = hashlib.sha256(self.view).hexdigest()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.view.release()
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def identity_of(found: os.stat_result) -> Identity:
+    """Reduce a stat result to what tells one state of a file from another."""
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def read(path: Path, max_bytes: int) -> Document:
+    """Read the regular file at `path` into memory.
+
+    Raises:
+        Changed: there is no such regular file any more, or it changed while it was read.
+        Rejected: it is larger than `max_bytes` (then it is not read).
+        FolderUnavailable: the operating system would not let us read it.
+
+    """
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise Changed(f"no regular file any more: {error.strerror}") from error
+        raise FolderUnavailable(f"cannot read {path}: {error.strerror}") from error
+    try:
+        before = os.fstat(source)
+        if not stat.S_ISREG(before.st_mode):
+            raise Changed("not a regular file")
+        if before.st_size > max_bytes:
+            raise Rejected(Reason.TOO_LARGE, f"{before.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
+        target = _anonymous_file()
+        try:
+            return Document(target, _copy(source, target, before), identity_of(before))
+        except BaseException:
+            os.close(target)
+            raise
+    except OSError as error:
+        raise FolderUnavailable(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(source)
+
+
+def digest(path: Path) -> str | None:
+    """Return the SHA-256 of the regular file at `path`, in hex; None if there is none (any more)."""
+    with suppress(FileNotFoundError), path.open("rb", buffering=0, opener=_open_nofollow) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return None
+
+
+def _open_nofollow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _anonymous_file() -> int:
+    """Memory with a descriptor; where the system has no memfd, an unlinked temporary file."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("invoicedrop", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as stream:
+        return os.dup(stream.fileno())
+
+
+def _copy(source: int, target: int, before: os.stat_result) -> int:
+    """Copy the whole file; return its size.
+
+    Raises:
+        Changed: it is not as it was `before`.
+
+    """
+    expected, copied = before.st_size, 0
+    # One byte more than expected is asked for, to notice growth.
+    while copied <= expected:
+        count = _copy_some(source, target, min(_CHUNK, expected + 1 - copied))
+        if count == 0:
+            break
+        copied += count
+    if copied != expected or identity_of(os.fstat(source)) != identity_of(before):
+        raise Changed("the file changed while it was read")
+    return copied
+
+
+def _copy_some(source: int, target: int, most: int) -> int:
+    try:
+        return os.sendfile(target, source, None, most)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOSYS}:
+            raise
+        # Some FUSE and network file systems cannot be read by sendfile.
+        return os.write(target, os.read(source, most))
