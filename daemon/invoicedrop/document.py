@@ -25,12 +25,16 @@ _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errn
 
 
 class Document:
-    """One dropped file's bytes, frozen in memory: `fd`, `size`, `sha256`, and the `identity` of the file read."""
+    """One dropped file's bytes, frozen in memory: `fd`, `size`, `sha256`, the `identity` of the file
+    read, and `changed_at`, when it last changed by its file system's clock (seconds since the epoch; unlike its
+    modification time, no copying program can set that).
+    """
 
-    def __init__(self, fd: int, size: int, identity: Identity) -> None:
+    def __init__(self, fd: int, size: int, found: os.stat_result) -> None:
         self.fd = fd
         self.size = size
-        self.identity = identity
+        self.identity = identity_of(found)
+        self.changed_at = found.st_ctime
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ) if size else None
         self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
         self.sha256 = hashlib.sha256(self.view).hexdigest()
@@ -80,7 +84,7 @@ def read(path: Path, max_bytes: int) -> Document:
             raise Rejected(Reason.TOO_LARGE, f"{before.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
         target = _anonymous_file()
         try:
-            return Document(target, _copy(source, target, before), identity_of(before))
+            return Document(target, _copy(source, target, before), before)
         except BaseException:
             os.close(target)
             raise
@@ -92,7 +96,7 @@ def read(path: Path, max_bytes: int) -> Document:
 
 def digest(path: Path) -> str | None:
     """Return the SHA-256 of the regular file at `path`, in hex; None if there is none (any more)."""
-    with suppress(FileNotFoundError), path.open("rb", buffering=0, opener=_open_nofollow) as stream:
+    with suppress(FileNotFoundError), open(path, "rb", buffering=0, opener=_open_nofollow) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
     return None
 

@@ -1,0 +1,136 @@
+"""The file-system calls that change something, each in one place: nothing is overwritten, what is done stays done.
+
+`os.rename` overwrites silently, so it is never used on a name that may be somebody's. The ways that do not overwrite,
+best first, each used where the file system lacks the one before:
+
+1. `renameat2(RENAME_NOREPLACE)`: one atomic step (https://man7.org/linux/man-pages/man2/rename.2.html).
+2. `link` and `unlink` (NFS): for a moment both names exist, for the same file.
+3. An empty file of the new name, made exclusively, and `rename` over that (no hard links: some FUSE).
+4. Across file systems (bind mounts included: an equal st_dev proves nothing): a verified, synced copy.
+"""
+
+import ctypes
+import errno
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+_AT_FDCWD: Final = -100
+_RENAME_NOREPLACE: Final = 1
+_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK})
+TEMPORARY: Final = ".invoicedrop-"
+"""Names of unfinished files of ours begin so; whatever is left of them after a crash may be removed."""
+
+
+def _find_renameat2() -> Callable[..., int] | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+        function.restype = ctypes.c_int
+    return cast("Callable[..., int] | None", function)
+
+
+_renameat2 = _find_renameat2()
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file within a file system, never overwriting.
+
+    Raises:
+        FileExistsError: there is something of the new name already.
+        OSError: with EXDEV across file systems, see `copy`; anything else as the system says.
+
+    """
+    for way in (_move_atomically, _move_by_link, _move_onto_placeholder):
+        try:
+            way(source, target)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED or way is _move_onto_placeholder:
+                raise
+        else:
+            return
+
+
+def _move_atomically(source: Path, target: Path) -> None:
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+
+def _move_by_link(source: Path, target: Path) -> None:
+    os.link(source, target, follow_symlinks=False)
+    remove(source)
+
+
+def _move_onto_placeholder(source: Path, target: Path) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        replace(source, target)
+    except OSError:
+        remove(target)
+        raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename over a file of our own."""
+    os.replace(source, target)  # noqa: PTH105 - Path.replace cannot be told apart from ours in a trace
+
+
+def remove(path: Path) -> None:
+    """Remove a name; it is no error if it is gone."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def write_new(folder: Path, content: bytes) -> Path:
+    """Write a temporary file of ours into `folder`, on disk when this returns."""
+    return _fill_new(folder, io.BytesIO(content))
+
+
+def copy_new(source: Path, folder: Path) -> Path:
+    """Copy `source`, with its times, into a temporary file of ours in `folder`, on disk when this returns."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        copy = _fill_new(folder, stream)
+        found = os.fstat(stream.fileno())
+    os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
+    return copy
+
+
+def _fill_new(folder: Path, content: BinaryIO) -> Path:
+    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            shutil.copyfileobj(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        remove(path)
+        raise
+    return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what happened to a folder's names survive power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have no such thing: there the server keeps its promise or does not.
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents where they are missing."""
+    folder.mkdir(parents=True, exist_ok=True)

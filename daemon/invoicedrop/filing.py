@@ -1,0 +1,262 @@
+"""Where a finished invoice goes: moved without ever overwriting, with a reason beside each failure.
+
+The move is the last step of an invoice's way, so everything here must be repeatable: after a crash at any point the
+same call finishes what was begun. What is moved is what was read: a file that changed under its name stays where it is.
+"""
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from invoicedrop import disk
+from invoicedrop.document import digest, identity_of
+from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity
+from invoicedrop.reasons import Reason, advice
+
+REASON_SUFFIX: Final = ".reason.txt"
+_LONGEST_NAME: Final = 255
+_ONE_FILE_RETRY: Final = 60.0
+"""Seconds until a file is tried again that cannot be moved although its folders are in order."""
+
+
+class Filing:
+    """The three folders of an inbox."""
+
+    def __init__(self, drop_dir: Path, processed_dir: Path, failed_dir: Path) -> None:
+        self.drop_dir = drop_dir
+        self.processed_dir = processed_dir
+        self.failed_dir = failed_dir
+
+    def prepare(self) -> float:
+        """Make the processed and failed folders, see that all three can be written, clear what a crash left.
+
+        Returns by how many seconds the drop folder's clock (a file server's, perhaps) is ahead of ours.
+
+        Raises:
+            FolderUnavailable: one of them cannot be used now.
+
+        """
+        ahead = 0.0
+        for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
+            try:
+                if folder != self.drop_dir:
+                    disk.make_folder(folder)
+                for left in folder.glob(f"{disk.TEMPORARY}*"):
+                    disk.remove(left)
+                trial = disk.write_new(folder, b"may be removed")
+                ahead = trial.stat().st_ctime - time.time()
+                disk.remove(trial)
+            except OSError as error:
+                raise FolderUnavailable(f"{folder} cannot be written: {error.strerror or error}") from error
+        return ahead
+
+    def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
+        """Move a good invoice out of the drop folder; return where it lies now.
+
+        `resumed` says that this may have been begun before a crash.
+
+        Raises:
+            Changed: the file under this name is not the one with this `sha256`.
+            FolderUnavailable: a folder cannot be used now.
+            Deferred: this one file cannot be moved now.
+
+        """
+        return self._move(name, self.processed_dir, identity, sha256, resumed=resumed)
+
+    def failed(
+        self,
+        name: str,
+        identity: Identity,
+        sha256: str | None,
+        reason: Reason,
+        detail: str,
+        *,
+        resumed: bool = False,
+    ) -> Path:
+        """Move a bad invoice to the failed folder, its reason beside it; return where it lies now.
+
+        Without `sha256` (a file that is never read) the file is known by its `identity` alone. Raises as `processed`.
+        """
+        text = reason_text(name, reason, detail, sha256)
+        return self._move(name, self.failed_dir, identity, sha256, resumed=resumed, reason=text)
+
+    def forget_reason(self, filed_as: Path) -> None:
+        """Remove the reason of an invoice that has left the failed folder."""
+        if not os.path.lexists(filed_as):
+            disk.remove(reason_path(filed_as))
+
+    def sweep_reasons(self) -> None:
+        """Remove every reason whose invoice is no longer beside it."""
+        try:
+            for reason in self.failed_dir.glob(f"*.[pP][dD][fF]{REASON_SUFFIX}"):
+                self.forget_reason(reason.with_name(reason.name.removesuffix(REASON_SUFFIX)))
+        except OSError as error:
+            raise FolderUnavailable(f"{self.failed_dir}: {error.strerror or error}") from error
+
+    def lies_in(self, folder: Path, name: str, sha256: str) -> Path | None:
+        """Find the file that a crash kept us from recording: `name`, or `name` made unique, with this content."""
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+        unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
+        try:
+            found = [entry.name for entry in os.scandir(folder) if unique.fullmatch(entry.name)]
+            return next((folder / one for one in sorted(found) if digest(folder / one) == sha256), None)
+        except OSError as error:
+            raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
+
+    def _move(
+        self,
+        name: str,
+        folder: Path,
+        identity: Identity,
+        sha256: str | None,
+        *,
+        resumed: bool,
+        reason: str | None = None,
+    ) -> Path:
+        source = self.drop_dir / name
+        try:
+            if not _is_the_file(source, identity, sha256):
+                raise Changed("the file is not the one that was read")
+            for target in _targets(folder, name):
+                if os.path.lexists(target):
+                    if resumed and sha256 is not None and digest(target) == sha256:
+                        disk.remove(source)
+                    elif not (resumed and target.lstat().st_size == 0 and identity.size):
+                        continue
+                    else:
+                        # Our own placeholder, from just before a crash.
+                        disk.replace(source, target)
+                else:
+                    if reason is not None:
+                        _write_reason(target, reason)
+                    try:
+                        copied = _move_or_copy(source, target, sha256)
+                    except FileExistsError:
+                        continue
+                    if not copied:
+                        self._look_again(source, target, identity, sha256)
+                disk.sync_folder(folder)
+                disk.sync_folder(self.drop_dir)
+                return target
+        except OSError as error:
+            self._explain(source, folder, error)
+        raise AssertionError("there is always another name")
+
+    def _look_again(self, source: Path, target: Path, identity: Identity, sha256: str | None) -> None:
+        """Look at what was moved: if the file was exchanged at the last moment, it goes back to be treated as new."""
+        if not _is_the_file(target, identity, sha256):
+            for back in _targets(self.drop_dir, source.name):
+                try:
+                    _move_or_copy(target, back, None)
+                except FileExistsError:
+                    continue
+                break
+            disk.remove(reason_path(target))
+            raise Changed("the file was exchanged while it was being moved")
+
+    def _explain(self, source: Path, folder: Path, error: OSError) -> None:
+        """Say whose trouble it is that a file cannot be moved: everybody's, its own, or nobody's (it is gone)."""
+        if error.errno == errno.ENOENT and not os.path.lexists(source) and source.parent.is_dir():
+            raise Changed("the file is gone") from error
+        detail = f"{source.name} cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
+        if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}:
+            self.prepare()
+            raise Deferred(_ONE_FILE_RETRY, detail) from error
+        raise FolderUnavailable(detail) from error
+
+
+def reason_path(filed_as: Path) -> Path:
+    """Return where the reason of a failed invoice stands."""
+    return filed_as.with_name(_fitted(filed_as.name, REASON_SUFFIX))
+
+
+def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> str:
+    """Compose what a bookkeeper finds beside a failed invoice."""
+    problem, remedy = advice(reason)
+    return "\n".join(
+        (
+            f"{_readable(name)} was not sent to the marketplace.",
+            "",
+            "What is wrong:",
+            f"  {problem}",
+            "",
+            "What to do:",
+            f"  {remedy}",
+            "",
+            "Details for your administrator:",
+            f"  reason  {reason}",
+            f"  detail  {_readable(' '.join(detail.split()))}",
+            f"  time    {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+            *(() if sha256 is None else (f"  sha256  {sha256}",)),
+            "",
+        )
+    )
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _fitted(stem: str, suffix: str) -> str:
+    """Join both, cutting the stem where the file system's longest name would be passed."""
+    raw = os.fsencode(stem)[: _LONGEST_NAME - len(os.fsencode(suffix))]
+    return os.fsdecode(raw) + suffix
+
+
+def _targets(folder: Path, name: str) -> Iterator[Path]:
+    """Go through the names that a file may get in `folder`: its own, then with the time, then numbered."""
+    yield folder / name
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    stamp = f"_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    yield folder / _fitted(stem, f"{stamp}{suffix}")
+    for number in range(2, 1_000_000):
+        yield folder / _fitted(stem, f"{stamp}-{number}{suffix}")
+
+
+def _is_the_file(path: Path, identity: Identity, sha256: str | None) -> bool:
+    """Say whether the file at `path` is the one that was read: the same file untouched, or the same bytes."""
+    try:
+        found = identity_of(path.lstat())
+    except FileNotFoundError:
+        return False
+    return found == identity or (sha256 is not None and digest(path) == sha256)
+
+
+def _write_reason(filed_as: Path, text: str) -> None:
+    """Write the reason before its invoice comes, so that nobody ever finds one without the other."""
+    temporary = disk.write_new(filed_as.parent, text.encode())
+    disk.replace(temporary, reason_path(filed_as))
+
+
+def _move_or_copy(source: Path, target: Path, sha256: str | None) -> bool:
+    """Move a file without overwriting; say whether it took a copy, which is then verified already."""
+    try:
+        disk.move(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target, sha256)
+        return True
+    return False
+
+
+def _copy(source: Path, target: Path, sha256: str | None) -> None:
+    """Move across file systems: the source goes only when its whole copy is on disk and verified."""
+    before = identity_of(source.lstat())
+    temporary = disk.copy_new(source, target.parent)
+    try:
+        same = digest(temporary) == (sha256 or digest(source))
+        if same:
+            disk.move(temporary, target)
+    finally:
+        disk.remove(temporary)
+    if not same:
+        raise Changed("the file changed while it was copied")
+    disk.sync_folder(target.parent)
+    if identity_of(source.lstat()) == before:
+        disk.remove(source)

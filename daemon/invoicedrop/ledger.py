@@ -1,0 +1,305 @@
+"""What is known about each invoice, on disk before and after everything that matters.
+
+An entry is one invoice: `(account, project, reference, sha256)`, the reference being the order as the file name says
+it. A committed entry survives power loss (SQLite: WAL with `synchronous=FULL`, https://sqlite.org/pragma.html).
+SQLAlchemy Core keeps the statements free of any one database's dialect.
+
+The file carries a numbered schema version: an older one is brought up to date at start, a newer one is refused.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from invoicedrop.invoice import LedgerUnavailable, Receipt, State
+from invoicedrop.ledger_schema import buckets, invoices, migrate, sqlite_engine
+from invoicedrop.reasons import Reason
+from invoicedrop.throttle import BucketLevel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One invoice as the ledger knows it. Times are seconds since the epoch; `id` 0 is not written yet.
+
+    `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
+    `looks` counts how often the API was asked about it in vain.
+    """
+
+    account: str
+    project_id: int
+    reference: str
+    sha256: str
+    inbox: str
+    file: str
+    size: int
+    first_seen: float
+    state: State = State.RECEIVED
+    id: int = 0
+    order_id: int | None = None
+    changed: float = 0.0
+    attempts: int = 0
+    next_try: float | None = None
+    delay: float = 0.0
+    detail: str | None = None
+    reason: Reason | None = None
+    doubt_since: float | None = None
+    looks: int = 0
+    attachment_id: int | None = None
+    uploaded_at: float | None = None
+    filed_as: str | None = None
+    pages: int | None = None
+    pdf_version: str | None = None
+    producer: str | None = None
+    pdfa: str | None = None
+    einvoice: str | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Say whether the API's receipt for it is on disk."""
+        return self.attachment_id is not None
+
+
+class Ledger:
+    """The ledger in `state_dir`. Thread-safe; each method is one transaction, durable when it returns.
+
+    Every method raises LedgerUnavailable when the database cannot be used now.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / "ledger.sqlite3"
+        self._engine = sqlite_engine(self.path)
+        # SQLite lets one writer in at a time; queueing here is fairer and quicker than its own polling.
+        self._writing = threading.Lock()
+        try:
+            with self._write() as connection:
+                migrate(connection, self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database; what was committed is on disk already."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    # What is known
+
+    def find(self, account: str, project_id: int, reference: str, sha256: str) -> Entry | None:
+        """Return what is known of this invoice."""
+        return self._first(
+            invoices.c.account == account,
+            invoices.c.project_id == project_id,
+            invoices.c.reference == reference,
+            invoices.c.sha256 == sha256,
+        )
+
+    def same_invoice(self, entry: Entry) -> Entry | None:
+        """Return another entry for the same bytes at the same Channable order: sent, or perhaps sent."""
+        found = self._all(
+            invoices.c.account == entry.account,
+            invoices.c.project_id == entry.project_id,
+            invoices.c.order_id == entry.order_id,
+            invoices.c.sha256 == entry.sha256,
+            invoices.c.id != entry.id,
+            invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
+        )
+        return min(found, key=lambda one: not one.sent, default=None)
+
+    def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, str]:
+        """Return the attachment ids of all our receipts for this order, with the SHA-256 of each."""
+        found = self._all(
+            invoices.c.account == account,
+            invoices.c.project_id == project_id,
+            invoices.c.order_id == order_id,
+            invoices.c.attachment_id.is_not(None),
+        )
+        return {entry.attachment_id: entry.sha256 for entry in found if entry.attachment_id is not None}
+
+    def in_state(self, *states: State, newest: int | None = None, since: float = 0.0) -> list[Entry]:
+        """Return the entries in these states, the latest changed first; at most `newest` of them."""
+        return self._all(
+            invoices.c.state.in_(states), invoices.c.changed >= since, order=invoices.c.changed.desc(), limit=newest
+        )
+
+    def uploaded_since(self, since: float, order_id: int | None = None) -> list[Entry]:
+        """Return what was uploaded since then (to this order), oldest first."""
+        conditions = [invoices.c.attachment_id.is_not(None), invoices.c.uploaded_at >= since]
+        if order_id is not None:
+            conditions.append(invoices.c.order_id == order_id)
+        return self._all(*conditions, order=invoices.c.uploaded_at.asc())
+
+    def others_pass(self, entry: Entry) -> bool:
+        """Say whether the project took another invoice since this one was last written down."""
+        query = sa.select(invoices.c.id).where(
+            invoices.c.account == entry.account,
+            invoices.c.project_id == entry.project_id,
+            invoices.c.uploaded_at > entry.changed,
+        )
+        with self._read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+    def count(self, state: State, *, since: float = 0.0) -> int:
+        """Count the entries that came into this state since then."""
+        query = sa.select(sa.func.count()).where(invoices.c.state == state, invoices.c.changed >= since)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    # What happens
+
+    def uploading(self, entry: Entry) -> Entry:
+        """Intent: from now on the invoice may have reached the API."""
+        return self._put(
+            replace(
+                entry,
+                state=State.UPLOADING,
+                attempts=entry.attempts + 1,
+                doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
+                looks=0,
+                next_try=None,
+                reason=None,
+                filed_as=None,
+            )
+        )
+
+    def not_taken(self, entry: Entry, before: Entry) -> Entry:
+        """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
+        return self._put(replace(entry, state=before.state, doubt_since=before.doubt_since, looks=before.looks))
+
+    def looked_in_vain(self, entry: Entry) -> Entry:
+        """The API was asked and does not have it, so far."""
+        return self._put(replace(entry, looks=entry.looks + 1))
+
+    def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
+        """Fact: the API has it."""
+        return self._put(
+            replace(
+                entry,
+                state=State.UPLOADED,
+                attachment_id=receipt.attachment_id,
+                uploaded_at=time.time(),
+                doubt_since=None,
+                next_try=None,
+                reason=None,
+                detail=receipt.message,
+                filed_as=None,
+            )
+        )
+
+    def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
+        """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
+        return self._put(replace(entry, state=State.PROCESSED, filed_as=_text(filed_as)))
+
+    def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
+        """It must wait `delay` seconds; its state, and any doubt, stay."""
+        return self._put(replace(entry, next_try=time.time() + delay, delay=delay, detail=detail))
+
+    def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
+        """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
+        return self._put(replace(entry, state=State.REJECTED, reason=reason, detail=detail, next_try=None))
+
+    def failed(self, entry: Entry, filed_as: Path | None) -> Entry:
+        """The end of a bad invoice, until a person moves it back."""
+        return self._put(replace(entry, state=State.FAILED, filed_as=_text(filed_as)))
+
+    def retried(self, entry: Entry) -> Entry:
+        """A person moved it back: it starts over, but for a doubt about an earlier try."""
+        state = State.RECEIVED if entry.doubt_since is None else State.UPLOADING
+        return replace(
+            entry,
+            state=state,
+            reason=None,
+            detail=None,
+            delay=0.0,
+            next_try=None,
+            filed_as=None,
+            first_seen=time.time(),
+        )
+
+    # The rate limit's memory
+
+    def bucket(self, account: str) -> BucketLevel | None:
+        """Return what was in the account's bucket when we last stopped."""
+        with self._read() as connection:
+            row = connection.execute(sa.select(buckets).where(buckets.c.account == account)).first()
+        return None if row is None else BucketLevel(row.level, row.at)
+
+    def remember_bucket(self, account: str, bucket: BucketLevel) -> None:
+        """Write down what is in the account's bucket."""
+        with self._write() as connection:
+            connection.execute(sa.delete(buckets).where(buckets.c.account == account))
+            connection.execute(sa.insert(buckets).values(account=account, level=bucket.level, at=bucket.at))
+
+    # How
+
+    def _put(self, entry: Entry) -> Entry:
+        changed = replace(entry, changed=time.time())
+        values: Mapping[str, Any] = {name: value for name, value in asdict(changed).items() if name != "id"}
+        with self._write() as connection:
+            if entry.id:
+                connection.execute(sa.update(invoices).where(invoices.c.id == entry.id).values(values))
+                return changed
+            key = connection.execute(sa.insert(invoices).values(values)).inserted_primary_key
+        assert key is not None
+        return replace(changed, id=int(key[0]))
+
+    def _first(self, *conditions: sa.ColumnElement[bool]) -> Entry | None:
+        return next(iter(self._all(*conditions, limit=1)), None)
+
+    def _all(
+        self, *conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None, limit: int | None = None
+    ) -> list[Entry]:
+        query = sa.select(invoices).where(*conditions).order_by(invoices.c.id if order is None else order).limit(limit)
+        with self._read() as connection:
+            return [_entry(row._asdict()) for row in connection.execute(query)]
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(reads=True) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise LedgerUnavailable(f"the ledger cannot be read: {_words(error)}") from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writing, self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise LedgerUnavailable(f"the ledger cannot be written: {_words(error)}") from error
+
+
+def backoff(delay: float, first: float, cap: float) -> float:
+    """Return the next delay in seconds: doubling from `first` up to `cap`."""
+    return min(cap, max(first, delay * 2))
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    reason = row["reason"]
+    return Entry(**{**row, "state": State(row["state"]), "reason": None if reason is None else Reason(reason)})
+
+
+def readable(name: str) -> str:
+    """Return a file name as it can be stored and shown, whatever bytes it is made of."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else readable(str(path))
+
+
+def _words(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error)

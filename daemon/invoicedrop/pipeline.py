@@ -1,0 +1,390 @@
+"""One invoice's way, from the drop folder to its end.
+
+    settled -> name -> read once -> known? -> check -> order -> ask first, if in doubt -> send -> receipt -> file
+
+What is where after a crash, and what happens then:
+
+| crash after                                | found at restart              | what happens                        |
+| ------------------------------------------ | ----------------------------- | ----------------------------------- |
+| reading, checking                          | file in drop, no entry        | starts over                         |
+| `uploading` written, or the POST itself    | `uploading`, no receipt       | asks the API; only then sends       |
+| receipt written                            | `uploaded`, file in drop      | files it, sends nothing             |
+| the move                                   | `uploaded`, file in processed | completes the entry                 |
+| `rejected` written                         | `rejected`, file in drop      | moves it to failed, with its reason |
+| that move                                  | `rejected`, file in failed    | completes the entry                 |
+
+Unlike the first sketch of the design, the rate limit is waited for before `uploading` is written: an invoice that
+only waits for its turn is not in doubt.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger as Log
+
+from invoicedrop import document as documents
+from invoicedrop.channable import Project
+from invoicedrop.document import Document
+from invoicedrop.filing import Filing
+from invoicedrop.invoice import (
+    Deferred,
+    Identity,
+    OrderName,
+    OutcomeUnknown,
+    Paused,
+    Receipt,
+    Rejected,
+    State,
+    Unanswered,
+    parse_name,
+)
+from invoicedrop.ledger import Entry, Ledger, backoff, readable
+from invoicedrop.logs import get_logger
+from invoicedrop.reasons import Reason
+from invoicedrop.reconcile import LOOK_AGAIN, LOOKS, find_receipt
+from invoicedrop.settings import Inbox
+from invoicedrop.validator import Validator
+
+_FIRST_DELAY: Final = 2.0
+_LONGEST_DELAY: Final = 900.0
+"""Seconds between two tries of an invoice that has trouble of its own."""
+_ORDER_DELAY: Final = 60.0
+"""Seconds between two tries while an order may still be imported."""
+_MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
+
+
+class Outcome(Enum):
+    """How an invoice's way ended."""
+
+    PROCESSED = "processed"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A file in the drop folder that holds still; `quiet` is for how many seconds we have seen that."""
+
+    name: str
+    identity: Identity
+    quiet: float
+
+
+class OneAtATime:
+    """Lets only one thread at a time work on an order: invoices of one order could be taken for each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy: dict[object, tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def hold(self, key: object) -> Iterator[None]:
+        """Work on `key` alone."""
+        with self._lock:
+            lock, users = self._busy.get(key, (threading.Lock(), 0))
+            self._busy[key] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, users = self._busy.pop(key)
+                if users > 1:
+                    self._busy[key] = (lock, users - 1)
+
+
+class Pipeline:
+    """The way of the invoices of one inbox. Thread-safe.
+
+    `clock_ahead` is by how many seconds the drop folder's clock is ahead of ours.
+    """
+
+    def __init__(
+        self, inbox: Inbox, project: Project, filing: Filing, ledger: Ledger, validator: Validator, orders: OneAtATime
+    ) -> None:
+        self.inbox = inbox
+        self.project = project
+        self.filing = filing
+        self.ledger = ledger
+        self.validator = validator
+        self.orders = orders
+        self.clock_ahead = 0.0
+        self._log = get_logger().bind(inbox=inbox.name)
+
+    def take(self, settled: Settled) -> Outcome:
+        """Take one settled file to its end.
+
+        Raises:
+            Deferred: it stays, for later.
+            Paused: nobody can upload (or file) now; it stays.
+            Changed: the file is not the one it was; it stays and is new.
+            Stopping: it stays for the next start.
+
+        """
+        log = self._log.bind(file=settled.name)
+        try:
+            name = parse_name(settled.name, self.inbox.order_id_kind)
+            document = documents.read(self.inbox.drop_dir / settled.name, self.inbox.max_file_bytes)
+        except Rejected as rejection:
+            return self._reject_unread(settled, rejection, log)
+        with document:
+            order = int(name.order) if self.inbox.order_id_kind == "channable" else name.order
+            return _Journey(self, settled, name, document, log.bind(order_id=order, sha256=document.sha256)).go()
+
+    def recover(self) -> None:
+        """Complete the entries of invoices that were moved just before a crash.
+
+        Raises:
+            Paused: the ledger or a folder cannot be used now.
+
+        """
+        for entry in self.ledger.in_state(State.UPLOADED, State.REJECTED):
+            if entry.inbox != self.inbox.name or os.path.lexists(self.inbox.drop_dir / entry.file):
+                continue
+            if entry.state is State.UPLOADED:
+                self.ledger.processed(entry, self.filing.lies_in(self.inbox.processed_dir, entry.file, entry.sha256))
+            else:
+                self.ledger.failed(entry, self.filing.lies_in(self.inbox.failed_dir, entry.file, entry.sha256))
+
+    def new_entry(self, settled: Settled, reference: str, sha256: str, size: int) -> Entry:
+        """Begin what is known of an invoice; nothing is written yet."""
+        return Entry(
+            account=self.inbox.account,
+            project_id=self.inbox.project_id,
+            reference=reference,
+            sha256=sha256,
+            inbox=self.inbox.name,
+            file=readable(settled.name),
+            size=size,
+            first_seen=time.time(),
+        )
+
+    def _reject_unread(self, settled: Settled, rejection: Rejected, log: Log) -> Outcome:
+        """File a bad invoice that was never read: its name says no order, or it is too large."""
+        identity = settled.identity
+        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(settled.name)}"
+        fresh = self.new_entry(settled, "", stand_in, identity.size)
+        known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
+        entry = self.ledger.rejected(known or fresh, rejection.reason, rejection.detail)
+        log.info("invoice.found", bytes=identity.size)
+        filed_as = self.filing.failed(settled.name, identity, None, rejection.reason, rejection.detail)
+        self.ledger.failed(entry, filed_as)
+        log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
+        return Outcome.FAILED
+
+
+class _Journey:
+    """One invoice on its way: what is known of it now."""
+
+    def __init__(self, pipeline: Pipeline, settled: Settled, name: OrderName, document: Document, log: Log) -> None:
+        self.inbox = pipeline.inbox
+        self.project = pipeline.project
+        self.filing = pipeline.filing
+        self.ledger = pipeline.ledger
+        self.pipeline = pipeline
+        self.settled = settled
+        self.name = name
+        self.document = document
+        self.log = log
+        self.started = time.monotonic()
+        self.resumed = False
+        self.entry = self._recall()
+
+    def go(self) -> Outcome:
+        """Take it to its end."""
+        try:
+            if not self.entry.sent:
+                self._wait_if_put_off()
+                self._check()
+                self._find_order()
+                with self.pipeline.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
+                    self._learn_from_its_twin()
+                    if not self.entry.sent:
+                        self._receive(self._ask_first() or self._send())
+        except Rejected as rejection:
+            return self._reject(rejection)
+        except (OutcomeUnknown, Unanswered) as trouble:
+            return self._put_off(trouble.detail)
+        return self._file()
+
+    def _recall(self) -> Entry:
+        """Find out what is known of this invoice."""
+        fresh = self.pipeline.new_entry(self.settled, self.name.order, self.document.sha256, self.document.size)
+        known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
+        if known is None:
+            self.log.info("invoice.found", bytes=self.document.size)
+            return fresh
+        if known.state is State.FAILED:
+            # Somebody moved it back: that is how a retry is asked for.
+            self.log.info("invoice.found", bytes=self.document.size, again=True)
+            if known.filed_as is not None:
+                self.filing.forget_reason(Path(known.filed_as))
+            return replace(self.ledger.retried(known), inbox=fresh.inbox, file=fresh.file)
+        self.resumed = known.state in {State.UPLOADED, State.REJECTED}
+        return replace(known, inbox=fresh.inbox, file=fresh.file)
+
+    def _wait_if_put_off(self) -> None:
+        left = (self.entry.next_try or 0.0) - time.time()
+        if left > 0:
+            raise Deferred(left, self.entry.detail or "")
+
+    def _check(self) -> None:
+        """Have the PDF checked, unless it was rejected before a crash."""
+        if self.entry.state is State.REJECTED and self.entry.reason is not None:
+            raise Rejected(self.entry.reason, self.entry.detail or "")
+        try:
+            facts = self.pipeline.validator.check(self.document.fd, self.document.size)
+        except Rejected as rejection:
+            left = self.inbox.incomplete_grace - self._unchanged_for()
+            if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
+                detail = f"it may still be being written ({rejection.detail})"
+                self.log.info("invoice.deferred", seconds=round(left, 1), detail=detail)
+                raise Deferred(left, detail) from rejection
+            raise
+        self.entry = replace(
+            self.entry,
+            pages=facts.pages,
+            pdf_version=facts.version,
+            producer=facts.producer,
+            pdfa=facts.pdfa,
+            einvoice=facts.einvoice,
+        )
+        self.log.info(
+            "invoice.validated",
+            pages=facts.pages,
+            pdf_version=facts.version,
+            producer=facts.producer,
+            pdfa=facts.pdfa,
+            einvoice=facts.einvoice,
+        )
+
+    def _unchanged_for(self) -> float:
+        """Return for how many seconds the file has certainly not changed."""
+        age = time.time() + self.pipeline.clock_ahead - self.document.changed_at
+        return max(self.settled.quiet, age)
+
+    def _find_order(self) -> None:
+        """Find the Channable order that the name means."""
+        if self.inbox.order_id_kind == "channable":
+            self.entry = replace(self.entry, order_id=int(self.name.order))
+        elif self.entry.order_id is None:
+            self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order))
+        self.log = self.log.bind(order_id=self.entry.order_id)
+
+    def _learn_from_its_twin(self) -> None:
+        """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
+        known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
+        if known is not None and known.sent:
+            self.entry = known
+            return
+        twin = self.ledger.same_invoice(replace(self.entry, id=known.id if known is not None else 0))
+        if known is not None:
+            self.entry = replace(self.entry, id=known.id)
+        if twin is not None and twin.attachment_id is not None:
+            self.entry = replace(self.ledger.uploaded(self.entry, Receipt(twin.attachment_id)), state=State.PROCESSED)
+        elif twin is not None:
+            self.entry = replace(self.entry, doubt_since=twin.doubt_since, state=State.UPLOADING)
+
+    def _ask_first(self) -> Receipt | None:
+        """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
+        if self.entry.doubt_since is None or self.entry.looks >= LOOKS:
+            return None
+        receipt = find_receipt(self.entry, self.project, self.ledger)
+        if receipt is not None:
+            self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
+            return receipt
+        self.entry = self.ledger.looked_in_vain(self.entry)
+        self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
+        if self.entry.looks < LOOKS:
+            raise Deferred(LOOK_AGAIN, "the order does not show the invoice; asking once more before it is sent again")
+        return None
+
+    def _send(self) -> Receipt:
+        """Send it: intent on disk before the first byte leaves."""
+        before = self.entry
+
+        def intend() -> None:
+            self.entry = self.ledger.uploading(before)
+            self.log.info("upload.started", attempt=self.entry.attempts)
+
+        try:
+            return self.project.upload(self._order_id, self.document, self.name.item_ids, before_sending=intend)
+        except OutcomeUnknown as doubt:
+            self.log.warning("upload.unknown", detail=doubt.detail)
+            raise
+        except (Paused, Rejected):
+            if self.entry is not before:
+                self.entry = self.ledger.not_taken(self.entry, before)
+            raise
+
+    @property
+    def _order_id(self) -> int:
+        assert self.entry.order_id is not None
+        return self.entry.order_id
+
+    def _receive(self, receipt: Receipt) -> None:
+        """Put the receipt on disk before the file moves."""
+        self.entry = self.ledger.uploaded(self.entry, receipt)
+        self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
+
+    def _file(self) -> Outcome:
+        """Move a sent invoice to the processed folder: the last step."""
+        again = self.entry.state is State.PROCESSED
+        filed_as = self.filing.processed(
+            self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
+        )
+        self.ledger.processed(self.entry, filed_as)
+        if again:
+            self.log.info("invoice.duplicate", attachment_id=self.entry.attachment_id, filed_as=filed_as.name)
+            return Outcome.DUPLICATE
+        self.log.info(
+            "invoice.processed",
+            attempts=self.entry.attempts,
+            bytes=self.document.size,
+            pages=self.entry.pages,
+            attachment_id=self.entry.attachment_id,
+            filed_as=filed_as.name,
+            milliseconds=round((time.monotonic() - self.started) * 1000),
+        )
+        return Outcome.PROCESSED
+
+    def _reject(self, rejection: Rejected) -> Outcome:
+        """Move a bad invoice to the failed folder, unless its order may still come."""
+        age = time.time() - self.entry.first_seen
+        if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
+            delay = min(_ORDER_DELAY, self.inbox.order_grace - age)
+            self.ledger.deferred(self.entry, delay, rejection.detail)
+            self.log.info("invoice.deferred", seconds=round(delay, 1), detail=rejection.detail)
+            raise Deferred(delay, rejection.detail)
+        if not self.resumed:
+            self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
+        filed_as = self.filing.failed(
+            self.settled.name,
+            self.document.identity,
+            self.document.sha256,
+            rejection.reason,
+            rejection.detail,
+            resumed=self.resumed,
+        )
+        self.ledger.failed(self.entry, filed_as)
+        self.log.warning(
+            "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
+        )
+        return Outcome.FAILED
+
+    def _put_off(self, detail: str) -> Outcome:
+        """It has trouble of its own: try later, and give up when others pass and its time is over."""
+        overdue = time.time() - self.entry.first_seen > self.inbox.give_up_after
+        if overdue and self.ledger.others_pass(self.entry):
+            return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
+        delay = backoff(self.entry.delay, _FIRST_DELAY, _LONGEST_DELAY)
+        self.ledger.deferred(self.entry, delay, detail)
+        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
+        raise Deferred(delay, detail)
