@@ -125,8 +125,9 @@ class Connection:
             transport=self._transport, headers=agent | {"Accept": "application/json"}, trust_env=False
         )
         # Download URLs may lie on another host: this client has no token and never will.
+        self._download_transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
         self._elsewhere = httpx.Client(
-            transport=DeadlineTransport(api_url, total=request_timeout, connections=connections),
+            transport=self._download_transport,
             headers=agent,
             trust_env=False,
             follow_redirects=True,
@@ -136,6 +137,11 @@ class Connection:
         """Close every connection."""
         self._api.close()
         self._elsewhere.close()
+
+    def abort(self) -> None:
+        """Break off every request that is under way."""
+        self._transport.abort()
+        self._download_transport.abort()
 
     def forget_token(self) -> None:
         """Read the token again before the next request."""

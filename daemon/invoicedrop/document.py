@@ -25,8 +25,10 @@ _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errn
 
 
 class Document:
-    """One dropped file's bytes, frozen in memory: `fd`, `size`, `sha256`, the `identity` of the file
-    read, and `changed_at`, when it last changed by its file system's clock (seconds since the epoch; unlike its
+    """One dropped file's bytes, frozen in memory.
+
+    `fd` and `view` lead to the bytes, `size` and `sha256` describe them, `identity` is that of the file read, and
+    `changed_at` is when it last changed by its file system's clock, in seconds since the epoch (its ctime: unlike its
     modification time, no copying program can set that).
     """
 

@@ -1,4 +1,4 @@
-"""An unknown outcome is asked about, never guessed: does the order already have this invoice?
+"""An unknown outcome is asked about, never guessed: the order may have the invoice already.
 
 The order's INVOICE attachments are compared by content. An order may show a new attachment a little late, so the
 caller looks twice before it sends again. Where bytes cannot be had any more (HTTP 410), an attachment made since our

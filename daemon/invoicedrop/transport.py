@@ -6,14 +6,17 @@ backend (https://www.encode.io/httpcore/network-backends/), the documented place
 that closes connections under httpx, which leaks pool slots.
 """
 
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import httpcore
 import httpx
@@ -59,9 +62,16 @@ class _Progress(threading.local):
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, progress: _Progress) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]") -> None:
         self._inner = inner
         self._progress = progress
+        self._streams = streams
+        streams.add(self)
+
+    def abort(self) -> None:
+        # Closing would not wake the thread that waits on it; shutting down does.
+        with suppress(OSError):
+            self._inner.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, self._progress.left(timeout))
@@ -79,15 +89,16 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.left(timeout))
-        return _Stream(inner, self._progress)
+        return _Stream(inner, self._progress, self._streams)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, progress: _Progress) -> None:
+    def __init__(self, progress: _Progress, streams: WeakSet[_Stream]) -> None:
         self._progress = progress
+        self._streams = streams
 
     def connect_tcp(
         self,
@@ -98,7 +109,8 @@ class _Backend(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         left = self._progress.left(timeout)
-        return _Stream(super().connect_tcp(host, port, left, local_address, socket_options), self._progress)
+        stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(stream, self._progress, self._streams)
 
 
 class _Body(httpx.SyncByteStream):
@@ -123,6 +135,7 @@ class DeadlineTransport(httpx.BaseTransport):
     def __init__(self, base_url: str, *, total: float, connections: int) -> None:
         self._total = total
         self._progress = _Progress()
+        self._streams: WeakSet[_Stream] = WeakSet()
         self._base_url = base_url
         self._connections = connections
         self._ssl = httpx.create_ssl_context() if base_url.startswith("https:") else None
@@ -134,7 +147,7 @@ class DeadlineTransport(httpx.BaseTransport):
             proxy=_proxy_for(self._base_url),
             max_connections=self._connections,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            network_backend=_Backend(self._progress),
+            network_backend=_Backend(self._progress, self._streams),
         )
 
     def rebuild(self) -> None:
@@ -174,6 +187,11 @@ class DeadlineTransport(httpx.BaseTransport):
             stream=_Body(response.stream),
             extensions=dict(response.extensions),
         )
+
+    def abort(self) -> None:
+        """Break off every request that is under way: its thread gets an error at once."""
+        for stream in list(self._streams):
+            stream.abort()
 
     def close(self) -> None:
         """Close every connection."""

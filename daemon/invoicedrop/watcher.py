@@ -149,7 +149,7 @@ class Watcher:
         self._left_alone: set[str] = set()
         self._folder_identity: tuple[int, int] | None = None
         self._next_scan = 0.0
-        self._longer_backlog = False
+        self.longer_backlog = False
 
     @property
     def mode(self) -> str:
@@ -179,14 +179,14 @@ class Watcher:
         """
         names, lost = self._events.take() if self._events is not None else ({}, False)
         now = time.monotonic()
-        if lost or now >= self._next_scan or (self._longer_backlog and self.tracker.low):
+        if lost or now >= self._next_scan or (self.longer_backlog and self.tracker.low):
             self._scan(now)
         for name, done in names.items():
             self.look_at(name, done=done)
 
     def look_at(self, name: str, *, done: bool = False) -> None:
         """See what is new about one name; `done`: its writer has closed it or moved it there."""
-        if name not in self.tracker and (self._longer_backlog or not self.tracker.room):
+        if name not in self.tracker and (self.longer_backlog or not self.tracker.room):
             return
         try:
             found = os.lstat(self.folder / name)
@@ -246,7 +246,7 @@ class Watcher:
 
         room = tracker.room
         fresh = heapq.nsmallest(room + 1, newcomers())
-        self._longer_backlog = len(fresh) > room
+        self.longer_backlog = len(fresh) > room
         for _, name, identity in fresh[:room]:
             seen.add(name)
             tracker.saw(name, identity)

@@ -1,0 +1,238 @@
+"""The commands, their exit codes, and the one place where an error becomes a sentence.
+
+Results go to stdout, logs to stderr. What a command needs is imported when it runs, so that `--help` is quick.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+
+from invoicedrop import __version__
+from invoicedrop.invoice import ConfigError, InstanceRunning, InvoicedropError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from invoicedrop.settings import Settings
+
+EXIT_CONFIG: Final = 78
+"""EX_CONFIG of sysexits.h."""
+EXIT_WORK_LEFT: Final = 75
+"""EX_TEMPFAIL of sysexits.h."""
+
+app = typer.Typer(
+    name="invoicedrop",
+    help="Uploads invoice PDFs from a shared drop folder to their orders in Channable, exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="The settings file (default: $INVOICEDROP_CONFIG, /etc/invoicedrop/invoicedrop.toml)."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"invoicedrop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: ConfigOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = config
+
+
+def _settings(context: typer.Context, config: Path | None) -> "Settings":
+    """Load the settings and start logging by them."""
+    from invoicedrop import logs, settings
+
+    loaded = settings.load(config or context.obj)
+    logs.configure(loaded.log_format, loaded.log_level)
+    return loaded
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    config: ConfigOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Work off what is there and stop.")] = False,
+) -> None:
+    """Watch the drop folders and upload what comes: the daemon."""
+    settings = _settings(context, config)
+    from invoicedrop.service import Service
+
+    if once and sys.stderr.isatty():
+        from invoicedrop.progress import Progress
+
+        with Progress() as progress:
+            code = Service(settings, on_progress=progress.update).run(once=True)
+    else:
+        code = Service(settings).run(once=once)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(context: typer.Context, config: ConfigOption = None) -> None:
+    """Test the set-up: folders, rights, clock, network, token. Names every problem with its fix."""
+    settings = _settings(context, config)
+    from invoicedrop import checkup
+
+    raise typer.Exit(checkup.check(settings, _console()))
+
+
+@app.command()
+def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show what waits and why, what failed and why, and what went."""
+    settings = _settings(context, config)
+    from invoicedrop import overview
+
+    raise typer.Exit(overview.status(settings, _console(), as_json=as_json))
+
+
+@app.command()
+def orders(
+    context: typer.Context,
+    config: ConfigOption = None,
+    search: Annotated[str, typer.Option(help="Only orders in which this text occurs.")] = "",
+    days: Annotated[int, typer.Option(min=1, help="Only orders of the last so many days.")] = 30,
+    without_invoice: Annotated[bool, typer.Option("--without-invoice", help="Only orders still owed one.")] = False,
+    inbox: Annotated[str | None, typer.Option(help="Only the project of this inbox.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List recent orders: their ids (to name files by), and the invoices attached to them."""
+    settings = _settings(context, config)
+    from invoicedrop import owed
+
+    raise typer.Exit(
+        owed.orders(
+            settings, _console(), search=search, days=days, without_invoice=without_invoice, as_json=as_json, inbox=inbox
+        )
+    )
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    config: ConfigOption = None,
+    order: Annotated[int | None, typer.Option(help="Only what was uploaded to this order (its Channable id).")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Only what was uploaded in the last so many days.")] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Download from Channable what was uploaded and compare it, byte for byte, with what was sent."""
+    settings = _settings(context, config)
+    from invoicedrop import verification
+
+    raise typer.Exit(verification.verify(settings, _console(), order=order, days=days, as_json=as_json))
+
+
+@app.command("config")
+def show_config(context: typer.Context, config: ConfigOption = None) -> None:
+    """Print the settings in force and where each one comes from; secrets masked."""
+    settings = _settings(context, config)
+    from rich.table import Table
+    from rich.text import Text
+
+    from invoicedrop.settings import describe
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("inbox", "setting", "value", "from"):
+        table.add_column(title, overflow="fold")
+    for line in describe(settings):
+        table.add_row(*(Text(part) for part in line))
+    _console().print(table)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8077,
+    token: Annotated[str, typer.Option(help="The token that is valid.")] = "sandbox-token",
+    orders: Annotated[int, typer.Option(min=0, help="How many orders there are (ids 1, 2, 3 ...).")] = 100,
+    company_id: Annotated[int, typer.Option(help="The only company.")] = 1001,
+    project_id: Annotated[list[int] | None, typer.Option(help="A project; may be given several times.")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Requests a second; 0 = no limit.")] = 4.0,
+    burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 200,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes.")] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong, as JSON, for example '{\"kind\": \"status\", \"status\": 503, \"count\": 3}'."),
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Keep the uploaded PDFs there (default: in memory).")] = None,
+) -> None:
+    """Serve a local stand-in for the Channable API, for trying things out without an account."""
+    from invoicedrop.sandbox_command import serve_sandbox
+
+    serve_sandbox(
+        port=port,
+        token=token,
+        orders=orders,
+        company_id=company_id,
+        projects=tuple(project_id or (2001,)),
+        rate=rate,
+        burst=burst,
+        latency=latency,
+        faults=fault or [],
+        folder=folder,
+    )
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folders to look at them.")] = False,
+) -> None:
+    """Show the whole thing in a few seconds: no account, no network, nothing left behind."""
+    from invoicedrop.demo import show
+
+    raise typer.Exit(show(_console(), keep=keep))
+
+
+def main() -> NoReturn:
+    """Run a command; every error of ours becomes a sentence and an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        _say(f"invoicedrop cannot start ({len(error.problems)} to mend):" if len(error.problems) > 1 else "invoicedrop cannot start:")
+        for problem in error.problems:
+            _say(f"  - {problem}")
+        sys.exit(EXIT_CONFIG)
+    except InstanceRunning as error:
+        _say(str(error))
+        sys.exit(EXIT_WORK_LEFT)
+    except InvoicedropError as error:
+        _say(str(error))
+        sys.exit(EXIT_WORK_LEFT)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stdout = None  # type: ignore[assignment] # nothing may be flushed into the broken pipe at exit
+        sys.exit(0)
+    raise AssertionError("typer always exits")
+
+
+def _say(sentence: str) -> None:
+    typer.echo(sentence.encode("utf-8", "backslashreplace").decode(), err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""One instance for each state folder: the second one says who holds it, and goes."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invoicedrop.invoice import ConfigError, InstanceRunning
+
+
+@contextmanager
+def only_instance(state_dir: Path) -> Iterator[None]:
+    """Hold the state folder alone; the kernel lets go of it however this process ends.
+
+    Raises:
+        InstanceRunning: another process holds it.
+        ConfigError: the folder cannot be used.
+
+    """
+    path = state_dir / "instance.lock"
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            [f"state_dir: {state_dir} cannot be used: {error.strerror}; create it, or give us the right to"]
+        ) from error
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstanceRunning(f"{state_dir} is in use by another invoicedrop ({_holder(file.read())})") from error
+        file.truncate(0)
+        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "started": started}, file)
+        file.flush()
+        yield
+
+
+def _holder(content: str) -> str:
+    try:
+        known = json.loads(content)
+        return f"process {known['pid']} on {known['host']}, since {known['started']}"
+    except (ValueError, KeyError, TypeError):
+        return "which is just starting"

@@ -1,0 +1,33 @@
+"""A local stand-in for the Channable API, for trying the program out without an account, and for its tests.
+
+    with serve(Options(orders=20, rate=0)) as sandbox:
+        ...  # talk to sandbox.url with sandbox.token; then look at sandbox.uploads()
+
+It listens on loopback only, answers as Channable's OpenAPI document says, and does wrong whatever
+`sandbox.faults` tells it to. `run` serves in the foreground. Customers and shops in it are invented.
+"""
+
+from invoicedrop.sandbox.faults import Fault, FaultPlan, Kind
+from invoicedrop.sandbox.journal import RequestRecord
+from invoicedrop.sandbox.options import Options
+from invoicedrop.sandbox.orders import CUSTOMER_SURNAME, Attachment, Order, item_ids, marketplace_number
+from invoicedrop.sandbox.server import Running, run, serve
+from invoicedrop.sandbox.store import Store, Upload
+
+__all__ = [
+    "CUSTOMER_SURNAME",
+    "Attachment",
+    "Fault",
+    "FaultPlan",
+    "Kind",
+    "Options",
+    "Order",
+    "RequestRecord",
+    "Running",
+    "Store",
+    "Upload",
+    "item_ids",
+    "marketplace_number",
+    "run",
+    "serve",
+]

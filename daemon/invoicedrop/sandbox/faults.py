@@ -1,0 +1,232 @@
+"""What the stand-in does wrong on purpose: a script of faults, set in process or over HTTP.
+
+A fault is matched by the kind of request, by the order, and by chance or count ("the next 3"). Latencies
+that match add up; of all other faults the first that matches wins. "Stored" means: the request was carried
+out, and then its answer went wrong. A request whose bytes all arrived is carried out after its latency also when
+the client has left meanwhile, as a real server does; only `hang_before_store` and the resets before storing drop it.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Kind(StrEnum):
+    """What goes wrong."""
+
+    LATENCY = "latency"  # waits `seconds` (with `stored`: after carrying the request out)
+    RESET_BEFORE_READ = "reset_before_read"  # TCP reset while the client is still sending
+    RESET_BEFORE_STORE = "reset_before_store"  # TCP reset when everything was received, nothing stored
+    RESET_AFTER_STORE = "reset_after_store"  # stored, then a TCP reset instead of an answer
+    HANG_BEFORE_STORE = "hang_before_store"  # never answers, never stores
+    HANG_AFTER_STORE = "hang_after_store"  # stored, never answers
+    TRUNCATE = "truncate"  # stored, the answer ends in its middle though Content-Length is right
+    SLOW_DRIP = "slow_drip"  # stored, the answer's body comes one byte each `seconds` (default 1)
+    STATUS = "status"  # `status` (default 500) with `message`
+    HTML = "html"  # a proxy's HTML page with `status` (default 502)
+    REDIRECT = "redirect"  # `status` (default 302) to `location` (default: on the download host)
+    RATE_LIMITED = "rate_limited"  # 429, with `retry_after` if that is set
+    GONE = "gone"  # 410
+    BROKEN_JSON = "broken_json"  # stored, the right status, a body that is no JSON
+    ACCEPTED_ERROR = "accepted_error"  # 202, but status error, a null id and `message`; not stored
+    ACCEPTED_WITHOUT_ID = "accepted_without_id"  # stored, 202, status success, a null id
+    ACCEPTED_WARNING = "accepted_warning"  # stored, 202, an id, status warning and `message`
+
+
+# The kinds whose moment can be chosen, with what holds if nothing is said.
+_STORED_BY_DEFAULT = {
+    Kind.LATENCY: False,
+    Kind.STATUS: False,
+    Kind.HTML: False,
+    Kind.REDIRECT: False,
+    Kind.RATE_LIMITED: False,
+    Kind.GONE: False,
+    Kind.TRUNCATE: True,
+    Kind.SLOW_DRIP: True,
+    Kind.BROKEN_JSON: True,
+    Kind.RESET_AFTER_STORE: True,
+    Kind.HANG_AFTER_STORE: True,
+    Kind.RESET_BEFORE_READ: False,
+    Kind.RESET_BEFORE_STORE: False,
+    Kind.HANG_BEFORE_STORE: False,
+    Kind.ACCEPTED_ERROR: False,
+    Kind.ACCEPTED_WITHOUT_ID: True,
+    Kind.ACCEPTED_WARNING: True,
+}
+_CHOOSABLE = {Kind.LATENCY, Kind.STATUS, Kind.HTML, Kind.REDIRECT, Kind.RATE_LIMITED, Kind.GONE, Kind.ACCEPTED_ERROR}
+_UPLOAD_ONLY = {Kind.ACCEPTED_ERROR, Kind.ACCEPTED_WITHOUT_ID, Kind.ACCEPTED_WARNING}
+_ONE_SECOND = {Kind.LATENCY, Kind.SLOW_DRIP}
+_STATUS = {Kind.STATUS: 500, Kind.HTML: 502, Kind.REDIRECT: 302, Kind.RATE_LIMITED: 429, Kind.GONE: 410}
+REQUESTS = ("upload", "order", "orders", "attachment", "download", "any")
+_LOWEST_STATUS, _HIGHEST_STATUS = 200, 599
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Fault:
+    """One line of the script; None means "the kind's default" or "no matter which".
+
+    Attributes:
+        kind: what goes wrong, see `Kind`.
+        request: upload, order, orders, attachment, download or any.
+        order_id: only for this order.
+        project_id: only for this project.
+        count: for so many requests, then never again; None for ever.
+        skip: let so many matching requests pass first.
+        probability: 0..1, drawn from the plan's seeded random.
+        stored: carry the request out before it goes wrong; only for kinds that do not say so themselves.
+        seconds, status, message, retry_after, location: as `Kind` says.
+
+    Raises:
+        ValueError: in words, for a fault that cannot be.
+
+    """
+
+    kind: Kind
+    request: str = "any"
+    order_id: int | None = None
+    project_id: int | None = None
+    count: int | None = None
+    skip: int = 0
+    probability: float = 1.0
+    stored: bool | None = None
+    seconds: float | None = None
+    status: int | None = None
+    message: str = "made up by the sandbox"
+    retry_after: str | None = None
+    location: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+        self.kind = Kind(self.kind)
+        if self.kind in _UPLOAD_ONLY:
+            self.request = "upload"
+        self.retry_after = None if self.retry_after is None else str(self.retry_after)
+        self.stored = _STORED_BY_DEFAULT[self.kind] if self.stored is None else self.stored
+        self.status = _STATUS.get(self.kind) if self.status is None else self.status
+        if self.seconds is None and self.kind in _ONE_SECOND:
+            self.seconds = 1.0
+
+    def _check(self) -> None:
+        if self.kind not in set(Kind):
+            raise ValueError(f"no fault is called {self.kind!r}; there are {', '.join(Kind)}")
+        if self.request not in REQUESTS:
+            raise ValueError(f"no request is called {self.request!r}; there are {', '.join(REQUESTS)}")
+        if self.kind in _UPLOAD_ONLY and self.request not in ("any", "upload"):
+            raise ValueError(f"{self.kind} is about uploads only")
+        if self.stored not in (None, _STORED_BY_DEFAULT[self.kind]) and self.kind not in _CHOOSABLE:
+            raise ValueError(f"{self.kind} fixes by itself whether the request is carried out")
+        numbers = (
+            (self.probability, 0, 1, "probability"),
+            (self.count, 1, None, "count (leave it out for ever)"),
+            (self.skip, 0, None, "skip"),
+            (self.seconds, 0, None, "seconds"),
+            (self.status, _LOWEST_STATUS, _HIGHEST_STATUS, "status"),
+        )
+        for value, least, most, name in numbers:
+            if value is not None and (value < least or (most is not None and value > most)):
+                raise ValueError(f"{name} is at least {least}" + ("" if most is None else f" and at most {most}"))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Fault":
+        """Build a fault from what `to_json` gives."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown or "kind" not in values:
+            raise ValueError(f"a fault needs `kind` and may have {', '.join(sorted(known))}; not {', '.join(unknown)}")
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fault as JSON values."""
+        return asdict(self)
+
+    def concerns(self, request: str, project_id: int | None, order_id: int | None) -> bool:
+        """Tell whether a request is one that this fault is about."""
+        return (
+            self.request in ("any", request)
+            and self.order_id in (None, order_id)
+            and self.project_id in (None, project_id)
+        )
+
+
+class Drawn(NamedTuple):
+    """What happens to one request: waits in seconds, and at most one fault."""
+
+    delay_before: float = 0.0
+    delay_after: float = 0.0
+    fault: Fault | None = None
+
+
+_NOTHING = Drawn()
+
+
+class FaultPlan:
+    """The script in force. Safe to change from any thread while the server runs.
+
+    Attributes:
+        hits: how often each kind of fault came about.
+
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.hits: Counter[Kind] = Counter()
+        self._faults: list[Fault] = []
+        self._random = random.Random(seed)  # noqa: S311 - a repeatable script, no secret
+        self._lock = threading.Lock()
+
+    def add(self, kind: Kind | str, request: str = "any", **values: Any) -> Fault:
+        """Add a fault at the end of the script; the other values are those of `Fault`."""
+        fault = Fault.from_json({"kind": kind, "request": request, **values})
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def replace(self, faults: Iterable[Fault]) -> None:
+        """Put another script in place of this one."""
+        with self._lock:
+            self._faults = list(faults)
+
+    def clear(self) -> None:
+        """End all faults."""
+        self.replace(())
+
+    def current(self) -> list[Fault]:
+        """Return the faults that are still to come."""
+        with self._lock:
+            return list(self._faults)
+
+    def draw(self, request: str, project_id: int | None, order_id: int | None) -> Drawn:
+        """Decide what happens to one request."""
+        if not self._faults:
+            return _NOTHING
+        delay_before = delay_after = 0.0
+        chosen: Fault | None = None
+        with self._lock:
+            for fault in list(self._faults):
+                if chosen is not None and fault.kind is not Kind.LATENCY:
+                    continue
+                if not fault.concerns(request, project_id, order_id) or not self._comes_about(fault):
+                    continue
+                if fault.kind is not Kind.LATENCY:
+                    chosen = fault
+                elif fault.stored:
+                    delay_after += fault.seconds or 0.0
+                else:
+                    delay_before += fault.seconds or 0.0
+        return Drawn(delay_before, delay_after, chosen)
+
+    def _comes_about(self, fault: Fault) -> bool:
+        if fault.skip > 0:
+            fault.skip -= 1
+            return False
+        if fault.probability < 1 and self._random.random() >= fault.probability:
+            return False
+        self.hits[fault.kind] += 1
+        if fault.count is not None:
+            fault.count -= 1
+            if fault.count <= 0:
+                self._faults.remove(fault)
+        return True

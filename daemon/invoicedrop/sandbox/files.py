@@ -1,0 +1,104 @@
+"""Where the bytes of uploads are kept: in memory, or in a folder that outlives the sandbox.
+
+The folder holds `<project>_<order>_<id>.pdf` files and `uploads.jsonl`, one line for each of them. The PDF is
+written before its line, so a sandbox that was killed in between has not taken the upload.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from invoicedrop.sandbox.orders import Attachment, utc_text
+
+INDEX_NAME: Final = "uploads.jsonl"
+
+
+class FileKeeper:
+    """Keeps the bytes of attachments and hands out their ids; `folder` None keeps them in memory.
+
+    Not locked: the store calls it inside its own lock.
+
+    Raises:
+        OSError: the folder cannot be made, read or written.
+
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._last_id = 0
+        # Keyed by content: a load test that sends one PDF to thousands of orders costs the memory of one.
+        self._contents: dict[str, bytes] = {}
+        self._gone: set[int] = set()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def next_id(self) -> int:
+        """Return the id for the next attachment; no id is given out twice, also across restarts."""
+        self._last_id += 1
+        return self._last_id
+
+    def restored(self) -> Iterator[Attachment]:
+        """Yield what the folder holds from earlier runs, oldest first."""
+        index = None if self._folder is None else self._folder / INDEX_NAME
+        if index is None or not index.exists():
+            return
+        text = index.read_bytes()
+        complete = text[: text.rfind(b"\n") + 1]
+        if complete != text:
+            # The last line was cut by a kill: the next one must not be glued to it.
+            index.write_bytes(complete)
+        for line in complete.splitlines():
+            attachment = _from_index(json.loads(line))
+            self._last_id = max(self._last_id, attachment.id)
+            yield attachment
+
+    def keep(self, attachment: Attachment, pdf: bytes) -> None:
+        """Keep an attachment's bytes."""
+        if self._folder is None:
+            self._contents.setdefault(attachment.sha256, pdf)
+            return
+        self._path(self._folder, attachment).write_bytes(pdf)
+        with (self._folder / INDEX_NAME).open("ab") as index:
+            index.write(json.dumps(_to_index(attachment)).encode() + b"\n")
+
+    def read(self, attachment: Attachment) -> bytes | None:
+        """Return an attachment's bytes, None if they are gone."""
+        if attachment.id in self._gone:
+            return None
+        if self._folder is None:
+            return self._contents.get(attachment.sha256)
+        try:
+            return self._path(self._folder, attachment).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def forget(self, attachment: Attachment) -> None:
+        """Drop an attachment's bytes."""
+        self._gone.add(attachment.id)
+        if self._folder is not None:
+            self._path(self._folder, attachment).unlink(missing_ok=True)
+
+    @staticmethod
+    def _path(folder: Path, attachment: Attachment) -> Path:
+        return folder / f"{attachment.project_id}_{attachment.order_id}_{attachment.id}.pdf"
+
+
+def _to_index(attachment: Attachment) -> dict[str, Any]:
+    return {
+        "id": attachment.id,
+        "order_id": attachment.order_id,
+        "project_id": attachment.project_id,
+        "title": attachment.title,
+        "attachment_type": attachment.attachment_type,
+        "created": utc_text(attachment.created),
+        "size": attachment.size,
+        "sha256": attachment.sha256,
+        "item_ids": list(attachment.item_ids),
+    }
+
+
+def _from_index(line: dict[str, Any]) -> Attachment:
+    fields = line | {"created": datetime.fromisoformat(line["created"]), "item_ids": tuple(line["item_ids"])}
+    return Attachment(**fields)

@@ -1,0 +1,70 @@
+"""What a sandbox is started with."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Orders = int | Sequence[int]
+"""Which orders a project has: a count (ids 1..n) or the ids themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a sandbox is started with; times are seconds, sizes are bytes.
+
+    Attributes:
+        host: a loopback address or `localhost`; nothing else is served, as there is no protection here.
+        port: 0 takes a free one. The download host always takes a free one.
+        company_id: the company that every token belongs to.
+        projects: the projects of that company.
+        tokens: all valid at once. The first is the one that is shown to the user.
+        orders: a count (ids 1..n) or explicit ids, for each project alike; or a mapping from project to either.
+        any_order: every positive id is an order, made on demand, beside those of `orders`.
+        rate, burst: Channable's leaky bucket, in requests a second and requests; rate 0 switches it off.
+        latency: how long every answer takes.
+        visible_after: how long a new attachment stays invisible to every read.
+        url_lifetime: how long a download URL is valid.
+        separate_download_host: download URLs lie on another origin (another port) than the API.
+        max_body_bytes: a larger request is answered 413.
+        folder: where uploads are kept, across restarts too; None keeps them in memory.
+        seed: of everything random (faults with a probability).
+
+    Raises:
+        ValueError: in words, for a value that cannot be.
+
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    company_id: int = 1001
+    projects: tuple[int, ...] = (2001,)
+    tokens: tuple[str, ...] = ("sandbox-token",)
+    orders: Orders | Mapping[int, Orders] = 100
+    any_order: bool = False
+    rate: float = 4.0
+    burst: int = 200
+    latency: float = 0.0
+    visible_after: float = 0.0
+    url_lifetime: float = 300.0
+    separate_download_host: bool = True
+    max_body_bytes: int = 64 * 1024 * 1024
+    folder: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.host != "localhost" and not _is_loopback(self.host):
+            raise ValueError(f"the sandbox listens on loopback only, and {self.host!r} is no loopback address")
+        if not self.projects:
+            raise ValueError("a company needs at least one project")
+        if not self.tokens or not all(self.tokens):
+            raise ValueError("at least one token is needed, and none may be empty")
+        if self.latency < 0 or self.visible_after < 0 or self.url_lifetime < 0:
+            raise ValueError("times cannot be negative")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

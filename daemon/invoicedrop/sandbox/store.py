@@ -1,0 +1,286 @@
+"""What the stand-in knows: its tokens, its orders, and every PDF that it was given."""
+
+import hashlib
+import heapq
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple
+
+from invoicedrop.sandbox.bucket import LeakyBucket
+from invoicedrop.sandbox.files import FileKeeper
+from invoicedrop.sandbox.options import Options
+from invoicedrop.sandbox.orders import Attachment, Event, Order, order_id_of
+
+_LARGEST_ID: Final = 2**63 - 1
+_BETWEEN_ORDERS: Final = timedelta(minutes=37)
+
+
+class Upload(NamedTuple):
+    """One PDF that was taken: what a test compares. `created` is UTC, `size` in bytes."""
+
+    project: int
+    order_id: int
+    sha256: str
+    attachment_id: int
+    created: datetime
+    size: int
+    item_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderQuery:
+    """The filters of the list of orders; None or empty filters nothing."""
+
+    search: str = ""
+    status: str = ""
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    last_modified_after: datetime | None = None
+
+    def matches(self, order: Order) -> bool:
+        """Tell whether an order belongs to the list."""
+        return (
+            (not self.search or order.mentions(self.search))
+            and (not self.status or order.status_shipped == self.status)
+            and (self.start_date is None or order.created >= self.start_date)
+            and (self.end_date is None or order.created <= self.end_date)
+            and (self.last_modified_after is None or order.modified > self.last_modified_after)
+        )
+
+
+class Store:
+    """The company's data. Every method may be called from any thread, also while the server runs.
+
+    Attributes:
+        tokens: the valid ones; add and discard at will.
+        bucket: the company's rate limit, with its counts.
+        latency, visible_after, url_lifetime: as in `Options`, in seconds; may be changed at any time.
+
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.company_id = options.company_id
+        self.tokens = set(options.tokens)
+        self.bucket = LeakyBucket(options.rate, options.burst)
+        self.latency = options.latency
+        self.visible_after = options.visible_after
+        self.url_lifetime = options.url_lifetime
+        self._lock = threading.RLock()
+        self._started = datetime.now(UTC)
+        self._orders: dict[int, dict[int, Order]] = {project: {} for project in options.projects}
+        self._ranks = {project: _ranks(options, project) for project in options.projects}
+        self._attachments: dict[int, Attachment] = {}
+        self._events = 0
+        self._key = secrets.token_bytes(32)
+        self._files = FileKeeper(options.folder)
+        for attachment in self._files.restored():
+            self._attachments[attachment.id] = attachment
+            if attachment.project_id in self._orders:
+                self._make(attachment.project_id, attachment.order_id).attachments.append(attachment)
+
+    # Who may do what
+
+    def authorised(self, authorization: str | None) -> bool:
+        """Tell whether an Authorization header carries a valid token."""
+        scheme, _, token = (authorization or "").partition(" ")
+        return scheme.casefold() == "bearer" and token.strip() in self.tokens
+
+    def reaches(self, company_id: int, project_id: int) -> bool:
+        """Tell whether the company's tokens may reach this company and project."""
+        return company_id == self.company_id and project_id in self._orders
+
+    def drain(self, requests: int) -> int:
+        """Let another client of the company do so many requests; return how many the bucket let in."""
+        return self.bucket.drain(requests)
+
+    # Orders
+
+    def add_order(
+        self,
+        order_id: int,
+        *,
+        project_id: int | None = None,
+        channel_name: str | None = None,
+        channel_id: str | None = None,
+        channel_order_number: str | None = None,
+        created: datetime | None = None,
+        memo: str | None = None,
+    ) -> Order:
+        """Add an order, or change one, where it should differ from what would be made up."""
+        with self._lock:
+            order = self._make(self._project(project_id), order_id)
+            order.channel_name = channel_name or order.channel_name
+            order.channel_id = channel_id or order.channel_id
+            order.channel_order_number = channel_order_number or channel_id or order.channel_order_number
+            order.memo = order.memo if memo is None else memo
+            if created is not None:
+                order.created = order.modified = created
+            return order
+
+    def order(self, order_id: int, *, project_id: int | None = None) -> Order | None:
+        """Return an order of a project (default: the first project), None if it has no such order."""
+        with self._lock:
+            return self._find(self._project(project_id), order_id)
+
+    def orders(self, project_id: int, query: OrderQuery) -> list[Order]:
+        """Return the orders of a project that match, newest first."""
+        with self._lock:
+            if self.options.any_order:
+                self._make_searched(project_id, query.search)
+            for order_id in self._ranks[project_id]:
+                self._make(project_id, order_id)
+            found = [order for order in self._orders[project_id].values() if query.matches(order)]
+            return sorted(found, key=lambda order: (order.created, order.id), reverse=True)
+
+    def overview(self, limit: int) -> list[Order]:
+        """Return some orders: those with the newest attachments first, then the newest of the others."""
+        with self._lock:
+            for project_id, ranks in self._ranks.items():
+                for order_id in islice(ranks, limit):
+                    self._make(project_id, order_id)
+            orders = [order for project in self._orders.values() for order in project.values()]
+            return heapq.nlargest(
+                limit, orders, key=lambda order: (max((a.id for a in order.attachments), default=0), order.created)
+            )
+
+    def add_event(self, order_id: int, status: str, message: str, *, project_id: int | None = None) -> None:
+        """Let the marketplace say something about an order; status is info, warning or error."""
+        with self._lock:
+            order = self._make(self._project(project_id), order_id)
+            self._note(order, status, message)
+
+    # Attachments
+
+    def attach(
+        self,
+        order_id: int,
+        pdf: bytes,
+        *,
+        project_id: int | None = None,
+        item_ids: tuple[int, ...] = (),
+        attachment_type: str = "INVOICE",
+        title: str | None = None,
+        visible_after: float | None = None,
+    ) -> Attachment:
+        """Keep a document for an order (made up if it did not exist), as an upload does, whoever sent it.
+
+        Raises:
+            OSError: the folder could not be written; nothing was kept.
+
+        """
+        sha256 = hashlib.sha256(pdf).hexdigest()
+        with self._lock:
+            project_id = self._project(project_id)
+            number = self._files.next_id()
+            attachment = Attachment(
+                id=number,
+                order_id=order_id,
+                project_id=project_id,
+                title=title or f"invoice_{order_id}_{number}.pdf",
+                attachment_type=attachment_type,
+                created=datetime.now(UTC),
+                size=len(pdf),
+                sha256=sha256,
+                item_ids=item_ids,
+                visible_at=time.monotonic() + (self.visible_after if visible_after is None else visible_after),
+            )
+            self._files.keep(attachment, pdf)
+            order = self._make(project_id, order_id)
+            order.attachments.append(attachment)
+            order.modified = attachment.created
+            self._attachments[number] = attachment
+            self._note(order, "info", f"Attachment {number} was sent to {order.channel_name}")
+            return attachment
+
+    def visible(self, order: Order) -> list[Attachment]:
+        """Return the attachments of an order that reads show now."""
+        with self._lock:
+            now = time.monotonic()
+            return [attachment for attachment in order.attachments if attachment.visible_at <= now]
+
+    def content(self, attachment_id: int) -> bytes | None:
+        """Return an attachment's bytes, None if the file is gone or never was."""
+        with self._lock:
+            attachment = self._attachments.get(attachment_id)
+            return None if attachment is None else self._files.read(attachment)
+
+    def forget_file(self, attachment_id: int) -> None:
+        """Let an attachment's file expire: its order still shows it, its download is answered 410."""
+        with self._lock:
+            self._files.forget(self._attachments[attachment_id])
+
+    def uploads(self) -> list[Upload]:
+        """Return every document that was taken, oldest first."""
+        with self._lock:
+            return [
+                Upload(a.project_id, a.order_id, a.sha256, a.id, a.created, a.size, a.item_ids)
+                for a in self._attachments.values()
+            ]
+
+    # Download URLs: signed like those of an object store, so that nothing has to be remembered
+
+    def sign(self, attachment_id: int) -> str:
+        """Return path and query of a download URL that is valid for `url_lifetime` from now."""
+        expires = int((time.time() + self.url_lifetime) * 1000)
+        return f"/files/{attachment_id}?expires={expires}&signature={self._signature(attachment_id, expires)}"
+
+    def signed(self, attachment_id: int, expires: int, signature: str) -> bool:
+        """Tell whether a download URL is one of ours and still valid."""
+        genuine = hmac.compare_digest(self._signature(attachment_id, expires), signature)
+        return genuine and time.time() * 1000 < expires
+
+    def _signature(self, attachment_id: int, expires: int) -> str:
+        return hmac.new(self._key, f"{attachment_id}:{expires}".encode(), hashlib.sha256).hexdigest()
+
+    # Inside the lock
+
+    def _project(self, project_id: int | None) -> int:
+        return self.options.projects[0] if project_id is None else project_id
+
+    def _find(self, project_id: int, order_id: int) -> Order | None:
+        order = self._orders[project_id].get(order_id)
+        if order is None and (
+            order_id in self._ranks[project_id] or (self.options.any_order and 0 < order_id <= _LARGEST_ID)
+        ):
+            order = self._make(project_id, order_id)
+        return order
+
+    def _make(self, project_id: int, order_id: int) -> Order:
+        orders = self._orders[project_id]
+        if order_id not in orders:
+            rank = self._ranks[project_id].get(order_id, -order_id % 400)
+            orders[order_id] = Order.invent(order_id, project_id, self._started - _BETWEEN_ORDERS * rank)
+        return orders[order_id]
+
+    def _make_searched(self, project_id: int, term: str) -> None:
+        number = int(term) if term.isascii() and term.isdigit() else order_id_of(term)
+        if number is not None:
+            self._find(project_id, number)
+
+    def _note(self, order: Order, status: str, message: str) -> None:
+        self._events += 1
+        now = datetime.now(UTC)
+        order.events.append(
+            Event(
+                id=self._events,
+                order_id=order.id,
+                project_id=order.project_id,
+                status=status,
+                message=message,
+                created=now,
+            )
+        )
+
+
+def _ranks(options: Options, project: int) -> dict[int, int]:
+    """Return the ids of a project's orders, each with its place from the newest (the highest id) on."""
+    orders = options.orders.get(project, ()) if isinstance(options.orders, Mapping) else options.orders
+    ids = range(1, orders + 1) if isinstance(orders, int) else sorted(set(orders))
+    return {order_id: rank for rank, order_id in enumerate(reversed(ids))}

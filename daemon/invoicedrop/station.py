@@ -1,0 +1,201 @@
+"""One inbox at work: its folder watched, its files handed out and taken back, its troubles remembered.
+
+Everything here runs in the main loop's thread, but for `work`, which runs in the upload threads.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from invoicedrop.channable import Project
+from invoicedrop.connection import Connection
+from invoicedrop.filing import Filing
+from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, LedgerUnavailable, Paused, Stopping
+from invoicedrop.ledger import Ledger
+from invoicedrop.logs import get_logger
+from invoicedrop.pipeline import OneAtATime, Outcome, Pipeline, Settled
+from invoicedrop.settings import Inbox, Settings
+from invoicedrop.stability import Tracker
+from invoicedrop.throttle import Pause, Throttle
+from invoicedrop.validator import Validator
+from invoicedrop.watcher import Watcher
+
+_AFTER_A_FAULT: Final = 60.0
+"""Seconds until an invoice is tried again on which this program itself failed."""
+_SWEEP: Final = 60.0
+"""Seconds between two looks for reasons whose invoice has left the failed folder."""
+
+
+class Station:
+    """One inbox at work. `wake` may be called from any thread when there is something to do."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        settings: Settings,
+        *,
+        token: Callable[[], str],
+        throttle: Throttle,
+        ledger: Ledger,
+        validator: Validator,
+        orders: OneAtATime,
+        wake: Callable[[], None],
+    ) -> None:
+        self.inbox = inbox
+        self.log = get_logger().bind(inbox=inbox.name)
+        self.outcomes: Counter[Outcome] = Counter()
+        self.busy = 0
+        self.connection = Connection(
+            inbox.api_url,
+            token,
+            throttle,
+            request_timeout=inbox.request_timeout,
+            connections=settings.upload_workers,
+        )
+        self.api = Pause(self._api_changed)
+        self.folders = Pause(self._folders_changed)
+        self.tracker = Tracker(inbox.settle_seconds, clock=time.monotonic)
+        self._filing = Filing(inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+        self._pipeline = Pipeline(
+            inbox,
+            Project(self.connection, inbox.company_id, inbox.project_id, self.api),
+            self._filing,
+            ledger,
+            validator,
+            orders,
+        )
+        self.watcher = Watcher(
+            inbox.drop_dir,
+            self.tracker,
+            scan_interval=inbox.scan_interval,
+            wake=wake,
+            on_ignored=lambda name, why: self.log.info("file.ignored", file=name, why=why),
+            own_folders=(inbox.processed_dir, inbox.failed_dir),
+        )
+        self._begun = False
+        self._trouble_of_a_file = False
+        self._next_sweep = 0.0
+
+    @property
+    def scanned(self) -> bool:
+        """Say whether the folder has been seen whole since the start, or since its last trouble."""
+        return self._begun
+
+    def look(self) -> None:
+        """See what is new in the folder, or whether a folder that was in trouble is back."""
+        if self.folders.detail is not None and time.monotonic() < self.folders.until:
+            return
+        try:
+            if not self._begun or self.folders.detail is not None:
+                self._begin()
+            self.watcher.look()
+            self._sweep()
+        except (FolderUnavailable, LedgerUnavailable) as trouble:
+            self._begun = False
+            self._trouble_of_a_file = False
+            self.folders.closed(trouble.detail)
+            return
+        if not self._trouble_of_a_file:
+            self.folders.opened()
+
+    def _begin(self) -> None:
+        """See that all folders can be used, finish what a crash left, and scan."""
+        self._pipeline.clock_ahead = self._filing.prepare()
+        self._pipeline.recover()
+        if not self._begun:
+            self.watcher.scan_soon()
+            self.watcher.look()
+            self.log.info(
+                "inbox.watching", folder=str(self.inbox.drop_dir), mode=self.watcher.mode, waiting=self.watcher.waiting
+            )
+        self._begun = True
+
+    def _sweep(self) -> None:
+        if time.monotonic() >= self._next_sweep:
+            self._filing.sweep_reasons()
+            self._next_sweep = time.monotonic() + _SWEEP
+
+    def room(self, wanted: int) -> int:
+        """Say how many more files may be handed out now."""
+        if not self._begun:
+            return 0
+        return min(self.api.room(self.busy, wanted), self.folders.room(self.busy, wanted))
+
+    def hand_out(self, wanted: int) -> list[Settled]:
+        """Return settled files to work on; each comes back by `take_back`."""
+        now = time.monotonic()
+        files = [Settled(name, identity, now - since) for name, identity, since in self.tracker.take(self.room(wanted))]
+        self.busy += len(files)
+        return files
+
+    def work(self, settled: Settled) -> Outcome:
+        """Take one file to its end. Runs in an upload thread."""
+        return self._pipeline.take(settled)
+
+    def take_back(self, name: str, result: Outcome | BaseException) -> None:
+        """Learn how a file that was handed out has fared."""
+        self.busy -= 1
+        match result:
+            case Outcome():
+                self.outcomes[result] += 1
+                self.tracker.release(name)
+                self._trouble_of_a_file = False
+                self.folders.opened()
+            case Deferred():
+                self.tracker.put_off(name, result.delay)
+            case Changed():
+                self.tracker.release(name)
+                self.watcher.look_at(name)
+            case FolderUnavailable() | LedgerUnavailable():
+                self.tracker.put_back(name)
+                self._trouble_of_a_file = True
+                self.folders.closed(result.detail)
+            case Paused() | Stopping():
+                self.tracker.put_back(name)
+            case _:
+                # A mistake in this program: the other invoices shall not suffer for it.
+                self.log.error(
+                    "invoice.deferred", file=name, seconds=_AFTER_A_FAULT, detail="internal error", exc_info=result
+                )
+                self.tracker.put_off(name, _AFTER_A_FAULT)
+
+    def new_token(self) -> None:
+        """Use the token that is in its file now."""
+        self.connection.forget_token()
+        self.api.hurry()
+
+    def mind_the_token(self) -> None:
+        """While the API refuses us, see whether somebody has put a new token into its file."""
+        if self.api.detail is not None and self.connection.token_changed():
+            self.new_token()
+
+    def next_due(self, wanted: int) -> float:
+        """Return the monotonic time when there may be something to do without being woken."""
+        if self.folders.detail is not None and not self._begun:
+            return self.folders.until
+        due = [self.watcher.next_scan]
+        tracked = self.tracker.next_due()
+        if tracked is not None:
+            if self.room(wanted):
+                due.append(tracked)
+            elif not self.busy:
+                due.extend(pause.until for pause in (self.api, self.folders) if pause.detail is not None)
+        return min(due)
+
+    def close(self) -> None:
+        """Close connections and stop listening."""
+        self.watcher.close()
+        self.connection.close()
+
+    def _api_changed(self, detail: str | None, seconds: float) -> None:
+        if detail is None:
+            self.log.info("api.resumed")
+        else:
+            self.log.warning("api.paused", detail=detail, seconds=round(seconds, 1))
+
+    def _folders_changed(self, detail: str | None, seconds: float) -> None:
+        if detail is None:
+            self.log.info("inbox.watching", folder=str(self.inbox.drop_dir), mode=self.watcher.mode)
+        else:
+            self.log.error("inbox.unavailable", detail=detail, seconds=round(seconds, 1))
