@@ -13,8 +13,6 @@ from invoicedrop import __version__
 from invoicedrop.invoice import ConfigError, InstanceRunning, InvoicedropError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from invoicedrop.settings import Settings
@@ -52,7 +50,7 @@ def _version(wanted: bool) -> None:
 def _options(
     context: typer.Context,
     config: ConfigOption = None,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -128,7 +126,13 @@ def orders(
 
     raise typer.Exit(
         owed.orders(
-            settings, _console(), search=search, days=days, without_invoice=without_invoice, as_json=as_json, inbox=inbox
+            settings,
+            _console(),
+            search=search,
+            days=days,
+            without_invoice=without_invoice,
+            as_json=as_json,
+            inbox=inbox,
         )
     )
 
@@ -168,7 +172,7 @@ def show_config(context: typer.Context, config: ConfigOption = None) -> None:
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8077,
-    token: Annotated[str, typer.Option(help="The token that is valid.")] = "sandbox-token",
+    token: Annotated[str, typer.Option(help="The token that is valid.")] = "sandbox-token",  # noqa: S107 - of the sandbox
     orders: Annotated[int, typer.Option(min=0, help="How many orders there are (ids 1, 2, 3 ...).")] = 100,
     company_id: Annotated[int, typer.Option(help="The only company.")] = 1001,
     project_id: Annotated[list[int] | None, typer.Option(help="A project; may be given several times.")] = None,
@@ -177,7 +181,7 @@ def sandbox(
     latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes.")] = 0.0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="What goes wrong, as JSON, for example '{\"kind\": \"status\", \"status\": 503, \"count\": 3}'."),
+        typer.Option(help='What goes wrong, as JSON, for example \'{"kind": "status", "status": 503, "count": 3}\'.'),
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Keep the uploaded PDFs there (default: in memory).")] = None,
 ) -> None:
@@ -213,7 +217,11 @@ def main() -> NoReturn:
     try:
         app()
     except ConfigError as error:
-        _say(f"invoicedrop cannot start ({len(error.problems)} to mend):" if len(error.problems) > 1 else "invoicedrop cannot start:")
+        _say(
+            f"invoicedrop cannot start ({len(error.problems)} to mend):"
+            if len(error.problems) > 1
+            else "invoicedrop cannot start:"
+        )
         for problem in error.problems:
             _say(f"  - {problem}")
         sys.exit(EXIT_CONFIG)
@@ -224,8 +232,8 @@ def main() -> NoReturn:
         _say(str(error))
         sys.exit(EXIT_WORK_LEFT)
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        sys.stdout = None  # type: ignore[assignment] # nothing may be flushed into the broken pipe at exit
+        # Whoever read our output has seen enough; nothing may be flushed into the broken pipe at exit.
+        sys.stdout = None
         sys.exit(0)
     raise AssertionError("typer always exits")
 

@@ -129,7 +129,7 @@ def _read_environment(environ: Mapping[str, str], known: Sequence[str], problems
         if name is None and variable == f"{PREFIX}NAME":
             problems.append(f"{variable}: only an inbox has a name; write it into INVOICEDROP_INBOXES or [[inboxes]]")
         elif name is None and variable != _CONFIG_VARIABLE:
-            problems.append(_unknown(variable, (*variables, _CONFIG_VARIABLE)))
+            problems.append(_unknown(variable.upper().removeprefix(PREFIX), (*known, "config"), shown=variable))
         elif not environ[variable].strip():
             # Taken for "not set", an empty INVOICEDROP_PROJECT_ID would upload to the project that the file names.
             problems.append(f"{variable}: is set but empty; give it a value or remove it from the environment")
@@ -217,12 +217,12 @@ def _table(number: int, entry: dict[str, Any], inboxes: Written, names: Names, p
     return Table(label, own)
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    folded = {one.casefold(): one for one in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    if near:
-        return f"{printable(name)}: did you mean {folded[near[0]]}?"
-    return f"{printable(name)}: there is no such setting; remove it"
+def _unknown(name: str, known: Iterable[str], shown: str | None = None) -> str:
+    """Name the nearest right name; a variable is compared without our prefix, which alone makes all look alike."""
+    near = difflib.get_close_matches(name.casefold(), known, n=1)
+    if not near:
+        return f"{printable(shown or name)}: there is no such setting; remove it"
+    return f"{printable(shown or name)}: did you mean {PREFIX + near[0].upper() if shown else near[0]}?"
 
 
 def resolve(written: Written, environ: Mapping[str, str]) -> Path:

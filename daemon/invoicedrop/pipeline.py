@@ -195,6 +195,7 @@ class _Journey:
         self.log = log
         self.started = time.monotonic()
         self.resumed = False
+        self.duplicate = False
         self.entry = self._recall()
 
     def go(self) -> Outcome:
@@ -228,6 +229,7 @@ class _Journey:
                 self.filing.forget_reason(Path(known.filed_as))
             return replace(self.ledger.retried(known), inbox=fresh.inbox, file=fresh.file)
         self.resumed = known.state in {State.UPLOADED, State.REJECTED}
+        self.duplicate = known.state is State.PROCESSED
         return replace(known, inbox=fresh.inbox, file=fresh.file)
 
     def _wait_if_put_off(self) -> None:
@@ -281,14 +283,15 @@ class _Journey:
     def _learn_from_its_twin(self) -> None:
         """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
         known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
-        if known is not None and known.sent:
-            self.entry = known
-            return
-        twin = self.ledger.same_invoice(replace(self.entry, id=known.id if known is not None else 0))
         if known is not None:
-            self.entry = replace(self.entry, id=known.id)
+            self.entry = known if known.sent else replace(self.entry, id=known.id)
+            if known.sent:
+                self.duplicate = True
+                return
+        twin = self.ledger.same_invoice(self.entry)
         if twin is not None and twin.attachment_id is not None:
-            self.entry = replace(self.ledger.uploaded(self.entry, Receipt(twin.attachment_id)), state=State.PROCESSED)
+            self.entry = self.ledger.uploaded(self.entry, Receipt(twin.attachment_id))
+            self.duplicate = True
         elif twin is not None:
             self.entry = replace(self.entry, doubt_since=twin.doubt_since, state=State.UPLOADING)
 
@@ -336,12 +339,12 @@ class _Journey:
 
     def _file(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        again = self.entry.state is State.PROCESSED
         filed_as = self.filing.processed(
             self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
         )
-        self.ledger.processed(self.entry, filed_as)
-        if again:
+        if self.entry.state is not State.PROCESSED:
+            self.ledger.processed(self.entry, filed_as)
+        if self.duplicate:
             self.log.info("invoice.duplicate", attachment_id=self.entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
         self.log.info(

@@ -4,6 +4,7 @@ A fault is matched by the kind of request, by the order, and by chance or count 
 that match add up; of all other faults the first that matches wins. "Stored" means: the request was carried
 out, and then its answer went wrong. A request whose bytes all arrived is carried out after its latency also when
 the client has left meanwhile, as a real server does; only `hang_before_store` and the resets before storing drop it.
+A fault is drawn when a request's headers arrive, so that one which is then refused (401, 429) counts too.
 """
 
 import random

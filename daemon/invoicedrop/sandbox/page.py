@@ -17,27 +17,26 @@ _KIB: Final = 1024
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d2430; --pale: #667085; --line: #e3e7ee; --card: #fff; --back: #f5f7fa;
-  --accent: #0b6e75; --chip: #e3f2f1; --bad: #b42318 }
+  --accent: #0b6e75; --chip: #e3f2f1 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --pale: #98a2b3; --line: #2b3340; --card: #1a202b;
-  --back: #11151c; --accent: #5cc4c0; --chip: #173a3b; --bad: #f97066 } }
+  --back: #11151c; --accent: #5cc4c0; --chip: #173a3b } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem }
+main { max-width: 78rem; margin: 0 auto; padding: 2rem 1.25rem 4rem }
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.05rem; margin: 2rem 0 .6rem }
 .lead, .pale { color: var(--pale) } .lead { margin: .25rem 0 1.5rem }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: .75rem }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem }
 .card b { display: block; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums }
 .card span { color: var(--pale); font-size: .85rem }
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem }
 table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-size: .8rem; font-weight: 600; color: var(--pale) }
-th, td { padding: .55rem .9rem; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top }
+th, td { padding: .5rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top }
 tr:last-child td { border-bottom: 0 } td { font-variant-numeric: tabular-nums }
 tr.more td:nth-child(-n+3) { border-bottom-color: transparent }
 a { color: var(--accent); font-weight: 500 } code { font-size: .85rem; color: var(--pale) }
 .chip { background: var(--chip); color: var(--accent); border-radius: 1rem; padding: .1rem .6rem; font-size: .8rem }
-.bad { color: var(--bad) }
 """
 
 
@@ -106,7 +105,7 @@ def _card(figure: int | str, words: str) -> str:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
 def _projects(projects: Iterable[int]) -> str:

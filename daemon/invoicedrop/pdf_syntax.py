@@ -1,0 +1,184 @@
+"""The words of PDF: tokens, values, and the verdict that ends a check. Runs in the child process.
+
+Written after ISO 32000-1, chapter 7.2 and 7.3, with the liberties that generators take and viewers grant.
+Nothing here recurses, and the long runs are done by regular expressions with possessive quantifiers, which
+cannot backtrack: the time is linear in the size of the input, whatever it is.
+"""
+
+import re
+from typing import Any, Final, NamedTuple
+
+
+class Refused(Exception):  # noqa: N818 - it is a verdict, no error of ours
+    """The file is no invoice that can be sent. `reason` is a value of `reasons.Reason`; `detail` tells no content."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Name(str):
+    """A PDF name without its slash, `#xx` resolved: equal to the plain string, but no string of the document."""
+
+    __slots__ = ()
+
+
+class Ref(NamedTuple):
+    """An indirect reference: object number and generation."""
+
+    number: int
+    generation: int
+
+
+Data = Any
+"""Bytes, or a read-only map of them: what both `re` and slicing take."""
+
+_GAP = rb"[\0\t\n\f\r ]"
+_REGULAR = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
+_NUMBER = rb"[+-]*+(?:[0-9]++\.?+[0-9]*+|\.[0-9]*+)(?:-[0-9]*+)?+(?:[eE][+-]?+[0-9]++)?+"
+_PLAIN = rb"(?:[^\\()]++|\\[\s\S])"
+# A string may hold balanced parentheses; a regular expression can follow them only so deep.
+_STRING = rb"\(" + _PLAIN + rb"*+\)"
+for _ in range(4):
+    _STRING = rb"\((?:" + _PLAIN + rb"|" + _STRING + rb")*+\)"
+
+SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%[^\r\n]*+)*+")
+"""What may stand between tokens: white space and comments."""
+
+_TOKEN: Final = re.compile(
+    rb"(?:" + _GAP + rb"++|%[^\r\n]*+)*+(?:"
+    rb"(?P<name>/" + _REGULAR + rb"*+)"
+    rb"|(?P<ref>[0-9]++" + _GAP + rb"++[0-9]++" + _GAP + rb"++R(?!" + _REGULAR + rb"))"
+    rb"|(?P<number>" + _NUMBER + rb")"
+    rb"|(?P<open><<|\[)"
+    rb"|(?P<close>>>|\])"
+    rb"|(?P<hex><[^<>]*+>)"
+    rb"|(?P<string>" + _STRING + rb")"
+    rb"|(?P<word>" + _REGULAR + rb"++)"
+    rb")"
+)
+
+BODY: Final = re.compile(
+    rb"(?:" + _GAP + rb"++"
+    rb"|/" + _REGULAR + rb"*+"
+    rb"|" + _NUMBER + rb"|R(?!" + _REGULAR + rb")"
+    rb"|<<|>>|[\[\]]"
+    rb"|<[0-9A-Fa-f\0\t\n\f\r ]*+>"
+    rb"|" + _STRING + rb"|true|false|null"
+    rb"|%[^\r\n]*+"
+    rb")*+"
+)
+"""An object's tokens, as far as they are right: what stands behind them should be `endobj` or `stream`."""
+
+_ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|(\r\n|[\s\S]))")
+_ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_HEX_IN_NAME: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
+_NOT_HEX: Final = re.compile(rb"[^0-9A-Fa-f]++")
+_MOST_TOKENS: Final = 200_000
+
+
+class Malformed(ValueError):  # noqa: N818 - says what the text is
+    """What stands here is no PDF value."""
+
+
+def parse(data: Data, position: int = 0) -> Any:
+    """Return the value that begins at `position`: dict, list, Name, Ref, bytes (strings), int, float, bool or None.
+
+    Raises:
+        Malformed: it does not end, is not balanced, or is no value at all.
+
+    """
+    # A stack of what is open; the outermost list takes the one value asked for.
+    top: list[Any] = []
+    stack: list[tuple[list[Any], bytes]] = []
+    for _ in range(_MOST_TOKENS):
+        match = _TOKEN.match(data, position)
+        if match is None:
+            raise Malformed("no token")
+        position = match.end()
+        kind = match.lastgroup
+        text = match[kind or 0]
+        if kind == "open":
+            stack.append((top, text))
+            top = []
+        elif kind == "close":
+            if not stack or (text == b"]") != (stack[-1][1] == b"["):
+                raise Malformed("unbalanced")
+            inner = top
+            top, opened = stack.pop()
+            top.append(inner if opened == b"[" else _dictionary(inner))
+        else:
+            top.append(_scalar(kind, text))
+        if not stack:
+            return top[0]
+    raise Malformed("too many tokens")
+
+
+def _dictionary(items: list[Any]) -> dict[str, Any]:
+    if len(items) % 2:
+        raise Malformed("a key without a value")
+    keys = items[::2]
+    if not all(isinstance(key, Name) for key in keys):
+        raise Malformed("a key that is no name")
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def _scalar(kind: str | None, text: bytes) -> Any:
+    if kind == "name":
+        return name(text)
+    if kind == "ref":
+        number, generation, _ = text.split()
+        return Ref(_integer(number), _integer(generation))
+    if kind == "number":
+        try:
+            return _integer(text) if text.isdigit() else float(text) if b"." in text else int(text)
+        except ValueError:
+            return 0
+    if kind == "string":
+        return string(text)
+    if kind == "hex":
+        digits = _NOT_HEX.sub(b"", text)
+        return bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
+    words = {b"true": True, b"false": False, b"null": None}
+    if text not in words:
+        raise Malformed("unknown word")
+    return words[text]
+
+
+def _integer(digits: bytes) -> int:
+    # No number of a PDF has more digits; Python would refuse (and take long for) thousands of them.
+    return int(digits[:20])
+
+
+def name(text: bytes) -> Name:
+    """Return the name that a token (with its slash) spells."""
+    text = text[1:]
+    if b"#" in text:
+        text = _HEX_IN_NAME.sub(lambda match: bytes.fromhex(match[1].decode("ascii")), text)
+    return Name(text.decode("utf-8", "replace"))
+
+
+def string(text: bytes) -> bytes:
+    """Return what a literal string token (with its parentheses) spells."""
+    text = text[1:-1]
+    return _ESCAPE.sub(_unescape, text) if b"\\" in text else text
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    if match[1] is not None:
+        return bytes([int(match[1], 8) & 0xFF])
+    if match[2] in (b"\n", b"\r", b"\r\n"):
+        return b""
+    return _ESCAPED.get(match[2], match[2])
+
+
+def text_of(value: bytes) -> str:
+    """Return a document's text string in Unicode (ISO 32000-1, 7.9.2.2), unprintable characters left out."""
+    if value.startswith(b"\xfe\xff"):
+        decoded = value[2:].decode("utf-16-be", "replace")
+    elif value.startswith(b"\xef\xbb\xbf"):
+        decoded = value[3:].decode("utf-8", "replace")
+    else:
+        decoded = value.decode("latin-1")
+    return "".join(character for character in decoded if character.isprintable())
