@@ -152,6 +152,15 @@ def verify(
     raise typer.Exit(verification.verify(settings, _console(), order=order, days=days, as_json=as_json))
 
 
+@app.command()
+def health(context: typer.Context, config: ConfigOption = None) -> None:
+    """Say whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
+    settings = _settings(context, config)
+    from invoicedrop.health import health as judge
+
+    raise typer.Exit(judge(settings.state_dir))
+
+
 @app.command("config")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, Final, TextIO, cast
+from typing import Any, ClassVar, Final, TextIO, cast
 
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
@@ -178,6 +178,8 @@ class _Sink:
 
     # Reentrant: a signal handler that logs while its own thread is writing must not wait for itself.
     _lock: Final = threading.RLock()
+    _torn: ClassVar = False
+    """Whether the last line's end could not be written, so that the next one has to begin on a line of its own."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -188,7 +190,7 @@ class _Sink:
             with self._lock:
                 if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, io.BufferedWriter):
                     # Past the buffer: what it could not write it would keep, and Python would then end with 120.
-                    _write(stream.fileno(), f"{line}\n".encode(stream.encoding, "backslashreplace"))
+                    self._write_through(stream.fileno(), f"{line}\n".encode(stream.encoding, "backslashreplace"))
                 elif stream is not None:
                     stream.write(f"{line}\n")
                     stream.flush()
@@ -197,16 +199,21 @@ class _Sink:
 
     debug = info = warning = error = critical = exception = write
 
-
-def _write(fd: int, line: bytes) -> None:
-    while line:
+    @classmethod
+    def _write_through(cls, fd: int, line: bytes) -> None:
+        left = b"\n" + line if cls._torn else line
+        whole = len(left)
         try:
-            line = line[os.write(fd, line) :]
-        except BlockingIOError:
-            # Somebody made the pipe or terminal that we share with them non-blocking: wait as a blocking one would,
-            # but not for ever.
-            if not select.select((), (fd,), (), _PATIENCE)[1]:
-                raise
+            while left:
+                try:
+                    left = left[os.write(fd, left) :]
+                except BlockingIOError:
+                    # Somebody made the pipe or terminal that we share with them non-blocking: wait as a blocking
+                    # one would, but not for ever.
+                    if not select.select((), (fd,), (), _PATIENCE)[1]:
+                        raise
+        finally:
+            cls._torn = bool(left) and (cls._torn or len(left) < whole)
 
 
 def _never_raising(log_level: str) -> type[FilteringBoundLogger]:

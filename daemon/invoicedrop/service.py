@@ -4,7 +4,6 @@ The main thread watches folders and hands files to a bounded pool of upload thre
 them but the ledger and the throttles. Signal handlers only record; the loop acts.
 """
 
-import json
 import os
 import select
 import signal
@@ -15,13 +14,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-from invoicedrop import __version__, disk
+from invoicedrop import __version__
+from invoicedrop.heartbeat import Heartbeat
 from invoicedrop.instance import only_instance
 from invoicedrop.invoice import ConfigError, LedgerUnavailable, Stopping
 from invoicedrop.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
+from invoicedrop.notify import Notifier
 from invoicedrop.pipeline import OneAtATime, Outcome
 from invoicedrop.settings import Inbox, Settings, read_token
 from invoicedrop.station import Station
@@ -54,8 +55,6 @@ class Service:
         self._stations: list[Station] = []
         self._throttles: dict[str, Throttle] = {}
         self._bucket_written: dict[str, float] = {}
-        self._beat_due = 0.0
-        self._ready_told = False
 
     def stop(self) -> None:
         """Stop, as SIGTERM does. May be called from any thread."""
@@ -75,14 +74,18 @@ class Service:
             ledger = _open_ledger(settings)
             validator = Validator(timeout=settings.validator_timeout, memory_mb=settings.validator_memory_mb)
             pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="upload")
+            notifier = Notifier()
+            interval = min(inbox.scan_interval for inbox in settings.inboxes)
+            heartbeat = Heartbeat(settings.state_dir, interval, ledger, notifier)
             try:
                 self._build(ledger, validator)
                 self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=len(self._stations))
                 for warning in settings.warnings:
                     self._log.warning("service.started", detail=warning)
-                self._loop(ledger, pool, once=once)
+                self._loop(ledger, pool, heartbeat, once=once)
             finally:
-                self._shut_down(ledger, validator, pool)
+                notifier.stopping()
+                self._shut_down(ledger, validator, pool, heartbeat)
         return self._exit_code() if once else EXIT_OK
 
     def _build(self, ledger: Ledger, validator: Validator) -> None:
@@ -109,7 +112,7 @@ class Service:
 
     # The loop
 
-    def _loop(self, ledger: Ledger, pool: ThreadPoolExecutor, *, once: bool) -> None:
+    def _loop(self, ledger: Ledger, pool: ThreadPoolExecutor, heartbeat: Heartbeat, *, once: bool) -> None:
         while True:
             self._heed_signals()
             self._take_back()
@@ -119,10 +122,10 @@ class Service:
                 station.mind_the_token()
                 station.look()
             self._hand_out(ledger, pool)
-            self._beat()
+            heartbeat.beat(self._stations)
             if once and self._worked_off():
                 return
-            self._sleep()
+            self._sleep(heartbeat.due)
 
     def _hand_out(self, ledger: Ledger, pool: ThreadPoolExecutor) -> None:
         """Give every inbox's oldest files to the upload threads, a fair share each."""
@@ -196,9 +199,9 @@ class Service:
         with suppress(BlockingIOError, OSError):
             os.write(self._wake_write, b"!")
 
-    def _sleep(self) -> None:
+    def _sleep(self, until: float) -> None:
         free = self._free()
-        due = min(station.next_due(free) for station in self._stations)
+        due = min(until, *(station.next_due(free) for station in self._stations))
         timeout = max(0.0, due - time.monotonic())
         if not self._results and not self._signals:
             select.select([self._wake_read], [], [], timeout)
@@ -240,7 +243,7 @@ class Service:
 
     # The end
 
-    def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor) -> None:
+    def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> None:
         """Stop in this order, so that nothing begins after what it needs has ended."""
         # 1. What waits for its turn goes back: it has not begun.
         for throttle in self._throttles.values():
@@ -257,7 +260,7 @@ class Service:
         for station in self._stations:
             station.close()
         ledger.close()
-        self._beat(ended=True)
+        heartbeat.ended(self._stations)
         self._log.info("service.stopped", interrupted=busy)
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -286,33 +289,6 @@ class Service:
                 select.select([self._wake_read], [], [], left)
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
-
-    # What others may know
-
-    def _beat(self, *, ended: bool = False) -> None:
-        """Write down, for `status`, how the service is doing; at most as often as it scans."""
-        now = time.monotonic()
-        if now < self._beat_due and not ended:
-            return
-        self._beat_due = now + min(inbox.scan_interval for inbox in self._settings.inboxes)
-        report: dict[str, Any] = {
-            "pid": None if ended else os.getpid(),
-            "version": __version__,
-            "beat": time.time(),
-            "inboxes": {
-                station.inbox.name: {
-                    "waiting": station.watcher.waiting,
-                    "mode": station.watcher.mode,
-                    "unavailable": station.folders.detail,
-                    "paused": station.api.detail,
-                    "next_probe": time.time() + max(0.0, station.api.until - now) if station.api.detail else None,
-                }
-                for station in self._stations
-            },
-        }
-        path = self._settings.state_dir / "service.json"
-        with suppress(OSError):
-            disk.replace(disk.write_new(path.parent, json.dumps(report).encode()), path)
 
 
 def _require_folders(settings: Settings) -> None:

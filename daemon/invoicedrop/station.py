@@ -183,6 +183,17 @@ class Station:
                 due.extend(pause.until for pause in (self.api, self.folders) if pause.detail is not None)
         return min(due)
 
+    def report(self) -> dict[str, object]:
+        """Say how things stand, for `status`; times are seconds since the epoch."""
+        probe = time.time() + max(0.0, self.api.until - time.monotonic())
+        return {
+            "waiting": self.watcher.waiting,
+            "mode": self.watcher.mode,
+            "unavailable": self.folders.detail,
+            "paused": self.api.detail,
+            "next_probe": None if self.api.detail is None else probe,
+        }
+
     def close(self) -> None:
         """Close connections and stop listening."""
         self.watcher.close()

@@ -32,7 +32,7 @@ h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.05rem; margin: 2rem 0 .6re
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem }
 table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-size: .8rem; font-weight: 600; color: var(--pale) }
-th, td { padding: .5rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top }
+th, td { padding: .5rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top }
 tr:last-child td { border-bottom: 0 } td { font-variant-numeric: tabular-nums }
 tr.more td:nth-child(-n+3) { border-bottom-color: transparent }
 a { color: var(--accent); font-weight: 500 } code { font-size: .85rem; color: var(--pale) }

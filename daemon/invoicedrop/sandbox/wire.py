@@ -131,7 +131,7 @@ class Wire:
         """Break the connection with a TCP reset."""
         connection: socket.socket | None = self._transport.get_extra_info("socket")
         if connection is not None and not self._transport.is_closing():
-            pass
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
         await self.hang()
 

@@ -1,0 +1,85 @@
+"""Which kind of file system a folder lies on, and what that means for a daemon that watches it.
+
+Source: /proc/self/mountinfo (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
+"""
+
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+class Nature(StrEnum):
+    """What a kind of file system has to say to us, as a phrase that completes "ext4, ..."."""
+
+    LOCAL = "a local disk"
+    NETWORK = "a network share"
+    HOST = "a folder of the host machine"
+    USER_SPACE = "a file system of a program (FUSE)"
+    MEMORY = "in memory"
+    CONTAINER = "a container's own layer"
+    UNKNOWN = "a kind that we do not know"
+
+
+_NATURES: Final = {
+    Nature.NETWORK: (
+        "cifs smb3 smbfs nfs nfs4 afs ncpfs ceph lustre gfs2 ocfs2 beegfs gpfs "
+        "fuse.sshfs fuse.rclone fuse.glusterfs fuse.davfs2 fuse.davfs fuse.s3fs fuse.gcsfuse fuse.smbnetfs fuse.ceph "
+        "fuse.ceph-fuse fuse.moosefs fuse.seaweedfs fuse.juicefs"
+    ).split(),
+    Nature.HOST: "9p virtiofs vboxsf prl_fs drvfs fakeowner osxfs vmhgfs fuse.vmhgfs-fuse fuse.grpcfuse".split(),
+    Nature.MEMORY: "tmpfs ramfs devtmpfs".split(),
+    Nature.CONTAINER: "overlay aufs".split(),
+    Nature.LOCAL: (
+        "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs reiserfs bcachefs nilfs2 vfat exfat ntfs ntfs3 fuseblk hfsplus apfs "
+        "fuse.ntfs-3g fuse.mergerfs fuse.bindfs ecryptfs fuse.gocryptfs"
+    ).split(),
+}
+_NATURE_OF: Final = {kind: nature for nature, kinds in _NATURES.items() for kind in kinds}
+
+
+class FileSystem(NamedTuple):
+    """A mounted file system: the kernel's name for its kind, where it is mounted, and what it means."""
+
+    kind: str
+    mount_point: Path
+    nature: Nature
+
+    @property
+    def shared(self) -> bool:
+        """Say whether others may write there without our kernel knowing, so that no event tells us."""
+        return self.nature in {Nature.NETWORK, Nature.HOST, Nature.USER_SPACE, Nature.UNKNOWN}
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.nature}"
+
+
+def file_system_of(path: Path, mounts: str | None = None) -> FileSystem:
+    """Return the file system that `path` lies on, or would lie on; `mounts` replaces what the kernel says in tests."""
+    if mounts is None:
+        try:
+            mounts = os.fsdecode(_MOUNTS.read_bytes())
+        except OSError:
+            mounts = ""
+    place = Path(os.path.realpath(path))
+    found = FileSystem("unknown", Path("/"), Nature.UNKNOWN)
+    for line in mounts.splitlines():
+        left, separator, right = line.partition(" - ")
+        if not separator:
+            continue
+        point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4]))
+        # Of several mounts on one place, the last one hides the others.
+        if place.is_relative_to(point) and len(point.parts) >= len(found.mount_point.parts):
+            kind = right.split()[0]
+            found = FileSystem(kind, point, _nature(kind))
+    return found
+
+
+def _nature(kind: str) -> Nature:
+    if kind in _NATURE_OF:
+        return _NATURE_OF[kind]
+    return Nature.USER_SPACE if kind.startswith("fuse") else Nature.UNKNOWN

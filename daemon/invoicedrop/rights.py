@@ -1,0 +1,157 @@
+"""Why the operating system would not let us use a folder, and the exact command that mends it.
+
+Users and groups are named as the administrator knows them; one without a name (in a container, mostly) by its number.
+"""
+
+import errno
+import grp
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_RIGHTS: Final = (("r", os.R_OK), ("w", os.W_OK), ("x", os.X_OK))
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
+
+
+class Refusal(NamedTuple):
+    """What is wrong with a folder, as a sentence, and the command (or, where there is none, the advice) that mends it."""
+
+    problem: str
+    remedy: str
+
+    @property
+    def sentence(self) -> str:
+        """Both in one, for the log."""
+        return f"{self.problem}; {self.remedy}"
+
+
+def user_name(uid: int) -> str:
+    """Return the user's name, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Return the group's name, or the number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def our_groups() -> list[int]:
+    """Return the groups that we run with, the effective one first."""
+    return list(dict.fromkeys((os.getegid(), *os.getgroups())))
+
+
+def ourselves() -> str:
+    """Return the user and groups that we run as: "invoicedrop (groups invoicedrop, staff)"."""
+    groups = [group_name(gid) for gid in our_groups()]
+    return f"{user_name(os.geteuid())} (group{'s'[: len(groups) - 1]} {', '.join(groups)})"
+
+
+def missing_folder(folder: Path) -> Refusal:
+    """Say how to make a folder that is not there, so that we may use it."""
+    quoted = shlex.quote(str(folder))
+    return Refusal(f"{folder} does not exist", f"mkdir -p {quoted} && chown {_us()} {quoted}")
+
+
+def explained(folder: Path, error: OSError) -> Refusal:
+    """Say why using `folder` (reading, writing, renaming and deleting in it) ended with `error`, and what mends it."""
+    if error.errno in _REFUSED:
+        return _refused(folder)
+    if error.errno == errno.EROFS:
+        return Refusal(
+            f"{folder} is read-only here",
+            f"mount it writable; under systemd, name it in ReadWritePaths={folder} (systemctl edit invoicedrop)",
+        )
+    if error.errno in _FULL:
+        return Refusal(f"the disk of {folder} is full ({error.strerror})", "make room there")
+    if error.errno == errno.ENOENT:
+        return missing_folder(folder)
+    if error.errno == errno.ENOTDIR:
+        return Refusal(f"{folder} is not a folder", "name a folder in the setting, or remove what is in its place")
+    return Refusal(f"{folder} cannot be used: {error.strerror or error}", "mend what it says, then check again")
+
+
+def sticky(folder: Path) -> Refusal | None:
+    """Say so if we may not move other people's files out of `folder`, as in /tmp (the sticky bit)."""
+    found = folder.stat()
+    if not found.st_mode & stat.S_ISVTX or os.geteuid() in {0, found.st_uid}:
+        return None
+    return Refusal(
+        f"{folder} has the sticky bit: only the owner of a file may move it away, and we are {user_name(os.geteuid())}",
+        f"chmod -t {shlex.quote(str(folder))}",
+    )
+
+
+def unreadable(file: Path) -> Refusal:
+    """Say what to do about a dropped file that we may not read."""
+    return Refusal(
+        f"{file.name!r} belongs to {owned(file.lstat())}; {user_name(os.geteuid())} may not read it",
+        f"{_remedy(file, file.lstat(), 'r')} (and for the next ones: let whoever drops files give the group the right "
+        "to read them, by umask 027 or, with Samba, create mask = 0660)",
+    )
+
+
+def owned(found: os.stat_result) -> str:
+    """Return owner, group and mode: "anna:staff (drwxr-x---)"."""
+    return f"{user_name(found.st_uid)}:{group_name(found.st_gid)} ({stat.filemode(found.st_mode)})"
+
+
+def _us() -> str:
+    return f"{user_name(os.geteuid())}:{group_name(os.getegid())}"
+
+
+def _refused(folder: Path) -> Refusal:
+    """Find which folder on the way refuses us, and which right it lacks."""
+    place = Path("/")
+    for part in Path(os.path.realpath(folder)).parts:
+        deeper = place / part
+        if not os.path.lexists(deeper):
+            if os.access(place, os.X_OK, effective_ids=True):
+                # It is to be made here, and that is what is refused.
+                break
+            found = place.stat()
+            return Refusal(
+                f"{place}, on the way to {folder}, belongs to {owned(found)}; we run as {ourselves()} "
+                "and may not pass through it",
+                _remedy(place, found, "x"),
+            )
+        place = deeper
+    lacking = "".join(letter for letter, mode in _RIGHTS if not os.access(place, mode, effective_ids=True))
+    found = place.stat()
+    if lacking:
+        return Refusal(
+            f"{place} belongs to {owned(found)}; we run as {ourselves()} and may not {_deeds(lacking)}",
+            _remedy(place, found, "rwx"),
+        )
+    return Refusal(
+        f"{place} refuses us although its rights ({owned(found)}; we run as {ourselves()}) look right",
+        "see what else forbids it: the rights on the file server, SELinux or AppArmor, an immutable flag (lsattr -d)",
+    )
+
+
+def _deeds(lacking: str) -> str:
+    deeds = {"r": "list it", "w": "write in it", "x": "pass through it"}
+    return " or ".join(deeds[letter] for letter in lacking)
+
+
+def _remedy(path: Path, found: os.stat_result, need: str) -> str:
+    """Return the command that gives us what we need and takes nothing from anybody else."""
+    quoted = shlex.quote(str(path))
+    if found.st_uid == os.geteuid():
+        return f"chmod u+{need} {quoted}"
+    if found.st_gid in our_groups():
+        return f"chmod g+{need} {quoted}"
+    if need == "x":
+        return f"chmod o+x {quoted}"
+    if found.st_uid == 0:
+        return f"chown {_us()} {quoted}"
+    return f"chown :{group_name(os.getegid())} {quoted} && chmod g+{need} {quoted}"
