@@ -127,7 +127,7 @@ class _PatientConnection(Connection):
         )
         self._counting = throttle
 
-    def request(self, method: str, path: str, *, pause: Pause, **options: Any) -> Answer:  # type: ignore[override] # handed on
+    def request(self, method: str, path: str, *, pause: Pause, **options: Any) -> Answer:
         deadline = time.monotonic() + _PATIENCE
         while True:
             refusals = self._counting.refusals

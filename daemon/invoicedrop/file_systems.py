@@ -25,21 +25,21 @@ class Nature(StrEnum):
     UNKNOWN = "a kind that we do not know"
 
 
-_NATURES: Final = {
+_NATURES: Final[dict[Nature, str]] = {
     Nature.NETWORK: (
         "cifs smb3 smbfs nfs nfs4 afs ncpfs ceph lustre gfs2 ocfs2 beegfs gpfs "
         "fuse.sshfs fuse.rclone fuse.glusterfs fuse.davfs2 fuse.davfs fuse.s3fs fuse.gcsfuse fuse.smbnetfs fuse.ceph "
         "fuse.ceph-fuse fuse.moosefs fuse.seaweedfs fuse.juicefs"
-    ).split(),
-    Nature.HOST: "9p virtiofs vboxsf prl_fs drvfs fakeowner osxfs vmhgfs fuse.vmhgfs-fuse fuse.grpcfuse".split(),
-    Nature.MEMORY: "tmpfs ramfs devtmpfs".split(),
-    Nature.CONTAINER: "overlay aufs".split(),
+    ),
+    Nature.HOST: "9p virtiofs vboxsf prl_fs drvfs fakeowner osxfs vmhgfs fuse.vmhgfs-fuse fuse.grpcfuse",
+    Nature.MEMORY: "tmpfs ramfs devtmpfs",
+    Nature.CONTAINER: "overlay aufs",
     Nature.LOCAL: (
         "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs reiserfs bcachefs nilfs2 vfat exfat ntfs ntfs3 fuseblk hfsplus apfs "
         "fuse.ntfs-3g fuse.mergerfs fuse.bindfs ecryptfs fuse.gocryptfs"
-    ).split(),
+    ),
 }
-_NATURE_OF: Final = {kind: nature for nature, kinds in _NATURES.items() for kind in kinds}
+_NATURE_OF: Final = {kind: nature for nature, kinds in _NATURES.items() for kind in kinds.split()}
 
 
 class FileSystem(NamedTuple):

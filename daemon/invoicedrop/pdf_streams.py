@@ -73,79 +73,71 @@ def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: 
     return OK, at - len(inflater.unused_data), kept
 
 
-_BAD_MARKER: Final = re.compile(rb"\xff++[^\x00\xd0-\xd9\xff]")
-"""In a scan's codes, FF is followed by 00 or is a restart; other markers begin the next segment."""
-_SEGMENTS: Final = frozenset({0xC4, 0xDA, 0xDB, 0xDD, 0xDC, 0xFE, *range(0xE0, 0xF0)})
-_BETWEEN_SCANS: Final = frozenset({0xC4, 0xDA, 0xDB, 0xDD, 0xDC, 0xFE})
-_DHT, _SOS, _EOI = 0xC4, 0xDA, 0xD9
+_DHT, _SOS, _EOI, _SOF2 = 0xC4, 0xDA, 0xD9, 0xC2
+_AC = 1
 
 
 def jpeg(data: Data, start: int, end: int) -> str | None:
-    """Say what is wrong with a JPEG, or None: its segments, the codes between them, and its end."""
-    start = data.find(b"\xff\xd8", start, min(end, start + 16))
-    if start < 0:
+    """Say what is wrong with a JPEG, or None: its segments, the codes between them, and its end (ITU T.81, annex B)."""
+    at = data.find(b"\xff\xd8", start, min(end, start + 16)) + 2
+    if at < start + 2:
         return "has no beginning"
-    at = start + 2
     scans = 0
-    zeros_are_codes = False
+    progressive = False
+    tables: dict[int, bool] = {}
     while at < end:
-        if data[at] != 0xFF:  # noqa: PLR2004
-            return "has a bad segment"
-        while at < end and data[at] == 0xFF:  # noqa: PLR2004 - fill bytes
-            at += 1
-        marker = data[at] if at < end else 0
-        at += 1
+        marker, at = _marker(data, at, end)
         if marker == _EOI:
             return None if scans else "has no picture in it"
-        if not 0xC0 <= marker <= 0xFE:  # noqa: PLR2004
-            return "has a bad segment"
-        if 0xD0 <= marker <= 0xD7:  # noqa: PLR2004 - a restart at the end of a scan
-            at, _ = _scan_end(data, at, end)
-            continue
         length = int.from_bytes(data[at : at + 2], "big")
-        if length < 2 or at + length > end:  # noqa: PLR2004
+        if marker < 0xC0 or length < 2 or at + length > end:  # noqa: PLR2004 - markers of segments; a length counts itself
             return "has a bad segment"
+        progressive |= marker == _SOF2
         if marker == _DHT:
-            zeros_are_codes |= _zeros_mean_nothing_new(data[at + 2 : at + length])
+            tables |= _zero_codes(data[at + 2 : at + length])
         at += length
         if marker == _SOS:
             scans += 1
-            begin = at
-            at, end_found = _scan_end(data, at, end)
-            if not end_found:
-                return "ends before its picture does"
-            if not zeros_are_codes and data.find(bytes(HOLE), begin, at) >= 0:
+            begin, at = at, _scan_end(data, at, end)
+            if not (any if progressive else all)(tables.values()) and data.find(bytes(HOLE), begin, at) >= 0:
                 return "has a hole"
     return "ends before its picture does"
 
 
-def _scan_end(data: Data, at: int, end: int) -> tuple[int, bool]:
-    """Return where the codes that begin here end: at the next marker that is no restart."""
+def _marker(data: Data, at: int, end: int) -> tuple[int, int]:
+    """Return the marker that stands at `at`, and where it ends; 0 if there is none."""
+    begin = at
+    while at < end and data[at] == 0xFF:  # noqa: PLR2004 - a marker's first byte, which may be repeated
+        at += 1
+    return (data[at], at + 1) if begin < at < end else (0, at)
+
+
+def _scan_end(data: Data, at: int, end: int) -> int:
+    """Return where the codes that begin here end: at the next marker that is no restart, or at `end`."""
     while True:
         at = data.find(b"\xff", at, end)
         if at < 0 or at + 1 >= end:
-            return end, False
+            return end
         following = data[at + 1]
-        if following == 0 or 0xD0 <= following <= 0xD7:  # noqa: PLR2004
-            at += 2
-        else:
-            return at, True
+        if following != 0 and not 0xD0 <= following <= 0xD7:  # noqa: PLR2004 - a stuffed byte, a restart
+            return at
+        at += 2
 
 
-def _zeros_mean_nothing_new(tables: bytes) -> bool:
-    """Say whether, with one of these Huffman tables, a row of zero bits is what an even area looks like.
+def _zero_codes(tables: bytes) -> dict[int, bool]:
+    """Say of each of these Huffman tables whether a row of zero bits is what an even area looks like in it.
 
-    The code of all zeros belongs to a table's first symbol. If that is "end of block" in an AC table, a long run of
-    zero bytes can be an honest white area; with the standard tables (T.81, annex K) it cannot.
+    The code of all zeros belongs to a table's first symbol. Only if that is "no difference" (DC) and "end of block"
+    (AC), a long run of zero bytes is an honest white area; with the standard luminance table (T.81, annex K) it is not.
     """
+    found = {}
     at = 0
-    while at + 17 <= len(tables):
-        count = sum(tables[at + 1 : at + 17])
-        is_ac = tables[at] >> 4 == 1
-        if is_ac and count and tables[at + 17 : at + 18] and tables[at + 17] & 0x0F == 0:
-            return True
-        at += 17 + count
-    return False
+    while at + 17 < len(tables):
+        kind_and_number = tables[at]
+        symbol = tables[at + 17]
+        found[kind_and_number] = symbol & 0x0F == 0 if kind_and_number >> 4 == _AC else symbol == 0
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return found
 
 
 def filters_of(dictionary: dict[str, Any]) -> Sequence[str]:
@@ -203,7 +195,7 @@ def unprintable_text(text: bytes) -> bool:
     return _CONTROL.search(text) is not None
 
 
-_LATIN_LETTER: Final = re.compile(rb"(?<=[A-Za-z])[\xc0-\xff]|[\xc0-\xff](?=[a-z])|[\xa0-\xbf](?=[ <])")
+_LATIN_LETTER: Final = re.compile(rb"(?<=[A-Za-z])[\xc0-\xff]|[\xc0-\xff](?=[a-z])")
 _STRANGE: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff]")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 

@@ -82,8 +82,10 @@ class Malformed(ValueError):  # noqa: N818 - says what the text is
     """What stands here is no PDF value."""
 
 
-def parse(data: Data, position: int = 0) -> Any:
-    """Return the value that begins at `position`: dict, list, Name, Ref, bytes (strings), int, float, bool or None.
+def parse(data: Data, position: int = 0) -> tuple[Any, int]:
+    """Return the value that begins at `position`, and where it ends.
+
+    A value is a dict, list, Name, Ref, bytes (for strings), int, float, bool or None.
 
     Raises:
         Malformed: it does not end, is not balanced, or is no value at all.
@@ -111,7 +113,7 @@ def parse(data: Data, position: int = 0) -> Any:
         else:
             top.append(_scalar(kind, text))
         if not stack:
-            return top[0]
+            return top[0], position
     raise Malformed("too many tokens")
 
 
@@ -124,7 +126,7 @@ def _dictionary(items: list[Any]) -> dict[str, Any]:
     return dict(zip(keys, items[1::2], strict=True))
 
 
-def _scalar(kind: str | None, text: bytes) -> Any:
+def _scalar(kind: str | None, text: bytes) -> Any:  # noqa: PLR0911 - one for each kind
     if kind == "name":
         return name(text)
     if kind == "ref":

@@ -18,7 +18,7 @@ _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Refusal(NamedTuple):
-    """What is wrong with a folder, as a sentence, and the command (or, where there is none, the advice) that mends it."""
+    """What is wrong with a folder, as a sentence, and the command (where there is none, the advice) that mends it."""
 
     problem: str
     remedy: str

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from signal import SIGINT, SIGTERM, getsignal, signal
 from types import TracebackType
@@ -15,7 +15,7 @@ import uvicorn
 
 from invoicedrop.sandbox.app import Application
 from invoicedrop.sandbox.exchange import Context
-from invoicedrop.sandbox.faults import FaultPlan
+from invoicedrop.sandbox.faults import Fault, FaultPlan
 from invoicedrop.sandbox.journal import Journal, RequestRecord
 from invoicedrop.sandbox.options import Options
 from invoicedrop.sandbox.store import Store, Upload
@@ -152,7 +152,9 @@ def serve(options: Options | None = None) -> Running:
     return Running(options)
 
 
-def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None) -> None:
+def run(
+    options: Options, on_ready: Callable[[str], None] = lambda _url: None, *, faults: Iterable[Fault] = ()
+) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then return; to be called in the main thread.
 
     `on_ready` is called with the API's base URL once connections are accepted. Nothing is printed.
@@ -162,6 +164,7 @@ def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None) -
 
     """
     running = Running(options)
+    running.faults.replace(faults)
 
     async def serve_here() -> None:
         stop = asyncio.Event()

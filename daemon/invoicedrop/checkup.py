@@ -1,0 +1,114 @@
+"""`invoicedrop check`: tries out the whole set-up and says what is right, what is wrong, and how to mend it.
+
+First everything is found out, as data; only then it is shown. Nothing of the daemon's is touched: neither its lock nor
+any file but trial files of our own.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from invoicedrop import api_access, checkup_folders, checkup_network, rights
+from invoicedrop.checkup_finding import Finding, Level
+from invoicedrop.config_sources import printable
+from invoicedrop.invoice import ConfigError, LedgerUnavailable
+from invoicedrop.liveness import liveness
+from invoicedrop.settings import Settings
+
+EXIT_OK: Final = 0
+EXIT_PROBLEM: Final = 1
+_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+def check(settings: Settings, console: Console) -> int:
+    """Try out the set-up and print a table of the findings; return 1 if a problem is among them, else 0."""
+    findings = find_out(settings)
+    _show(findings, console)
+    return EXIT_PROBLEM if any(finding.level is Level.PROBLEM for finding in findings) else EXIT_OK
+
+
+def find_out(settings: Settings) -> list[Finding]:
+    """Try out everything and return what was found out, each inbox's folders first."""
+    findings = _user(settings)
+    for inbox in settings.inboxes:
+        findings += checkup_folders.of_inbox(inbox)
+    findings += checkup_folders.of_state(settings.state_dir)
+    findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
+    return findings + _ledger_and_network(settings)
+
+
+def _user(settings: Settings) -> list[Finding]:
+    """Say as whom this check runs: rights tried out by another user than the service's prove nothing."""
+    us = os.geteuid()
+    owner = _owner(settings.state_dir)
+    if owner is not None and owner != us:
+        name = rights.user_name(owner)
+        return [
+            Finding(
+                "user",
+                "",
+                Level.WARNING,
+                f"this check runs as {rights.ourselves()}, but {settings.state_dir} belongs to {name}: "
+                "what is said of rights below is not true for the service",
+                f"sudo -u {name} invoicedrop check",
+            )
+        ]
+    level, more = (Level.NOTE, ", who may do everything") if us == 0 else (Level.OK, "")
+    return [Finding("user", "", level, f"we run as {rights.ourselves()}{more}")]
+
+
+def _owner(state_dir: Path) -> int | None:
+    try:
+        return state_dir.stat().st_uid
+    except OSError:
+        return None
+
+
+def _ledger_and_network(settings: Settings) -> list[Finding]:
+    running = {True: "a daemon is running", False: "no daemon is running", None: "whether a daemon runs cannot be told"}
+    daemon = Finding("daemon", "", Level.NOTE, running[liveness(settings).running])
+    try:
+        with api_access.existing_ledger(settings) as ledger:
+            text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
+            findings = [Finding("ledger", "", Level.OK, text), daemon]
+            return findings + checkup_network.of_inboxes(settings.inboxes, ledger)
+    except (LedgerUnavailable, ConfigError) as error:
+        bad = Finding("ledger", "", Level.PROBLEM, str(error))
+        return [bad, daemon, *checkup_network.of_inboxes(settings.inboxes, None)]
+
+
+def _show(findings: list[Finding], console: Console) -> None:
+    several = len({finding.inbox for finding in findings if finding.inbox}) > 1
+    table = Table(box=None, pad_edge=False)
+    titles = ("", "inbox", "what", "found") if several else ("", "what", "found")
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=not title)
+    for finding in findings:
+        cells = [Text(finding.level, style=_STYLES[finding.level])]
+        cells += [Text(printable(finding.inbox))] if several else []
+        table.add_row(*cells, Text(finding.subject), Text(printable(finding.text)))
+    console.print(table)
+    console.print()
+    to_mend = [finding for finding in findings if finding.remedy or finding.level is Level.PROBLEM]
+    if to_mend:
+        console.print(Text("To mend:", style="bold"))
+    for finding in to_mend:
+        where = f" (inbox {printable(finding.inbox)})" if several and finding.inbox else ""
+        console.print(Text.assemble("  ", (finding.level, _STYLES[finding.level]), f" {finding.subject}{where}:"))
+        # Unbroken, so that a command can be copied.
+        console.print(Text(f"    {printable(finding.remedy or finding.text)}"), soft_wrap=True)
+    counts = Counter(finding.level for finding in findings)
+    problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
+    if problems or warnings:
+        console.print(Text(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}."))
+    else:
+        console.print(Text("Everything is right.", style="green"))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,257 @@
+"""The crash harness: real lives of the real service, each of which may end, or go wrong, at any one of its effects.
+
+An effect is a file-system call that changes something, a commit of the ledger, or a request to the API. A driver process
+(this file, run as a program) imports everything once and forks a child for every life; in the child each effect is
+counted, in a sequence of its own for the main thread and for the upload thread (there is only one, so that number N is
+the same effect in every life). At the chosen one the child ends by `os._exit`: nothing is unwound, flushed or closed.
+What only a power cut could do (losing what was not synced) is not shown by this.
+
+The PDF check is answered by a stand-in: it changes nothing, so that a death in it is a death before the next effect,
+and starting its process for each of thousands of lives would be most of the time.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, Self
+
+from sqlalchemy.engine.default import DefaultDialect
+
+from invoicedrop import connection, disk, filing, logs, pipeline, reconcile, service
+from invoicedrop.settings import load
+from invoicedrop.throttle import Pause
+from invoicedrop.validator import PdfFacts
+
+DIED: Final = 137
+BROKE: Final = 99
+MAIN: Final = "main"
+UPLOAD: Final = "upload"
+WAYS: Final = ("rename", "link", "placeholder", "copy")
+"""How a file is moved, as `disk` tells at its top; all but the first are forced, whatever the file system can do."""
+MOMENT: Final = 0.02
+"""Seconds, instead of the seconds that the daemon waits."""
+
+
+class Death(NamedTuple):
+    """Die at effect `number` (from 1) of `thread`, right before it or right after it."""
+
+    thread: str
+    number: int
+    after: bool
+
+
+class Lived(NamedTuple):
+    """How a life ended: its exit code, and the effects that it had, by thread."""
+
+    code: int
+    effects: dict[str, list[str]]
+
+
+def waits() -> list[tuple[Any, str]]:
+    """Return the module constants that hold waiting times; tests make them short."""
+    return [
+        (pipeline, "LOOK_AGAIN"),
+        (reconcile, "LOOK_AGAIN"),
+        (pipeline, "_FIRST_DELAY"),
+        (filing, "_ONE_FILE_RETRY"),
+    ]
+
+
+@contextmanager
+def hastened(moment: float = MOMENT, cap: float = 1.0) -> Iterator[None]:
+    """Make every wait of the service short while the block runs."""
+    before = [(owner, name, getattr(owner, name)) for owner, name in waits()]
+    defaults = Pause.__init__.__kwdefaults__
+    pauses = dict(defaults)
+    for owner, name in waits():
+        setattr(owner, name, moment)
+    defaults.update(first=moment, cap=cap)
+    try:
+        yield
+    finally:
+        defaults.update(pauses)
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+class Effects:
+    """Counts the effects of this process, by thread; `meet` is told of each, before and after."""
+
+    def __init__(self, meet: Callable[[str, int, str, bool], None]) -> None:
+        self.seen: dict[str, list[str]] = {MAIN: [], UPLOAD: []}
+        self._meet = meet
+
+    def install(self) -> None:
+        """Wrap every function that has an effect; for good, in a process that was forked for it."""
+        for name in ("link", "unlink", "rename", "replace", "mkdir", "utime", "fsync"):
+            self._wrap(os, name)
+        self._wrap(os, "open", lambda _path, flags, *_rest, **_more: bool(flags & os.O_CREAT))
+        self._wrap(shutil, "copyfileobj")
+        if disk._renameat2 is not None:
+            self._wrap(disk, "_renameat2")
+        self._wrap(DefaultDialect, "do_commit")
+        self._wrap(connection, "_exchange")
+
+    def _wrap(self, owner: Any, name: str, changes: Callable[..., bool] = lambda *_args, **_more: True) -> None:
+        real = getattr(owner, name)
+
+        def effect(*args: Any, **more: Any) -> Any:
+            if not changes(*args, **more):
+                return real(*args, **more)
+            thread = MAIN if threading.current_thread() is threading.main_thread() else UPLOAD
+            self.seen[thread].append(name)
+            number = len(self.seen[thread])
+            self._meet(thread, number, name, False)
+            result = real(*args, **more)
+            self._meet(thread, number, name, True)
+            return result
+
+        setattr(owner, name, effect)
+
+
+class EveryPdfIsGood:
+    """Stands in for the validator, see the top."""
+
+    def __init__(self, **_limits: Any) -> None:
+        """Need nothing."""
+
+    def check(self, _fd: int, _size: int, **_more: Any) -> PdfFacts:
+        """Find the PDF good."""
+        return PdfFacts(1, "1.4", None, None, None, None)
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+def force_way(way: str) -> None:
+    """Let files be moved in this way from now on."""
+    if way == "rename":
+        return
+    if way == "copy":
+        real = disk.move
+
+        def move(source: Path, target: Path) -> None:
+            if source.parent != target.parent:
+                raise OSError(18, "Invalid cross-device link")
+            real(source, target)
+
+        disk.move = move
+        return
+    disk._renameat2 = None
+    if way == "placeholder":
+
+        def link(*_args: Any, **_more: Any) -> None:
+            raise OSError(1, "Operation not permitted")
+
+        os.link = link
+
+
+# The driver: one job a line on standard input, one answer a line on standard output
+
+
+def _live(environment: Mapping[str, str], log: str, way: str, death: Death | None) -> Lived:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        code = BROKE
+        try:
+            code = _be_the_service(environment, log, way, death, writing)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException:  # noqa: BLE001 - this is the end of the process
+            with open(log, "a", encoding="utf-8") as stream:
+                stream.write(traceback.format_exc())
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    return Lived(os.waitstatus_to_exitcode(status), json.loads(told) if told else {MAIN: [], UPLOAD: []})
+
+
+def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: Death | None, pipe: int) -> int:
+    stream = open(log, "a", encoding="utf-8")  # noqa: SIM115 - for the rest of this process's life
+    logs.configure("json", "info", stream)
+
+    def meet(thread: str, number: int, name: str, after: bool) -> None:
+        if death is not None and (thread, number, after) == death:
+            stream.write(f"died {'after' if after else 'before'} {thread} {number} {name}\n")
+            stream.flush()
+            os.write(pipe, json.dumps(effects.seen).encode())
+            os._exit(DIED)
+
+    effects = Effects(meet)
+    force_way(way)
+    effects.install()
+    service.Validator = EveryPdfIsGood  # type: ignore[misc,assignment] # see the top
+    with hastened():
+        code = service.Service(load(None, environment)).run(once=True)
+    os.write(pipe, json.dumps(effects.seen).encode())
+    return code
+
+
+def _serve_jobs() -> None:
+    for line in sys.stdin:
+        job = json.loads(line)
+        death = None if job["death"] is None else Death(*job["death"])
+        lived = _live(job["environment"], job["log"], job["way"], death)
+        sys.stdout.write(json.dumps(lived) + "\n")
+        sys.stdout.flush()
+
+
+class Driver:
+    """The driver process, seen from a test."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def live(self, environment: Mapping[str, str], log: Path, *, way: str = "rename", death: Death | None) -> Lived:
+        """Live one life of the service."""
+        job = {"environment": dict(environment), "log": str(log), "way": way, "death": death}
+        self._stdin.write(json.dumps(job) + "\n")
+        self._stdin.flush()
+        code, effects = json.loads(self._stdout.readline())
+        return Lived(code, effects)
+
+    @property
+    def _stdin(self) -> IO[str]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def _stdout(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stdin.close()
+        self._process.wait(30)
+        self._stdout.close()
+
+
+def until_worked_off(live: Callable[[], Lived], *, lives: int = 20) -> Sequence[Lived]:
+    """Start the service again and again until nothing is left to do; return its lives."""
+    lived = [live()]
+    while lived[-1].code == service.EXIT_WORK_LEFT and len(lived) < lives:
+        time.sleep(MOMENT)
+        lived.append(live())
+    return lived
+
+
+if __name__ == "__main__":
+    _serve_jobs()
