@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,10 @@ def lines(stream: io.StringIO) -> Lines:
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def run(program: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+def run(program: str, by: Sequence[str] = (), **how: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a program of its own that has `logs` and a logger `log`."""
     start = "import logging, os, sys; from invoicedrop import logs; log = logs.get_logger()\n"
-    return subprocess.run([sys.executable, "-c", start + program], check=False, timeout=60, **how)
+    return subprocess.run([*by, sys.executable, "-c", start + program], check=False, timeout=60, **how)
 
 
 def test_a_line_is_one_object_with_time_level_event_and_fields(lines: Lines) -> None:
@@ -138,6 +138,15 @@ def test_auto_is_console_with_colours_on_a_terminal_and_json_elsewhere(monkeypat
     plain = _shown_on(terminal=True)
     assert "\x1b[" not in plain
     assert "until=12:00" in plain
+
+
+def test_auto_looks_at_stderr_itself() -> None:
+    """Without a stream it is standard error that decides: a person at a terminal sees colours."""
+    read, write = pty.openpty()
+    assert run("logs.configure('auto', 'info'); log.info('hello')", stderr=write).returncode == 0
+    os.close(write)
+    assert b"\x1b[" in os.read(read, 4096)
+    os.close(read)
 
 
 _secret_text = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=6, max_size=40)
@@ -262,6 +271,10 @@ def test_libraries_take_the_same_way_from_warning_on(lines: Lines) -> None:
     """Standard logging and Python's warnings arrive as the same JSON lines; INFO of a library does not."""
     logger = logging.getLogger("watchdog.observers")
     logger.info("chatter")
+    talkative = logging.getLogger("uvicorn.access")
+    talkative.setLevel(logging.INFO)
+    talkative.info("chatter")
+    talkative.setLevel(logging.NOTSET)
     logger.warning("lost %d events", 3)
     logger.log(35, "between")
     logger.log(70, "beyond")
@@ -393,7 +406,7 @@ def test_a_broken_stderr_neither_stops_nor_fails_the_program(where: str, tmp_pat
         done = run(program, stderr=write, **how)
         os.close(write)
     else:
-        done = run(program, preexec_fn=lambda: os.close(2), **how)
+        done = run(program, by=["sh", "-c", 'exec "$0" "$@" 2>&-'], **how)
     assert done.returncode == 0
     assert (tmp_path / "done").exists()
 

@@ -402,7 +402,7 @@ def test_mistakes_with_inboxes_are_sentences(host: Host) -> None:
         "name: two inboxes are called BOL; give each inbox a name of its own",
         f"name ({file}, inbox number 3): is missing; give each inbox a name of its own",
         f"name ({file}, inbox a/b): must be 1 to 64 ordinary characters, without / and outer spaces",
-        *host.problems(toml)[-3:],
+        "drop_dir (inbox a/b): is missing; set it for this inbox",
     }
     missing = host.problems('[[inboxes]]\nname = "bol"\n', without(BASICS, "INVOICEDROP_DROP_DIR"))
     assert missing == ("drop_dir (inbox bol): is missing; set it for this inbox",)
@@ -465,6 +465,13 @@ def test_a_file_that_is_missing_a_folder_or_locked_is_told(host: Host) -> None:
         host.load()
 
 
+def test_a_broken_file_does_not_hide_wrong_variables(host: Host) -> None:
+    """Names in the environment can be judged without the file, so they are."""
+    slip, file = host.problems("x", BASICS | {"INVOICEDROP_BRUST": "1"})
+    assert slip == "INVOICEDROP_BRUST: did you mean INVOICEDROP_BURST?"
+    assert "is not valid TOML" in file
+
+
 def test_a_byte_order_mark_is_no_obstacle(host: Host) -> None:
     """Windows editors put a mark before the text of files; settings and token are read all the same."""
     token = host.token_file(b"\xef\xbb\xbf" + TOKEN.encode() + b"\r\n")
@@ -485,6 +492,7 @@ def test_a_byte_order_mark_is_no_obstacle(host: Host) -> None:
         ),
         ("a", {"drop_dir": "b", "failed_dir": "a/../a"}, "drop_dir of inbox one and failed_dir of inbox two"),
         ("a", {"drop_dir": "link"}, "drop_dir of inbox one and drop_dir of inbox two"),
+        ("a/x", {"drop_dir": "link/x"}, "drop_dir of inbox one and drop_dir of inbox two"),
         ("a", {"drop_dir": "b", "processed_dir": "b"}, "drop_dir of inbox two and processed_dir of inbox two"),
         ("a", {"drop_dir": "ledger"}, "drop_dir of inbox two and state_dir"),
         ("a", {"drop_dir": "a/b"}, None),
@@ -508,7 +516,7 @@ def test_no_two_folders_are_the_same(host: Host, drop: str, other: dict[str, str
     if clash is None:
         assert len(host.load(toml, environ).inboxes) == 2
     else:
-        problem = host.problems(toml, environ)[0]
+        (problem,) = host.problems(toml, environ)
         assert problem.startswith(clash)
         assert " are the same folder, " in problem
 
@@ -805,6 +813,9 @@ def test_an_inbox_made_by_hand_obeys_the_same_rules() -> None:
     ):
         with pytest.raises(ValidationError):
             Inbox(**right | wrong)
+    with pytest.raises(ValidationError) as caught:
+        Inbox(**right | {"company_id": TOKEN})
+    assert TOKEN not in str(caught.value)
 
 
 def _uncommented(text: str) -> str:

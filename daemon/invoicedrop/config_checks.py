@@ -50,11 +50,15 @@ def same_names(names: Iterable[str]) -> list[str]:
 
 def same_folders(folders: Iterable[tuple[str, Path]]) -> list[str]:
     """Name the settings that lead to one folder, also through symlinks and bind mounts; `folders`: (setting, path)."""
-    by_identity: dict[tuple[int, int] | str, tuple[str, Path]] = {}
+    by_identity: dict[tuple[int, int] | str, str] = {}
+    clashing = set()
     problems = []
     for setting, path in folders:
-        other, _ = by_identity.setdefault(_identity(path), (setting, path))
-        if other != setting:
+        identity = _identity(path)
+        other = by_identity.setdefault(identity, setting)
+        # Below one drop_dir that two inboxes share, processed and failed would only be told as well.
+        if other != setting and _identity(path.parent) not in clashing:
+            clashing.add(identity)
             problems.append(f"{other} and {setting} are the same folder, {printable(path)}; give each its own")
     return problems
 

@@ -20,7 +20,7 @@ from pathlib import PurePath
 from typing import Any, ClassVar, Final, TextIO, cast
 
 import structlog
-from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.dev import ConsoleRenderer
 from structlog.processors import ExceptionRenderer, TimeStamper, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -91,9 +91,7 @@ def _configure_structlog(log_format: str, log_level: str, stream: TextIO | None)
         plain = _Plain(_UNDECODABLE, _UNDECODABLE)
         chain = [exceptions, plain, add_log_level, TimeStamper(fmt="iso", utc=True), _json_line]
     else:
-        console = ConsoleRenderer(
-            colors=colours and not os.environ.get("NO_COLOR"), exception_formatter=plain_traceback, sort_keys=False
-        )
+        console = ConsoleRenderer(colors=colours and not os.environ.get("NO_COLOR"), sort_keys=False)
         plain = _Plain(_UNPRINTABLE, _UNPRINTABLE_BUT_LINES)
         chain = [ExceptionRenderer(), plain, add_log_level, TimeStamper(fmt="%H:%M:%S", utc=False), console]
     structlog.configure(

@@ -16,7 +16,8 @@ HOLE: Final = 128
 """So many zero bytes in a row, where text or codes belong, are a hole and not an accident."""
 _LARGE_HOLE: Final = 1024
 _SLICE: Final = 65_536
-"""Compressed bytes taken at once: deflate makes at most 1032 times as much of them, 68 MB."""
+_AT_ONCE: Final = 262_144
+"""Compressed bytes taken, and bytes made of them, at once: more would cost memory, and time for getting it."""
 
 OK: Final = "ok"
 CHECKSUM: Final = "checksum"
@@ -50,27 +51,36 @@ def zlib_header(first: bytes) -> bool:
     return len(first) == 2 and first[0] & 0x0F == 8 and int.from_bytes(first, "big") % 31 == 0  # noqa: PLR2004
 
 
+_FLUSHED: Final = re.compile(rb"\x00\x00\xff\xff[\r\n]{0,2}\Z")
+
+
 def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: int) -> tuple[str, int, bytes]:
     inflater = zlib.decompressobj(bits)
-    kept = b""
+    kept: list[bytes] = []
     at = start
     try:
         with memoryview(data) as view:
             while at < end and not inflater.eof:
                 stop = min(end, at + _SLICE)
                 with view[at:stop] as piece:
-                    out = inflater.decompress(piece)
+                    out = inflater.decompress(piece, _AT_ONCE)
                 at = stop
-                budget.left -= len(out)
-                if budget.left < 0:
-                    return TOO_MUCH, at, kept
-                if len(kept) < keep:
-                    kept += out[: keep - len(kept)]
+                while out:
+                    budget.left -= len(out)
+                    if budget.left < 0:
+                        return TOO_MUCH, at, b""
+                    if keep > 0:
+                        kept.append(out[:keep])
+                        keep -= len(out)
+                    if len(out) < _AT_ONCE:
+                        break
+                    out = inflater.decompress(inflater.unconsumed_tail, _AT_ONCE)
     except zlib.error:
-        return BROKEN, at, kept
+        return BROKEN, at, b""
     if not inflater.eof:
-        return SHORT, at, kept
-    return OK, at - len(inflater.unused_data), kept
+        # Some writers flush instead of finishing: an empty block is the last one (RFC 1951, 3.2.4), without a checksum.
+        return OK if _FLUSHED.search(data[max(start, end - 6) : end]) else SHORT, at, b"".join(kept)
+    return OK, at - len(inflater.unused_data), b"".join(kept)
 
 
 _DHT, _SOS, _EOI, _SOF2 = 0xC4, 0xDA, 0xD9, 0xC2
@@ -205,5 +215,15 @@ def undo_ascii85(encoded: bytes) -> bytes | None:
     body, _, _ = encoded.partition(b"~>")
     try:
         return base64.a85decode(body.removeprefix(b"<~"), ignorechars=b" \t\n\r\v\f\0")
+    except ValueError:
+        return None
+
+
+def undo_hex(encoded: bytes) -> bytes | None:
+    """Return what hexadecimal text stands for, or None if it is none."""
+    body, _, _ = encoded.partition(b">")
+    digits = body.translate(None, b" \t\n\r\f\0")
+    try:
+        return bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
     except ValueError:
         return None

@@ -43,7 +43,7 @@ _STRING = rb"\(" + _PLAIN + rb"*+\)"
 for _ in range(4):
     _STRING = rb"\((?:" + _PLAIN + rb"|" + _STRING + rb")*+\)"
 
-SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%[^\r\n]*+)*+")
+SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
 """What may stand between tokens: white space and comments."""
 
 _TOKEN: Final = re.compile(
@@ -184,3 +184,19 @@ def text_of(value: bytes) -> str:
     else:
         decoded = value.decode("latin-1")
     return "".join(character for character in decoded if character.isprintable())
+
+
+_PARENTHESIS: Final = re.compile(rb"\\[\s\S]|[()]")
+
+
+def string_end(data: Data, start: int) -> int | None:
+    """Return where the literal string that begins at `start` ends, however deep its parentheses are; None: nowhere."""
+    depth = 0
+    for match in _PARENTHESIS.finditer(data, start):
+        if match[0] == b"(":
+            depth += 1
+        elif match[0] == b")":
+            depth -= 1
+            if depth == 0:
+                return match.end()
+    return None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from invoicedrop.pdf_streams import OK, Budget, inflate
+from invoicedrop.pdf_streams import CHECKSUM, OK, Budget, inflate
 from invoicedrop.pdf_syntax import SPACE, Data, Malformed, Ref, parse
 
 _MOST_ENTRIES: Final = 1_000_000
@@ -111,8 +111,9 @@ def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tu
 def _rows(data: Data, at: int, trailer: dict[str, Any], width: int) -> Iterator[bytes]:
     """Yield the entries of a cross-reference stream, its predictor (ISO 32000-1, 7.4.4.4) undone."""
     if "Filter" in trailer:
-        state, _, content = inflate(data, at, len(data), Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
-        if state != OK:
+        end = data.find(b"endstream", at)
+        state, _, content = inflate(data, at, max(at, end), Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
+        if state not in (OK, CHECKSUM):
             raise Malformed("damaged cross-reference stream")
     else:
         content = data[at : at + int(trailer.get("Length") or 0)]

@@ -75,7 +75,7 @@ class _Load:
         folders: list[tuple[str, Path]] = []
         if tables is not None:
             self._problems += [
-                f"{name} ({top[name].source}): does not say which inbox it is for; write it below each [[inboxes]]"
+                f"{name} ({top.pop(name).source}): does not say which inbox it is for; write it below each [[inboxes]]"
                 for name in _FOLDERS
                 if name in top
             ]
