@@ -7,22 +7,24 @@ SQLAlchemy Core keeps the statements free of any one database's dialect.
 The file carries a numbered schema version: an older one is brought up to date at start, a newer one is refused.
 """
 
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from invoicedrop.group_commit import GroupCommit
 from invoicedrop.invoice import LedgerUnavailable, Receipt, State
 from invoicedrop.ledger_schema import buckets, invoices, migrate, sqlite_engine
 from invoicedrop.reasons import Reason
 from invoicedrop.throttle import BucketLevel
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,20 @@ class Entry:
         return self.attachment_id is not None
 
 
+# Built once: what is executed for every invoice shall not be put together for every invoice.
+_COLUMNS: Final = tuple(column.name for column in invoices.c if column.name != "id")
+_INSERT: Final = sa.insert(invoices)
+_UPDATE: Final = sa.update(invoices).where(invoices.c.id == sa.bindparam("key"))
+_FIND: Final = sa.select(invoices).where(
+    *(invoices.c[name] == sa.bindparam(name) for name in ("account", "project_id", "reference", "sha256"))
+)
+_SAME: Final = sa.select(invoices).where(
+    *(invoices.c[name] == sa.bindparam(name) for name in ("account", "project_id", "order_id", "sha256")),
+    invoices.c.id != sa.bindparam("id"),
+    invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
+)
+
+
 class Ledger:
     """The ledger in `state_dir`. Thread-safe; each method is one transaction, durable when it returns.
 
@@ -76,11 +92,9 @@ class Ledger:
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "ledger.sqlite3"
         self._engine = sqlite_engine(self.path)
-        # SQLite lets one writer in at a time; queueing here is fairer and quicker than its own polling.
-        self._writing = threading.Lock()
+        self._commits = GroupCommit(self._engine)
         try:
-            with self._write() as connection:
-                migrate(connection, self.path)
+            self._commit(lambda connection: migrate(connection, self.path))
         except BaseException:
             self.close()
             raise
@@ -99,23 +113,22 @@ class Ledger:
 
     def find(self, account: str, project_id: int, reference: str, sha256: str) -> Entry | None:
         """Return what is known of this invoice."""
-        return self._first(
-            invoices.c.account == account,
-            invoices.c.project_id == project_id,
-            invoices.c.reference == reference,
-            invoices.c.sha256 == sha256,
-        )
+        known = {"account": account, "project_id": project_id, "reference": reference, "sha256": sha256}
+        with self._read() as connection:
+            row = connection.execute(_FIND, known).first()
+        return None if row is None else _entry(row._asdict())
 
     def same_invoice(self, entry: Entry) -> Entry | None:
         """Return another entry for the same bytes at the same Channable order: sent, or perhaps sent."""
-        found = self._all(
-            invoices.c.account == entry.account,
-            invoices.c.project_id == entry.project_id,
-            invoices.c.order_id == entry.order_id,
-            invoices.c.sha256 == entry.sha256,
-            invoices.c.id != entry.id,
-            invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
-        )
+        where = {
+            "account": entry.account,
+            "project_id": entry.project_id,
+            "order_id": entry.order_id,
+            "sha256": entry.sha256,
+            "id": entry.id,
+        }
+        with self._read() as connection:
+            found = [_entry(row._asdict()) for row in connection.execute(_SAME, where)]
         return min(found, key=lambda one: not one.sent, default=None)
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, str]:
@@ -238,25 +251,28 @@ class Ledger:
 
     def remember_bucket(self, account: str, bucket: BucketLevel) -> None:
         """Write down what is in the account's bucket."""
-        with self._write() as connection:
+
+        def write(connection: Connection) -> None:
             connection.execute(sa.delete(buckets).where(buckets.c.account == account))
             connection.execute(sa.insert(buckets).values(account=account, level=bucket.level, at=bucket.at))
+
+        self._commit(write)
 
     # How
 
     def _put(self, entry: Entry) -> Entry:
         changed = replace(entry, changed=time.time())
-        values: Mapping[str, Any] = {name: value for name, value in asdict(changed).items() if name != "id"}
-        with self._write() as connection:
-            if entry.id:
-                connection.execute(sa.update(invoices).where(invoices.c.id == entry.id).values(values))
-                return changed
-            key = connection.execute(sa.insert(invoices).values(values)).inserted_primary_key
-        assert key is not None
-        return replace(changed, id=int(key[0]))
+        values = {name: getattr(changed, name) for name in _COLUMNS}
 
-    def _first(self, *conditions: sa.ColumnElement[bool]) -> Entry | None:
-        return next(iter(self._all(*conditions, limit=1)), None)
+        def write(connection: Connection) -> int:
+            if entry.id:
+                connection.execute(_UPDATE, {"key": entry.id, **values})
+                return entry.id
+            key = connection.execute(_INSERT, values).inserted_primary_key
+            assert key is not None
+            return int(key[0])
+
+        return replace(changed, id=self._commit(write))
 
     def _all(
         self, *conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None, limit: int | None = None
@@ -273,11 +289,9 @@ class Ledger:
         except SQLAlchemyError as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {_words(error)}") from error
 
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _commit(self, work: Callable[[Connection], _Result]) -> _Result:
         try:
-            with self._writing, self._engine.begin() as connection:
-                yield connection
+            return self._commits.commit(work)
         except SQLAlchemyError as error:
             raise LedgerUnavailable(f"the ledger cannot be written: {_words(error)}") from error
 

@@ -1,6 +1,6 @@
 """Whether a daemon holds the state folder, and what it last said about itself. For other programs than the daemon.
 
-The lock is the proof that it runs; its report (`service.json`, written about as often as it scans) tells how it does.
+The lock is the proof that it runs; its report (`service.json`, see `heartbeat`) tells how it does.
 """
 
 import fcntl
@@ -12,14 +12,13 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from invoicedrop.notify import FILE
 from invoicedrop.settings import Settings
 
 _LOCK: Final = "instance.lock"
-_REPORT: Final = "service.json"
-_BEATS: Final = 20
-"""A report is believed for so many scan intervals: a scan of a slow share may make the loop late."""
-_AT_LEAST: Final = 60.0
-"""Seconds for which it is believed in any case."""
+_BEATS: Final = 3
+_GRACE: Final = 10.0
+"""A report is believed for so many of its own intervals, and so many seconds more, as `health` does."""
 
 
 class InboxReport(BaseModel):
@@ -33,11 +32,12 @@ class InboxReport(BaseModel):
 
 
 class Report(BaseModel):
-    """What the daemon last said of itself; `beat` is when, in seconds since the epoch."""
+    """What the daemon last said of itself; `beat` is when, in seconds since the epoch, `interval` how often."""
 
     pid: int | None = None
     version: str = ""
     beat: float = 0.0
+    interval: float = 5.0
     inboxes: dict[str, InboxReport] = {}
 
 
@@ -55,9 +55,9 @@ class Liveness(NamedTuple):
 def liveness(settings: Settings) -> Liveness:
     """Say whether a daemon runs on these settings' state folder; nothing is changed by that."""
     running = _is_held(settings.state_dir / _LOCK)
-    report = _read_report(settings.state_dir / _REPORT) if running is not False else None
-    longest = max(_AT_LEAST, _BEATS * max(inbox.scan_interval for inbox in settings.inboxes))
-    return Liveness(running, report, report is not None and time.time() - report.beat <= longest)
+    report = _read_report(settings.state_dir / FILE) if running is not False else None
+    fresh = report is not None and time.time() - report.beat <= report.interval * _BEATS + _GRACE
+    return Liveness(running, report, fresh)
 
 
 def _is_held(lock: Path) -> bool | None:

@@ -1,4 +1,4 @@
-"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview`'s business.
+"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview_facts`'s business.
 
 File names and the API's words are shown literally: they are never read as markup, and their control characters never
 reach the terminal.
@@ -6,17 +6,15 @@ reach the terminal.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from invoicedrop.config_sources import printable
+from invoicedrop.overview_facts import InboxState, Overview
 from invoicedrop.settings import Settings
-
-if TYPE_CHECKING:
-    from invoicedrop.overview import InboxState, Overview
 
 _SHOWN: Final = 20
 _MINUTE: Final = 60
@@ -24,7 +22,7 @@ _HOUR: Final = 3600
 _DAY: Final = 86_400
 
 
-def show(found: "Overview", settings: Settings, console: Console) -> None:
+def show(found: Overview, settings: Settings, console: Console) -> None:
     """Print the overview, what waits first."""
     several = len(settings.inboxes) > 1
     _say(console, *_daemon(found))
@@ -46,7 +44,7 @@ def show(found: "Overview", settings: Settings, console: Console) -> None:
     _say(console, f"Today: {found.sent_today} sent, {found.failed_today} failed.")
 
 
-def _daemon(found: "Overview") -> tuple[str, str]:
+def _daemon(found: Overview) -> tuple[str, str]:
     running, report, fresh = found.alive
     if running is None:
         return "Whether a daemon is running cannot be told by this user.", "yellow"
@@ -61,7 +59,7 @@ def _daemon(found: "Overview") -> tuple[str, str]:
     return f"The daemon is running ({who}).", ""
 
 
-def _waiting(found: "Overview", console: Console, *, several: bool) -> None:
+def _waiting(found: Overview, console: Console, *, several: bool) -> None:
     _say(console, "")
     total = found.waiting_total
     _say(console, f"Waiting: {_counted(total, 'invoice')}" if total else "Nothing waits", style="bold")
@@ -85,7 +83,7 @@ def _waiting(found: "Overview", console: Console, *, several: bool) -> None:
         _say(console, f"and {total - len(rows)} more")
 
 
-def _inbox(inbox: "InboxState", found: "Overview", console: Console, *, several: bool) -> None:
+def _inbox(inbox: InboxState, found: Overview, console: Console, *, several: bool) -> None:
     name = f"{inbox.name}: " if several else ""
     if inbox.trouble:
         _say(console, f"  {name}cannot go on: {inbox.trouble}", style="bold red")
@@ -99,7 +97,7 @@ def _inbox(inbox: "InboxState", found: "Overview", console: Console, *, several:
         _say(console, f"  {name}{once} of it {how_long} at the API's rate.")
 
 
-def _failed(found: "Overview", console: Console, *, several: bool) -> None:
+def _failed(found: Overview, console: Console, *, several: bool) -> None:
     if not found.failed_total:
         return
     _say(console, "")

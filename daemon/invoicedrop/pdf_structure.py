@@ -58,7 +58,8 @@ class Piece(NamedTuple):
 class Layout:
     """What the walk found: `pieces` in file order, `places` and `trailer` as the tables have them.
 
-    `zeros` are the long runs of zero bytes; `misplaced` counts the objects that are not where the tables say.
+    `current` are the pieces in force, by number (older revisions lie in the file too); `misplaced` counts those that are
+    not where the tables say; `zeros` are the long runs of zero bytes.
 
     Raises:
         Refused: the file is no PDF, half-copied, or damaged.
@@ -73,7 +74,6 @@ class Layout:
         self.end = _end(data)
         self.pieces: list[Piece] = []
         self._sections: dict[int, Section] = {}
-        self._starts: dict[int, int] = {}
         self.shift = 0
         self.places: dict[int, int | None] = {}
         self.trailer: dict[str, Any] = {}
@@ -127,16 +127,26 @@ class Layout:
             raise self._damaged("the trailer is missing", 0, 0)
 
     def _compare(self) -> None:
-        """See that what the tables say is there."""
-        wrong = 0
+        """Find each object's current state, where the tables say or, where they are wrong, the last one in the file."""
+        last: dict[int, Piece] = {}
+        by_start: dict[int, Piece] = {}
+        for piece in self.pieces:
+            last[piece.number] = by_start[piece.start] = piece
+        self.current: dict[int, Piece] = {}
+        self.misplaced = 0
         for number, place in self.places.items():
             if place is None or place < 0:
                 continue
-            at = place + self.shift
-            if self._starts.get(at) == number:
-                continue
-            wrong += 1
-        self.misplaced = wrong
+            piece = by_start.get(place + self.shift)
+            if piece is None or piece.number != number:
+                self.misplaced += 1
+                piece = last.get(number)
+            if piece is not None:
+                self.current[number] = piece
+        if self.recovered:
+            for number, piece in last.items():
+                if self.places.get(number) is None:
+                    self.current[number] = piece
 
     # --- the walk
 
@@ -212,7 +222,6 @@ class Layout:
             raise self._damaged(f"object {number} has an error", found.start(), at + 1)
         if not stream and not _balanced(data[body:at]):
             raise self._damaged(f"object {number} is not balanced", found.start(), at)
-        self._starts[found.start()] = number
         self.pieces.append(Piece(number, generation, found.start(), body, at, dictionary, stream, stream_end))
         return end
 

@@ -1,0 +1,76 @@
+"""Commits that come together wait for the disk together.
+
+SQLite lets one writer in at a time, and each commit waits for the disk. What other threads want to write meanwhile is
+gathered and committed as one: the promise of each (on disk when it returns) stays, the waits are shared.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy.engine import Connection, Engine
+
+_Result = TypeVar("_Result")
+
+
+class GroupCommit:
+    """Runs writes in transactions of `engine`; thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = threading.Lock()
+        self._waiting: deque[_Write[Any]] = deque()
+
+    def commit(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Do `work` in a transaction, shared perhaps with others' work; return its result when it is on disk.
+
+        Raises what `work` or the commit raises. `work` may be run twice, if somebody else's work failed beside it:
+        nothing of the first run is kept then.
+        """
+        write = _Write(work)
+        self._waiting.append(write)
+        with self._writing:
+            if not write.over:
+                batch = []
+                while self._waiting:
+                    batch.append(self._waiting.popleft())
+                self._commit_all(batch)
+        return write.outcome()
+
+    def _commit_all(self, batch: Sequence["_Write[Any]"]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                results = [write.work(connection) for write in batch]
+        except BaseException as error:
+            if len(batch) == 1 or not isinstance(error, Exception):
+                for write in batch:
+                    write.fail(error)
+                return
+            # One of them may be to blame: the others shall not suffer for it.
+            for write in batch:
+                self._commit_all([write])
+        else:
+            for write, result in zip(batch, results, strict=True):
+                write.succeed(result)
+
+
+class _Write(Generic[_Result]):
+    """Something to be written, and what came of it."""
+
+    def __init__(self, work: Callable[[Connection], _Result]) -> None:
+        self.work = work
+        self.over = False
+        self._result: _Result | None = None
+        self._error: BaseException | None = None
+
+    def succeed(self, result: _Result) -> None:
+        self.over, self._result = True, result
+
+    def fail(self, error: BaseException) -> None:
+        self.over, self._error = True, error
+
+    def outcome(self) -> _Result:
+        if self._error is not None:
+            raise self._error
+        return cast("_Result", self._result)
