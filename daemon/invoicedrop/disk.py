@@ -131,6 +131,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents where they are missing."""
-    folder.mkdir(parents=True, exist_ok=True)
+def make_folder(folder: Path, *, parents: bool) -> None:
+    """Make a folder, and its parents if wanted, where it is missing."""
+    folder.mkdir(parents=parents, exist_ok=True)

@@ -41,11 +41,14 @@ class Filing:
             FolderUnavailable: one of them cannot be used now.
 
         """
+        if not self.drop_dir.is_dir():
+            # Made anew, it would hide that a share is not mounted.
+            raise FolderUnavailable(f"{self.drop_dir} is not there")
         ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
                 if folder != self.drop_dir:
-                    disk.make_folder(folder)
+                    disk.make_folder(folder, parents=self.drop_dir not in folder.parents)
                 for left in folder.glob(f"{disk.TEMPORARY}*"):
                     disk.remove(left)
                 trial = disk.write_new(folder, b"may be removed")
@@ -166,7 +169,8 @@ class Filing:
         detail = f"{source.name} cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
         if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}:
             self.prepare()
-            raise Deferred(_ONE_FILE_RETRY, detail) from error
+            # A missing folder has just been made; for any other trouble there is no telling when it ends.
+            raise Deferred(1.0 if error.errno == errno.ENOENT else _ONE_FILE_RETRY, detail) from error
         raise FolderUnavailable(detail) from error
 
 

@@ -42,7 +42,7 @@ class GroupCommit:
         try:
             with self._engine.begin() as connection:
                 results = [write.work(connection) for write in batch]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the thread whose work it was
             if len(batch) == 1 or not isinstance(error, Exception):
                 for write in batch:
                     write.fail(error)
