@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from invoicedrop import api_access, checkup_folders, checkup_network, rights
 from invoicedrop.checkup_finding import Finding, Level
-from invoicedrop.config_sources import printable
 from invoicedrop.invoice import ConfigError, LedgerUnavailable
 from invoicedrop.liveness import liveness
+from invoicedrop.screen import Cell, counted, print_line, print_table
 from invoicedrop.settings import Settings
 
 EXIT_OK: Final = 0
@@ -84,31 +82,24 @@ def _ledger_and_network(settings: Settings) -> list[Finding]:
 
 def _show(findings: list[Finding], console: Console) -> None:
     several = len({finding.inbox for finding in findings if finding.inbox}) > 1
-    table = Table(box=None, pad_edge=False)
     titles = ("", "inbox", "what", "found") if several else ("", "what", "found")
-    for title in titles:
-        table.add_column(title, overflow="fold", no_wrap=not title)
+    rows: list[tuple[Cell, ...]] = []
     for finding in findings:
-        cells = [Text(finding.level, style=_STYLES[finding.level])]
-        cells += [Text(printable(finding.inbox))] if several else []
-        table.add_row(*cells, Text(finding.subject), Text(printable(finding.text)))
-    console.print(table)
-    console.print()
-    to_mend = [finding for finding in findings if finding.remedy or finding.level is Level.PROBLEM]
+        level = (str(finding.level), _STYLES[finding.level])
+        inbox = (finding.inbox,) if several else ()
+        rows.append((level, *inbox, finding.subject, finding.text))
+    print_table(console, titles, rows, foldable={"found"})
+    print_line(console)
+    to_mend = [finding for finding in findings if finding.remedy]
     if to_mend:
-        console.print(Text("To mend:", style="bold"))
+        print_line(console, ("To mend:", "bold"))
     for finding in to_mend:
-        where = f" (inbox {printable(finding.inbox)})" if several and finding.inbox else ""
-        console.print(Text.assemble("  ", (finding.level, _STYLES[finding.level]), f" {finding.subject}{where}:"))
-        # Unbroken, so that a command can be copied.
-        console.print(Text(f"    {printable(finding.remedy or finding.text)}"), soft_wrap=True)
+        where = f" (inbox {finding.inbox})" if several and finding.inbox else ""
+        print_line(console, "  ", (str(finding.level), _STYLES[finding.level]), f" {finding.subject}{where}:")
+        print_line(console, f"    {finding.remedy}", unbroken=True)
     counts = Counter(finding.level for finding in findings)
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     if problems or warnings:
-        console.print(Text(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}."))
+        print_line(console, f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}.")
     else:
-        console.print(Text("Everything is right.", style="green"))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+        print_line(console, ("Everything is right.", "green"))

@@ -232,7 +232,7 @@ def _made_for_the_trial(folder: Path) -> Iterator[None]:
     """Make a folder that the daemon would make at its start, and remove it again."""
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
-        disk.make_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     finally:
         for path in missing:

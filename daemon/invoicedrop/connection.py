@@ -262,10 +262,10 @@ class Connection:
                 received = 0
                 for chunk in response.iter_raw():
                     received += len(chunk)
-                    if received > max_bytes:
-                        break
                     if response.is_success:
                         consume(chunk)
+                    if received > max_bytes:
+                        break
                 return response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unanswered(f"download: {error}") from error

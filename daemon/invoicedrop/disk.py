@@ -4,7 +4,7 @@
 best first, each used where the file system lacks the one before:
 
 1. `renameat2(RENAME_NOREPLACE)`: one atomic step (https://man7.org/linux/man-pages/man2/rename.2.html).
-2. `link` and `unlink` (NFS): for a moment both names exist, for the same file.
+2. `link`, then the old name is withdrawn (NFS): for a moment both names exist, for the same file.
 3. An empty file of the new name, made exclusively, and `rename` over that (no hard links: some FUSE).
 4. Across file systems (bind mounts included: an equal st_dev proves nothing): a verified, synced copy.
 """
@@ -15,6 +15,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,10 @@ _RENAME_NOREPLACE: Final = 1
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK})
 TEMPORARY: Final = ".invoicedrop-"
 """Names of unfinished files of ours begin so; whatever is left of them after a crash may be removed."""
+ASIDE: Final = ".invoicedrop-aside-"
+"""Folders begin so in which a file is put aside; whatever is left in them after a crash must go back."""
+_UNFINISHED: Final = ".tmp"
+_PLACEHOLDER_MODE: Final = 0o200
 
 
 def _find_renameat2() -> Callable[..., int] | None:
@@ -66,16 +71,52 @@ def _move_atomically(source: Path, target: Path) -> None:
 
 def _move_by_link(source: Path, target: Path) -> None:
     os.link(source, target, follow_symlinks=False)
-    remove(source)
+    ours = target.lstat()
+    withdraw(source, lambda aside: os.path.samestat(aside.lstat(), ours))
 
 
 def _move_onto_placeholder(source: Path, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _PLACEHOLDER_MODE))
     try:
         replace(source, target)
     except OSError:
         remove(target)
         raise
+
+
+def is_placeholder(path: Path) -> bool:
+    """Say whether this is what a crash left of a move: empty, and of a mode that no real file has."""
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0 and stat.S_IMODE(found.st_mode) == _PLACEHOLDER_MODE
+
+
+def withdraw(path: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Remove a name that has another one now, unless a new file has taken it meanwhile: that goes back.
+
+    A look before the removal would leave a gap; so the file is first put aside, where nobody else reaches it.
+    """
+    folder = path.parent / f"{ASIDE}{secrets.token_hex(8)}"
+    folder.mkdir(mode=0o700)
+    aside = folder / path.name
+    try:
+        replace(path, aside)
+        if is_ours(aside):
+            remove(aside)
+        else:
+            with suppress(FileExistsError):
+                move(aside, path)
+    except FileNotFoundError:
+        # Somebody else has removed it.
+        pass
+    finally:
+        # A file that could not go back, its name being taken again, waits there for `asides`.
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def asides(folder: Path) -> list[Path]:
+    """Return the files that a crash left aside in `folder`."""
+    return [path for place in folder.glob(f"{ASIDE}*") for path in place.iterdir()]
 
 
 def replace(source: Path, target: Path) -> None:
@@ -105,7 +146,7 @@ def copy_new(source: Path, folder: Path) -> Path:
 
 
 def _fill_new(folder: Path, content: BinaryIO) -> Path:
-    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
+    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}{_UNFINISHED}"
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -116,6 +157,12 @@ def _fill_new(folder: Path, content: BinaryIO) -> Path:
         remove(path)
         raise
     return path
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove the unfinished files that a crash left in `folder`."""
+    for left in folder.glob(f"{TEMPORARY}*{_UNFINISHED}"):
+        remove(left)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,6 @@ import mmap
 import os
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -98,13 +97,17 @@ def read(path: Path, max_bytes: int) -> Document:
 
 def digest(path: Path) -> str | None:
     """Return the SHA-256 of the regular file at `path`, in hex; None if there is none (any more)."""
-    with suppress(FileNotFoundError), open(path, "rb", buffering=0, opener=_open_nofollow) as stream:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-    return None
-
-
-def _open_nofollow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _anonymous_file() -> int:

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -31,9 +32,27 @@ class Filing:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
+        self._on_their_way: set[Path] = set()
+
+    def clean_up(self) -> None:
+        """Clear what a crash left: to be called before anything is filed.
+
+        Raises:
+            FolderUnavailable: a folder cannot be used now.
+
+        """
+        try:
+            for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
+                disk.clear_unfinished(folder)
+            for aside in disk.asides(self.drop_dir):
+                _put_back(aside, self.drop_dir)
+                with suppress(OSError):
+                    aside.parent.rmdir()
+        except OSError as error:
+            raise FolderUnavailable(f"{error.filename}: {error.strerror or error}") from error
 
     def prepare(self) -> float:
-        """Make the processed and failed folders, see that all three can be written, clear what a crash left.
+        """Make the processed and failed folders, see that all three can be written.
 
         Returns by how many seconds the drop folder's clock (a file server's, perhaps) is ahead of ours.
 
@@ -49,8 +68,6 @@ class Filing:
             try:
                 if folder != self.drop_dir:
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents)
-                for left in folder.glob(f"{disk.TEMPORARY}*"):
-                    disk.remove(left)
                 trial = disk.write_new(folder, b"may be removed")
                 ahead = trial.stat().st_ctime - time.time()
                 disk.remove(trial)
@@ -97,7 +114,8 @@ class Filing:
         """Remove every reason whose invoice is no longer beside it."""
         try:
             for reason in self.failed_dir.glob(f"*.[pP][dD][fF]{REASON_SUFFIX}"):
-                self.forget_reason(reason.with_name(reason.name.removesuffix(REASON_SUFFIX)))
+                if reason not in self._on_their_way:
+                    self.forget_reason(reason.with_name(reason.name.removesuffix(REASON_SUFFIX)))
         except OSError as error:
             raise FolderUnavailable(f"{self.failed_dir}: {error.strerror or error}") from error
 
@@ -126,23 +144,17 @@ class Filing:
             if not _is_the_file(source, identity, sha256):
                 raise Changed("the file is not the one that was read")
             for target in _targets(folder, name):
-                if os.path.lexists(target):
-                    if resumed and sha256 is not None and digest(target) == sha256:
-                        disk.remove(source)
-                    elif not (resumed and target.lstat().st_size == 0 and identity.size):
-                        continue
-                    else:
-                        # Our own placeholder, from just before a crash.
-                        disk.replace(source, target)
-                else:
-                    if reason is not None:
-                        _write_reason(target, reason)
+                if not os.path.lexists(target):
                     try:
-                        copied = _move_or_copy(source, target, sha256)
+                        self._move_with_reason(source, target, identity, sha256, reason)
                     except FileExistsError:
                         continue
-                    if not copied:
-                        self._look_again(source, target, identity, sha256)
+                elif resumed and sha256 is not None and digest(target) == sha256:
+                    disk.remove(source)
+                elif resumed and disk.is_placeholder(target):
+                    disk.replace(source, target)
+                else:
+                    continue
                 disk.sync_folder(folder)
                 disk.sync_folder(self.drop_dir)
                 return target
@@ -150,16 +162,27 @@ class Filing:
             self._explain(source, folder, error)
         raise AssertionError("there is always another name")
 
-    def _look_again(self, source: Path, target: Path, identity: Identity, sha256: str | None) -> None:
-        """Look at what was moved: if the file was exchanged at the last moment, it goes back to be treated as new."""
-        if not _is_the_file(target, identity, sha256):
-            for back in _targets(self.drop_dir, source.name):
-                try:
-                    _move_or_copy(target, back, None)
-                except FileExistsError:
-                    continue
-                break
-            disk.remove(reason_path(target))
+    def _move_with_reason(
+        self, source: Path, target: Path, identity: Identity, sha256: str | None, reason: str | None
+    ) -> None:
+        """Move a file, its reason first, so that nobody ever finds a failed invoice without one."""
+        beside = reason_path(target)
+        self._on_their_way.add(beside)
+        try:
+            if reason is not None:
+                disk.replace(disk.write_new(target.parent, reason.encode()), beside)
+            self._move_and_look(source, target, identity, sha256)
+        except BaseException:
+            if reason is not None:
+                disk.remove(beside)
+            raise
+        finally:
+            self._on_their_way.discard(beside)
+
+    def _move_and_look(self, source: Path, target: Path, identity: Identity, sha256: str | None) -> None:
+        """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
+        if not _move_or_copy(source, target, sha256) and not _is_the_file(target, identity, sha256):
+            _put_back(target, self.drop_dir)
             raise Changed("the file was exchanged while it was being moved")
 
     def _explain(self, source: Path, folder: Path, error: OSError) -> None:
@@ -208,8 +231,11 @@ def _readable(text: str) -> str:
 
 def _fitted(stem: str, suffix: str) -> str:
     """Join both, cutting the stem where the file system's longest name would be passed."""
-    raw = os.fsencode(stem)[: _LONGEST_NAME - len(os.fsencode(suffix))]
-    return os.fsdecode(raw) + suffix
+    raw, end = os.fsencode(stem), _LONGEST_NAME - len(os.fsencode(suffix))
+    # Not in the middle of a character: in UTF-8 all its bytes but the first begin with the bits 10.
+    while end < len(raw) and raw[end] & 0xC0 == 0x80:  # noqa: PLR2004 - bit masks
+        end -= 1
+    return os.fsdecode(raw[:end]) + suffix
 
 
 def _targets(folder: Path, name: str) -> Iterator[Path]:
@@ -231,10 +257,14 @@ def _is_the_file(path: Path, identity: Identity, sha256: str | None) -> bool:
     return found == identity or (sha256 is not None and digest(path) == sha256)
 
 
-def _write_reason(filed_as: Path, text: str) -> None:
-    """Write the reason before its invoice comes, so that nobody ever finds one without the other."""
-    temporary = disk.write_new(filed_as.parent, text.encode())
-    disk.replace(temporary, reason_path(filed_as))
+def _put_back(path: Path, drop_dir: Path) -> None:
+    """Move a file that is not ours to file back into the drop folder."""
+    for back in _targets(drop_dir, path.name):
+        try:
+            _move_or_copy(path, back, None)
+        except FileExistsError:
+            continue
+        return
 
 
 def _move_or_copy(source: Path, target: Path, sha256: str | None) -> bool:
@@ -262,5 +292,4 @@ def _copy(source: Path, target: Path, sha256: str | None) -> None:
     if not same:
         raise Changed("the file changed while it was copied")
     disk.sync_folder(target.parent)
-    if identity_of(source.lstat()) == before:
-        disk.remove(source)
+    disk.withdraw(source, lambda aside: identity_of(aside.lstat()) == before)

@@ -22,6 +22,7 @@ from invoicedrop.liveness import InboxReport, Liveness, liveness
 from invoicedrop.reasons import advice
 from invoicedrop.settings import Inbox, Settings
 
+NO_DAEMON: Final = "no daemon is running"
 _MOST: Final = 1_000
 """Files in a list; the totals count all."""
 _KNOWN: Final = 10_000
@@ -195,13 +196,26 @@ class _Look:
 
     def _why(self, entry: Entry | None, report: InboxReport | None) -> tuple[str, float | None]:
         """Say why a file waits, and until when: its own trouble first, then its inbox's."""
-        why, until = ("", None) if entry is None else _own_trouble(entry, self.now)
+        why, until = ("", None) if entry is None else self._own_trouble(entry)
         if not why and self.alive.running is False:
-            why = "no daemon is running"
+            why = NO_DAEMON
         elif not why and report is not None and (report.unavailable or report.paused):
             why = report.unavailable or report.paused or ""
             until = None if report.unavailable else report.next_probe
         return why or "it waits for its turn", until
+
+    def _own_trouble(self, entry: Entry) -> tuple[str, float | None]:
+        if entry.state is State.UPLOADED:
+            return "it was sent, and is about to be moved to the processed folder", None
+        if entry.state is State.REJECTED:
+            return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
+        if entry.next_try is not None and entry.next_try > self.now:
+            return entry.detail or "it is tried again later", entry.next_try
+        if entry.state is State.UPLOADING and entry.next_try is None and self.alive.running:
+            return "it is being sent", None
+        if entry.doubt_since is not None:
+            return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
+        return "", None
 
     def _report(self, inbox: Inbox) -> InboxReport | None:
         if self.alive.report is None or not self.alive.fresh:
@@ -255,18 +269,6 @@ class _Look:
                 )
             )
         return failed, max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in self.settings.inboxes))
-
-
-def _own_trouble(entry: Entry, now: float) -> tuple[str, float | None]:
-    if entry.state is State.UPLOADED:
-        return "it was sent, and is about to be moved to the processed folder", None
-    if entry.state is State.REJECTED:
-        return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
-    if entry.next_try is not None and entry.next_try > now:
-        return entry.detail or "it is tried again later", entry.next_try
-    if entry.doubt_since is not None:
-        return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
-    return "", None
 
 
 def _urgency(file: WaitingFile) -> tuple[bool, float, str]:

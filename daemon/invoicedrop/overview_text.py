@@ -1,19 +1,13 @@
-"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview_facts`'s business.
+"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview_facts`'s business."""
 
-File names and the API's words are shown literally: they are never read as markup, and their control characters never
-reach the terminal.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from invoicedrop.config_sources import printable
-from invoicedrop.overview_facts import InboxState, Overview
+from invoicedrop.overview_facts import NO_DAEMON, InboxState, Overview
+from invoicedrop.screen import counted, print_line, print_table
 from invoicedrop.settings import Settings
 
 _SHOWN: Final = 20
@@ -25,23 +19,20 @@ _DAY: Final = 86_400
 def show(found: Overview, settings: Settings, console: Console) -> None:
     """Print the overview, what waits first."""
     several = len(settings.inboxes) > 1
-    _say(console, *_daemon(found))
+    print_line(console, _daemon(found))
     _waiting(found, console, several=several)
     if found.ledger_trouble is None and not found.ledger_exists:
-        _say(console, "Nothing was done yet: there is no ledger.")
+        print_line(console, "Nothing was done yet: there is no ledger.")
         return
     _failed(found, console, several=several)
     if found.sent:
-        _say(console, "")
-        _say(console, "Last sent", style="bold green")
-        _table(
-            console,
-            ("file", "order", "when"),
-            ((one.inbox, one.file, str(one.order_id or ""), clock(one.when, found.now)) for one in found.sent),
-            several=several,
-        )
-    _say(console, "")
-    _say(console, f"Today: {found.sent_today} sent, {found.failed_today} failed.")
+        print_line(console)
+        print_line(console, ("Last sent", "bold green"))
+        rows = [(one.inbox, one.file, str(one.order_id or ""), clock(one.when, found.now)) for one in found.sent]
+        _table(console, ("file", "order", "when"), rows, several=several)
+    print_line(console)
+    if found.ledger_trouble is None:
+        print_line(console, f"Today: {found.sent_today} sent, {found.failed_today} failed.")
 
 
 def _daemon(found: Overview) -> tuple[str, str]:
@@ -60,70 +51,56 @@ def _daemon(found: Overview) -> tuple[str, str]:
 
 
 def _waiting(found: Overview, console: Console, *, several: bool) -> None:
-    _say(console, "")
+    print_line(console)
     total = found.waiting_total
-    _say(console, f"Waiting: {_counted(total, 'invoice')}" if total else "Nothing waits", style="bold")
+    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in found.inboxes) else "Nothing waits"
+    print_line(console, (f"Waiting: {counted(total, 'invoice')}" if total else nothing, "bold"))
     for inbox in found.inboxes:
         _inbox(inbox, found, console, several=several)
     if not total:
         return
     # A reason that all have is told once, above.
-    told = {inbox.trouble for inbox in found.inboxes} | {inbox.paused for inbox in found.inboxes}
-    rows = [
-        (
-            one.inbox,
-            one.file,
-            clock(one.since, found.now),
-            "" if one.why in told else one.why + _until(one.until, found.now),
-        )
-        for one in found.waiting[:_SHOWN]
-    ]
+    told = {NO_DAEMON, *(inbox.trouble for inbox in found.inboxes), *(inbox.paused for inbox in found.inboxes)}
+    rows: list[tuple[str, ...]] = []
+    for one in found.waiting[:_SHOWN]:
+        why = "" if one.why in told else one.why + _until(one.until, found.now)
+        rows.append((one.inbox, one.file, clock(one.since, found.now), why))
+    if not any(row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
     _table(console, ("file", "since", "why"), rows, several=several)
     if total > len(rows):
-        _say(console, f"and {total - len(rows)} more")
+        print_line(console, f"and {total - len(rows)} more")
 
 
 def _inbox(inbox: InboxState, found: Overview, console: Console, *, several: bool) -> None:
     name = f"{inbox.name}: " if several else ""
     if inbox.trouble:
-        _say(console, f"  {name}cannot go on: {inbox.trouble}", style="bold red")
+        print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
-        again = _until(inbox.next_probe, found.now)
-        _say(console, f"  {name}paused: {inbox.paused}{again}", style="bold yellow")
+        print_line(console, (f"  {name}paused: {inbox.paused}{_until(inbox.next_probe, found.now)}", "bold yellow"))
     if inbox.waiting and inbox.seconds is not None:
         halted = inbox.trouble or inbox.paused or not found.alive.running
-        once = "Once it goes on, all" if halted else "All"
-        how_long = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
-        _say(console, f"  {name}{once} of it {how_long} at the API's rate.")
+        takes = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
+        print_line(console, f"  {name}{'Once it goes on, all' if halted else 'All'} of it {takes} at the API's rate.")
 
 
 def _failed(found: Overview, console: Console, *, several: bool) -> None:
     if not found.failed_total:
         return
-    _say(console, "")
-    _say(console, f"Failed: {_counted(found.failed_total, 'invoice')}", style="bold red")
+    print_line(console)
+    print_line(console, (f"Failed: {counted(found.failed_total, 'invoice')}", "bold red"))
     rows = [(one.inbox, one.file, clock(one.when, found.now), one.problem) for one in found.failed[:_SHOWN]]
     _table(console, ("file", "since", "what is wrong"), rows, several=several)
     if found.failed_total > len(rows):
-        _say(console, f"and {found.failed_total - len(rows)} more")
-    _say(console, "Beside each, in the failed folder, a .reason.txt says what to do.")
+        print_line(console, f"and {found.failed_total - len(rows)} more")
+    print_line(console, "Beside each, in the failed folder, a .reason.txt says what to do.")
 
 
-def _table(console: Console, titles: Sequence[str], rows: Iterable[tuple[str, ...]], *, several: bool) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("inbox", *titles) if several else titles:
-        table.add_column(title, overflow="fold", no_wrap=title in {"since", "when"})
-    for inbox, *cells in rows:
-        table.add_row(*(Text(printable(cell)) for cell in ((inbox, *cells) if several else cells)))
-    console.print(table)
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(printable(text), style=style))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _table(console: Console, titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, several: bool) -> None:
+    """Print rows that begin with the inbox, which is shown where there are several."""
+    first = 0 if several else 1
+    shown = ("inbox", *titles)[: len(rows[0])] if rows else ()
+    print_table(console, shown[first:], [row[first:] for row in rows], foldable={"why", "what is wrong"})
 
 
 def _until(moment: float | None, now: float) -> str:

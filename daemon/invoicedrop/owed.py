@@ -17,14 +17,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from invoicedrop import api_access
 from invoicedrop.api_models import Order
 from invoicedrop.config_sources import printable
 from invoicedrop.invoice import OrderIdKind, Paused, Rejected, Unanswered, parse_name
 from invoicedrop.ledger import Ledger
+from invoicedrop.screen import counted, print_line, print_table
 from invoicedrop.settings import Inbox, Settings
 
 EXIT_OK: Final = 0
@@ -78,7 +77,7 @@ def orders(
     if as_json:
         console.out(json.dumps(_as_json(found, unanswered)), highlight=False)
     elif found or len(unanswered) < len(chosen):
-        _show(found, console, days=days, without_invoice=without_invoice, several=len(settings.inboxes) > 1)
+        _show(found, console, days=days, without_invoice=without_invoice, inboxes=chosen)
     for name, detail in unanswered.items():
         which = f" of inbox {name}" if len(settings.inboxes) > 1 else ""
         _complain(f"the orders{which} cannot be listed now: {detail}")
@@ -119,26 +118,32 @@ def file_name(order: Order, kind: OrderIdKind) -> str | None:
     return None
 
 
-def _show(found: list[OwedOrder], console: Console, *, days: int, without_invoice: bool, several: bool) -> None:
+def _show(found: list[OwedOrder], console: Console, *, days: int, without_invoice: bool, inboxes: list[Inbox]) -> None:
     what = "without an invoice" if without_invoice else "found"
     if not found:
-        console.print(Text(f"No order {what} in the last {_days(days)}."))
+        print_line(console, f"No order {what} in the last {_days(days)}.")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    titles = ("name the file", "channel", "marketplace number", "date", "invoices")
-    for title in ("inbox", *titles) if several else titles:
-        table.add_column(title, overflow="fold", no_wrap=title == "date")
+    kinds = {inbox.order_id_kind for inbox in inboxes}
+    # Beside the file name, which is one of an order's numbers, stands the other one.
+    other = (
+        {"channable": "marketplace number", "marketplace": "Channable id"}[kinds.pop()] if len(kinds) == 1 else "order"
+    )
+    several = len(inboxes) > 1
+    titles = ("name the file", "channel", other, "date", "invoices")
+    rows = []
     for one in found:
-        cells = (
-            one.file_name or f"(by id only: {one.order.id})",
-            one.order.channel_name or "",
-            _number(one.order) or "",
-            "" if one.order.created is None else f"{one.order.created.astimezone():%Y-%m-%d}",
-            _invoices(one.order),
+        order = one.order
+        by_id = one.file_name == f"{order.id}.pdf"
+        row = (
+            one.file_name or "(no name can say it)",
+            order.channel_name or "",
+            (_number(order) or "") if by_id else str(order.id),
+            "" if order.created is None else f"{order.created.astimezone():%Y-%m-%d}",
+            _invoices(order),
         )
-        table.add_row(*(Text(printable(cell)) for cell in ((one.inbox, *cells) if several else cells)))
-    console.print(table)
-    console.print(Text(f"{len(found)} order{'s' if len(found) != 1 else ''} {what} in the last {_days(days)}."))
+        rows.append((one.inbox, *row) if several else row)
+    print_table(console, ("inbox", *titles) if several else titles, rows, foldable={"inbox", "channel"})
+    print_line(console, f"{counted(len(found), 'order')} {what} in the last {_days(days)}.")
 
 
 def _days(days: int) -> str:
@@ -150,10 +155,11 @@ def _number(order: Order) -> str | None:
 
 
 def _invoices(order: Order) -> str:
-    newest = max((one.created for one in order.invoices if one.created is not None), default=None)
     if not order.invoices:
         return "none"
-    return str(len(order.invoices)) + (f" ({newest.astimezone():%Y-%m-%d})" if newest is not None else "")
+    newest = max((one.created for one in order.invoices if one.created is not None), default=None)
+    date = "yes" if newest is None else f"{newest.astimezone():%Y-%m-%d}"
+    return date if len(order.invoices) == 1 else f"{len(order.invoices)} ({date})"
 
 
 def _as_json(found: list[OwedOrder], unanswered: dict[str, str]) -> dict[str, Any]:

@@ -5,17 +5,17 @@ encrypted (ISO 32000-1, 7.6.1), so that this works on encrypted files too.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from invoicedrop.pdf_content import Contents
 from invoicedrop.pdf_structure import Layout
-from invoicedrop.pdf_syntax import Malformed, Ref, Refused, parse
+from invoicedrop.pdf_syntax import Malformed, Name, Ref, Refused, parse
 
+_REGULAR: Final = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
 _ACTIVE: Final = re.compile(
-    rb"/(?:JavaScript|JS|Launch|OpenAction|AA|Collection|XFA|RichMediaSettings)(?![^\0\t\n\f\r ()<>\[\]{}/%])"
-    rb"|/[^\0\t\n\f\r ()<>\[\]{}/%]*+(?<=#(?:4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa]))"
-    rb"|/[^\0\t\n\f\r ()<>\[\]{}/%]*?#(?:4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])"
+    rb"/(?:JavaScript|JS|Launch|AA|XFA|RichMediaSettings)(?!" + _REGULAR + rb")"
+    rb"|/" + _REGULAR + rb"*?#(?:4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])"
 )
 """Names that can mean action; the second line finds letters that were hidden as #xx."""
 _HARMLESS: Final = frozenset({"GoTo"})
@@ -53,21 +53,30 @@ class Objects:
                 pass
         return self._known[number]
 
-    def dictionaries(self) -> Iterator[dict[str, Any]]:
-        """Yield every dictionary of every current object, the inner ones too."""
-        for number in self._layout.places.keys() | self._layout.current.keys():
-            yield from _dictionaries(self._object(number))
+    def suspects(self) -> Iterator[Any]:
+        """Yield the current objects in which a name occurs that can mean action; all objects, if it stands alone.
 
-    def active(self) -> bool:
-        """Say whether any current object has a name that can mean action."""
+        (`/S 5 0 R` with the name in object 5 would be a way to hide it.)
+        """
         data = self._layout.data
-        return any(
-            _ACTIVE.search(data, piece.body, piece.body_end) for piece in self._layout.current.values()
-        ) or any(_ACTIVE.search(stream.text) for stream in self._contents.object_streams.values())
+        search = _ACTIVE.search
+        numbers = [
+            number
+            for number, piece in self._layout.current.items()
+            if search(data, piece.body, piece.body_end) is not None
+        ]
+        streams = {number for number, stream in self._contents.object_streams.items() if search(stream.text)}
+        if streams:
+            numbers += [number for number, place in self._layout.places.items() if place and -place in streams]
+        if any(isinstance(self._object(number), Name) for number in numbers):
+            numbers = list(self._layout.places.keys() | self._layout.current.keys())
+        for number in numbers:
+            yield self._object(number)
 
 
-def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
-    waiting = [value]
+def _dictionaries(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary among the values, and those inside them."""
+    waiting = list(values)
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -84,10 +93,8 @@ def check_actions(objects: Objects, trailer: dict[str, Any]) -> None:
         Refused: one of these was found.
 
     """
-    if not objects.active():
-        return
     opened = False
-    for dictionary in objects.dictionaries():
+    for dictionary in _dictionaries(objects.suspects()):
         kind = objects.resolve(dictionary.get("S"))
         if kind == "JavaScript" or (kind == "Rendition" and "JS" in dictionary):
             raise Refused("javascript", "it has a JavaScript action")

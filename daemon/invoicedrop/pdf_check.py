@@ -1,36 +1,67 @@
-"""basic"""
-import io, json, logging, mmap, os, resource, signal, socket, sys
-for n in ("PIL", "fontTools", "cryptography", "Crypto"):
-    sys.modules[n] = None
-import pypdf
-logging.disable(logging.CRITICAL)
+"""The check of one PDF, told once: the file as a whole, its streams, the document, what it may not do, its facts.
 
-def check(b, max_pages, expect):
-    if b.find(b"%PDF-", 0, 1024) < 0: return {"reason": "not_a_pdf", "detail": "no PDF header"}
-    if b.rfind(b"%%EOF", max(0,len(b)-1024)) < 0: return {"reason": "incomplete", "detail": "no end-of-file marker in the last 1024 bytes"}
-    try:
-        r = pypdf.PdfReader(io.BytesIO(b))
-        if r.is_encrypted and not r.decrypt(""): return {"reason": "encrypted", "detail": "needs a password"}
-        n = len(r.pages)
-        if n == 0: return {"reason": "no_pages", "detail": "the page tree is empty"}
-        if n > max_pages: return {"reason": "too_many_pages", "detail": f"{n} pages, limit {max_pages}"}
-        return {"pages": n, "version": r.pdf_header[5:8], "producer": None, "pdfa": None, "einvoice": None, "order_number_found": None}
-    except Exception as e:
-        return {"reason": "damaged", "detail": f"pypdf: {type(e).__name__}"}
+It runs in a child process (`pdf_child`): these modules (`pdf_*`) import pypdf, the standard library and each other.
+What each step may find is told where it is done.
+"""
 
-def serve():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    s = socket.socket(fileno=0)
-    s.sendall(b'{"hello": true}\n')
-    while True:
-        data, fds, _, _ = socket.recv_fds(s, 65536, 1)
-        if not data: return
-        while not data.endswith(b"\n"): data += s.recv(65536)
-        q = json.loads(data)
-        m = mmap.mmap(fds[0], q["size"], flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-        os.close(fds[0])
-        a = check(m[:], q["max_pages"], q["expect"])
-        m.close()
-        s.sendall(json.dumps(a).encode()+b"\n")
-if __name__ == "__main__":
-    serve()
+from collections.abc import Sequence
+from typing import Any, Final
+
+from invoicedrop.pdf_actions import Objects, check_actions
+from invoicedrop.pdf_content import Contents
+from invoicedrop.pdf_document import Document
+from invoicedrop.pdf_facts import einvoice, number_found, pdfa, producer, version
+from invoicedrop.pdf_structure import Layout
+from invoicedrop.pdf_syntax import Data, Refused
+
+_MOST_DECRYPTED: Final = 8_388_608
+"""Bytes of an encrypted file that are decrypted to be checked: pypdf does 1 to 30 MB a second."""
+
+
+def check(data: Data, *, max_pages: int, expect: Sequence[str], search_seconds: float) -> dict[str, Any]:
+    """Return the facts of a good invoice, by the names of `validator.PdfFacts`.
+
+    `search_seconds` is how long the search for the order's numbers (`expect`) may take.
+
+    Raises:
+        Refused: it is not one.
+        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
+
+    """
+    layout = Layout(data)
+    encrypted = "Encrypt" in layout.trailer
+    contents = Contents(layout, encrypted=encrypted)
+    if layout.lost_carriage_returns and pdfa(contents.texts) is not None:
+        # Nothing that a viewer shows is wrong; but who writes PDF/A writes a table with line ends of two bytes.
+        raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
+    document = Document(layout, contents, max_pages)
+    if encrypted:
+        _check_encrypted(layout, contents, document)
+    document.check_pages()
+    check_actions(Objects(layout, contents), layout.trailer)
+    return {
+        "pages": len(document.pages),
+        "version": version(document, layout.version),
+        "producer": producer(document),
+        "pdfa": pdfa(contents.texts),
+        "einvoice": einvoice(contents.texts),
+        "order_number_found": number_found(expect, document, contents.texts, search_seconds) if expect else None,
+    }
+
+
+def _check_encrypted(layout: Layout, contents: Contents, document: Document) -> None:
+    """Check an encrypted file's streams, decrypted: object streams first, then as many as the time allows."""
+    streams = [
+        (piece.dictionary.get("Type") != "ObjStm", piece.start, piece)
+        for piece in layout.current.values()
+        if piece.dictionary is not None and piece.dictionary.get("Type") != "XRef"
+    ]
+    left = _MOST_DECRYPTED
+    for _, _, piece in sorted(streams):
+        left -= piece.stream_end - piece.stream
+        if left < 0:
+            break
+        decrypted = document.stream_bytes(piece.number, piece.generation)
+        if decrypted is not None:
+            contents.check_decrypted(piece, decrypted)
+    contents.judge_checksums()

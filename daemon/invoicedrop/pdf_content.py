@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from typing import Any, Final, NamedTuple
 
+from invoicedrop.pdf_jpeg import jpeg
 from invoicedrop.pdf_streams import (
     ASCII85,
     ASCII_HEX,
@@ -19,7 +20,6 @@ from invoicedrop.pdf_streams import (
     Budget,
     filters_of,
     inflate,
-    jpeg,
     shortest_hole,
     undo_ascii85,
     undo_hex,
@@ -35,6 +35,11 @@ _KEPT: Final = 33_554_432
 """Bytes of an object stream, or of an XML text, that are looked into."""
 _LARGEST_ASCII: Final = 4_194_304
 _INDEX: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])")
+
+
+_TEXTS: Final = ("Metadata", "EmbeddedFile")
+_KINDS: Final = ("ObjStm", *_TEXTS)
+"""What is looked into; all else is only seen to be whole."""
 
 
 class ObjectStream(NamedTuple):
@@ -87,7 +92,7 @@ class Contents:
         if start >= end or "FFilter" in dictionary or "Crypt" in filters:
             return
         first = filters[0] if filters else None
-        kind = dictionary.get("Type")
+        kind = _kind(dictionary)
         text = b""
         if first in ASCII85 | ASCII_HEX and len(filters) > 1 and filters[1] in FLATE and end - start <= _LARGEST_ASCII:
             undone = (undo_ascii85 if first in ASCII85 else undo_hex)(data[start:end])
@@ -95,19 +100,19 @@ class Contents:
                 raise self._damaged(piece, "cannot be read")
             data, start, end, first = undone, 0, len(undone), filters[1]
         if first in FLATE:
-            wanted = kind in ("ObjStm", "Metadata", "EmbeddedFile") and len(filters) == 1
+            wanted = kind in _KINDS and len(filters) == 1
             text = self._inflate(piece, data, start, end, _KEPT if wanted else 0)
         elif first in DCT:
             trouble = jpeg(data, start, end)
             if trouble is not None:
                 raise self._damaged(piece, f"(a JPEG picture) {trouble}")
-        elif first is None and kind in ("ObjStm", "Metadata", "EmbeddedFile"):
+        elif first is None and kind in _KINDS:
             text = data[start : min(end, start + _KEPT)]
             if kind != "ObjStm" and b"<?x" in text[:64] and unprintable_text(text):
                 raise self._damaged(piece, "(an XML text) has bytes that no text has")
         if kind == "ObjStm":
             self._object_stream(piece, dictionary, text)
-        elif kind == "Metadata" or (kind == "EmbeddedFile" and b"<" in text[:64]):
+        elif kind in _TEXTS and b"<" in text[:64] and self._layout.current.get(piece.number) == piece:
             self.texts.append(text)
 
     def _inflate(self, piece: Piece, data: Any, start: int, end: int, keep: int) -> bytes:
@@ -167,3 +172,11 @@ class Contents:
         if any(begin < piece.stream_end and piece.stream < end for begin, end in self._layout.zeros):
             return Refused("incomplete", f"{detail}; there is a hole of zeros in it")
         return Refused("damaged", detail)
+
+
+def _kind(dictionary: dict[str, Any]) -> Any:
+    """Return a stream's type; an embedded file need not have one (ISO 32000-1, table 45)."""
+    kind = dictionary.get("Type")
+    if kind is None and ("Params" in dictionary or dictionary.get("Subtype") in ("text/xml", "application/xml")):
+        return "EmbeddedFile"
+    return kind

@@ -14,7 +14,6 @@ from pypdf.errors import DependencyError
 from pypdf.generic import (
     ArrayObject,
     BooleanObject,
-    ByteStringObject,
     DictionaryObject,
     FloatObject,
     IndirectObject,
@@ -23,25 +22,24 @@ from pypdf.generic import (
     NumberObject,
     PdfObject,
     StreamObject,
+    create_string_object,
 )
 
+from invoicedrop.pdf_content import Contents
 from invoicedrop.pdf_structure import Layout
-from invoicedrop.pdf_syntax import Name, Ref, Refused
+from invoicedrop.pdf_syntax import Name, NeedsCryptographyError, Ref, Refused, parse
 
 # What it has to say about a file is the file's content, and no log of ours.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
 logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
 
 
-class NeedsCryptographyError(Exception):
-    """The file is encrypted with AES, and this process has no AES."""
-
-
 class Reader(pypdf.PdfReader):
-    """A reader that takes its cross-reference from `layout` (see the module)."""
+    """A reader that takes its cross-reference, and what object streams hold, from what is known (see the module)."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, contents: Contents) -> None:
         self._layout = layout
+        self._object_streams = contents.object_streams
         super().__init__(layout.data)
 
     def read(self, stream: Any) -> None:  # noqa: ARG002 - what it would read is known
@@ -59,6 +57,18 @@ class Reader(pypdf.PdfReader):
         self.trailer = DictionaryObject(_converted(self._layout.trailer, self))
 
 
+    def _get_object_from_stream(self, indirect_reference: IndirectObject) -> PdfObject:
+        """Take one object from a stream; pypdf would parse all of them, which takes seconds where there are many."""
+        number = indirect_reference.idnum
+        stream = self._object_streams.get(self.xref_objStm[number][0])
+        if stream is None or number not in stream.offsets:
+            return super()._get_object_from_stream(indirect_reference)
+        value, _ = parse(stream.text, stream.offsets[number])
+        found = _converted(value, self)
+        self.cache_indirect_object(0, number, found)
+        return found
+
+
 def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one for each kind
     """Return a parsed value as pypdf has it."""
     match value:
@@ -71,7 +81,7 @@ def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one 
         case Name():
             return NameObject("/" + value)
         case bytes():
-            return ByteStringObject(value)
+            return create_string_object(value)
         case bool():
             return BooleanObject(value)
         case int():
@@ -91,9 +101,9 @@ class Document:
 
     """
 
-    def __init__(self, layout: Layout, max_pages: int) -> None:
+    def __init__(self, layout: Layout, contents: Contents, max_pages: int) -> None:
         with _reading():
-            self.reader = Reader(layout)
+            self.reader = Reader(layout, contents)
             if self.reader.is_encrypted and not self.reader.decrypt(""):
                 raise Refused("encrypted", "it needs a password to be opened")
             self.catalog = self.reader.root_object
@@ -121,8 +131,7 @@ class Document:
             blank = True
             for number, page in enumerate(self.pages, 1):
                 for stream in _contents(page, number):
-                    # A few bytes of content draw nothing.
-                    blank = blank and int(stream.get("/Length", 0).get_object()) < _DRAWS_SOMETHING
+                    blank = blank and _draws_nothing(stream)
                 blank = blank and "/Annots" not in page
             if blank:
                 raise Refused("no_pages", "all its pages are blank")
@@ -135,7 +144,15 @@ class Document:
             return found._data if isinstance(found, StreamObject) else None  # noqa: SLF001
 
 
-_DRAWS_SOMETHING: Final = 4
+_SHORT: Final = 40
+"""Bytes of a compressed stream that may hold nothing."""
+_DRAWING: Final = 4
+"""Bytes of the shortest content that draws: `/a Do` has more, `q Q` has less."""
+
+
+def _draws_nothing(stream: StreamObject) -> bool:
+    # pypdf has no public way to the bytes before the filters, and undoing them all again takes time.
+    return len(stream._data) < _SHORT and len(stream.get_data().strip()) < _DRAWING  # noqa: SLF001
 
 
 def _contents(page: DictionaryObject, number: int) -> Iterator[StreamObject]:

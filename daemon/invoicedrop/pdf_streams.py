@@ -1,7 +1,7 @@
 """Whether a stream's bytes are whole: checksums, ends, and runs of zeros where none can be. Runs in the child.
 
 Most of an invoice's bytes are compressed with Flate, whose Adler-32 checksum (RFC 1950) tells of any change. For
-JPEG there are its markers (ITU T.81); for the rest, what its coding cannot contain.
+JPEG see `pdf_jpeg`; for the rest there is what its coding cannot contain.
 """
 
 import base64
@@ -81,73 +81,6 @@ def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: 
         # Some writers flush instead of finishing: an empty block is the last one (RFC 1951, 3.2.4), without a checksum.
         return OK if _FLUSHED.search(data[max(start, end - 6) : end]) else SHORT, at, b"".join(kept)
     return OK, at - len(inflater.unused_data), b"".join(kept)
-
-
-_DHT, _SOS, _EOI, _SOF2 = 0xC4, 0xDA, 0xD9, 0xC2
-_AC = 1
-
-
-def jpeg(data: Data, start: int, end: int) -> str | None:
-    """Say what is wrong with a JPEG, or None: its segments, the codes between them, and its end (ITU T.81, annex B)."""
-    at = data.find(b"\xff\xd8", start, min(end, start + 16)) + 2
-    if at < start + 2:
-        return "has no beginning"
-    scans = 0
-    progressive = False
-    tables: dict[int, bool] = {}
-    while at < end:
-        marker, at = _marker(data, at, end)
-        if marker == _EOI:
-            return None if scans else "has no picture in it"
-        length = int.from_bytes(data[at : at + 2], "big")
-        if marker < 0xC0 or length < 2 or at + length > end:  # noqa: PLR2004 - markers of segments; a length counts itself
-            return "has a bad segment"
-        progressive |= marker == _SOF2
-        if marker == _DHT:
-            tables |= _zero_codes(data[at + 2 : at + length])
-        at += length
-        if marker == _SOS:
-            scans += 1
-            begin, at = at, _scan_end(data, at, end)
-            if not (any if progressive else all)(tables.values()) and data.find(bytes(HOLE), begin, at) >= 0:
-                return "has a hole"
-    return "ends before its picture does"
-
-
-def _marker(data: Data, at: int, end: int) -> tuple[int, int]:
-    """Return the marker that stands at `at`, and where it ends; 0 if there is none."""
-    begin = at
-    while at < end and data[at] == 0xFF:  # noqa: PLR2004 - a marker's first byte, which may be repeated
-        at += 1
-    return (data[at], at + 1) if begin < at < end else (0, at)
-
-
-def _scan_end(data: Data, at: int, end: int) -> int:
-    """Return where the codes that begin here end: at the next marker that is no restart, or at `end`."""
-    while True:
-        at = data.find(b"\xff", at, end)
-        if at < 0 or at + 1 >= end:
-            return end
-        following = data[at + 1]
-        if following != 0 and not 0xD0 <= following <= 0xD7:  # noqa: PLR2004 - a stuffed byte, a restart
-            return at
-        at += 2
-
-
-def _zero_codes(tables: bytes) -> dict[int, bool]:
-    """Say of each of these Huffman tables whether a row of zero bits is what an even area looks like in it.
-
-    The code of all zeros belongs to a table's first symbol. Only if that is "no difference" (DC) and "end of block"
-    (AC), a long run of zero bytes is an honest white area; with the standard luminance table (T.81, annex K) it is not.
-    """
-    found = {}
-    at = 0
-    while at + 17 < len(tables):
-        kind_and_number = tables[at]
-        symbol = tables[at + 17]
-        found[kind_and_number] = symbol & 0x0F == 0 if kind_and_number >> 4 == _AC else symbol == 0
-        at += 17 + sum(tables[at + 1 : at + 17])
-    return found
 
 
 def filters_of(dictionary: dict[str, Any]) -> Sequence[str]:

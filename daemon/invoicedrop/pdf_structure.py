@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from invoicedrop.pdf_streams import CHECKSUM, DCT, FLATE, HOLE, OK, Budget, filters_of, inflate, jpeg
+from invoicedrop.pdf_streams import CHECKSUM, FLATE, HOLE, OK, Budget, filters_of, inflate
 from invoicedrop.pdf_syntax import BODY, SPACE, Data, Malformed, Ref, Refused, parse, string_end
 from invoicedrop.pdf_xref import OBJECT, STREAM, Section, chain, integer_at, merged, section_at
 
@@ -40,6 +40,11 @@ _STRINGS: Final = re.compile(rb"\((?:[^\\()]++|\\[\s\S])*+\)|%[^\r\n]*+")
 _VERSION: Final = re.compile(rb"%PDF-([0-9]\.[0-9])")
 _ZEROS: Final = re.compile(rb"\0*+")
 _LIKE_PDF: Final = re.compile(rb"[0-9]+(?:[\0\t\n\f\r ]|\Z)")
+
+
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_SLOPPY: Final = 2
+"""Different distances by which a careless generator misses its objects."""
 
 
 class Piece(NamedTuple):
@@ -133,20 +138,41 @@ class Layout:
         for piece in self.pieces:
             last[piece.number] = by_start[piece.start] = piece
         self.current: dict[int, Piece] = {}
-        self.misplaced = 0
+        moved: list[int] = []
         for number, place in self.places.items():
             if place is None or place < 0:
                 continue
-            piece = by_start.get(place + self.shift)
-            if piece is None or piece.number != number:
-                self.misplaced += 1
-                piece = last.get(number)
-            if piece is not None:
-                self.current[number] = piece
+            found = by_start.get(place + self.shift)
+            if found is None or found.number != number:
+                found = last.get(number)
+                if found is not None:
+                    moved.append(found.start - place - self.shift)
+            if found is not None:
+                self.current[number] = found
         if self.recovered:
             for number, piece in last.items():
                 if self.places.get(number) is None:
                     self.current[number] = piece
+        self.misplaced = len(moved)
+        if self.recovered and moved:
+            self._judge_moves(moved)
+
+    def _judge_moves(self, moved: list[int]) -> None:
+        """Refuse a file whose objects lie where they do because something was taken out of it or put into it.
+
+        All objects beside their places by the same distance are a generator's carelessness, or a header that lost or got
+        some junk.
+        """
+        same = len(set(moved)) == 1 and len(moved) == len(self.current)
+        if not same and all(distance < 0 for distance in moved):
+            raise Refused("damaged", "bytes are missing from its middle, or its line ends have been converted")
+        if len(set(moved)) > _SLOPPY and all(distance > 0 for distance in moved) and not _BARE_LF.search(self.data):
+            raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
+
+    @property
+    def lost_carriage_returns(self) -> bool:
+        """Whether it looks as if every CR LF had become an LF: careless writers make such files, careful ones do not."""
+        return any(section.short for section in self._sections.values()) and self.data.find(b"\r\n") < 0
 
     # --- the walk
 
@@ -250,7 +276,7 @@ class Layout:
         data = self.data
         length = dictionary.get("Length")
         if isinstance(length, Ref):
-            length = self._integer(length)
+            length = self._integer(length, start)
         if isinstance(length, int) and 0 <= length <= self.size - start:
             match = _ENDSTREAM.match(data, start + length)
             if match is not None:
@@ -276,13 +302,16 @@ class Layout:
         if first in FLATE:
             state, at, _ = inflate(self.data, start, keyword, Budget(_BUDGET))
             return state in (OK, CHECKSUM) and keyword - at <= _REST
-        if first in DCT:
-            return jpeg(self.data, start, keyword) is None
-        return length is None or isinstance(length, Ref)
+        return length is None
 
-    def _integer(self, reference: Ref) -> int | None:
+    def _integer(self, reference: Ref, behind: int) -> int | None:
+        """Return the integer that `reference` stands for: where the table says, else behind the stream it is for."""
         place = self.places.get(reference.number)
-        return integer_at(self.data, place + self.shift, reference) if place is not None and place > 0 else None
+        found = integer_at(self.data, place + self.shift, reference) if place is not None and place > 0 else None
+        if found is None:
+            at = self.data.find(b"\n%d %d obj" % reference, behind) + 1
+            found = integer_at(self.data, at or self.data.find(b"%d %d obj" % reference), reference)
+        return found
 
     # --- verdicts
 

@@ -9,13 +9,17 @@ import re
 from typing import Any, Final, NamedTuple
 
 
-class Refused(Exception):  # noqa: N818 - it is a verdict, no error of ours
+class Refused(Exception):  # noqa: N818 - it is a verdict, not a fault
     """The file is no invoice that can be sent. `reason` is a value of `reasons.Reason`; `detail` tells no content."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+class NeedsCryptographyError(Exception):
+    """The file is encrypted with AES, and this process has no AES (yet)."""
 
 
 class Name(str):

@@ -20,6 +20,7 @@ STREAM: Final = re.compile(rb"stream(?: *+\r?\n|\r)?")
 _SUBSECTION: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])[\0\t\n\f\r ]*+")
 _ENTRY: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,20})[\0\t\n\f\r ]++([0-9]{1,10})[\0\t\n\f\r ]*+([nf])")
 _REGULAR_ENTRIES: Final = re.compile(rb"(?:[0-9]{10} [0-9]{5} [nf](?: \r| \n|\r\n|\n\r))*+")
+_SHORT_ENTRY: Final = re.compile(rb"[0-9]{10} [0-9]{5} [nf]\n(?:[0-9]{10} |trailer)")
 _ENTRY_SIZE: Final = 20
 _TRAILER: Final = re.compile(rb"[\0\t\n\f\r ]*+trailer")
 
@@ -28,13 +29,14 @@ class Section(NamedTuple):
     """One table or stream: where each object is, by its number, and the trailer dictionary.
 
     A place is the offset of an object that lies in the file, None if its number is free, and the number of its object
-    stream, negative, if it lies in one.
+    stream, negative, if it lies in one. `short` says that a table's entries have 19 bytes instead of 20.
     """
 
     start: int
     end: int
     places: dict[int, int | None]
     trailer: dict[str, Any]
+    short: bool = False
 
 
 def section_at(data: Data, at: int) -> Section:
@@ -57,6 +59,7 @@ def section_at(data: Data, at: int) -> Section:
 def _table(data: Data, start: int) -> Section:
     at = start + 4
     places: dict[int, int | None] = {}
+    short = False
     while (match := _SUBSECTION.match(data, at)) is not None:
         at = match.end()
         first, count = int(match[1]), int(match[2])
@@ -68,10 +71,11 @@ def _table(data: Data, start: int) -> Section:
                 places[number] = int(data[at : at + 10]) if data[at + 17] == ord("n") else None
                 at += _ENTRY_SIZE
             continue
+        short = short or _SHORT_ENTRY.match(data, at) is not None
         for number in range(first, first + count):
             entry = _ENTRY.match(data, at)
             if entry is None:
-                break  # fewer than announced: some generators count wrongly
+                raise Malformed("fewer entries than announced")
             places[number] = int(entry[1]) if entry[3] == b"n" else None
             at = entry.end()
     match = _TRAILER.match(data, at)
@@ -80,7 +84,7 @@ def _table(data: Data, start: int) -> Section:
     trailer, end = parse(data, match.end())
     if not isinstance(trailer, dict):
         raise Malformed("the trailer is no dictionary")
-    return Section(start, end, places, trailer)
+    return Section(start, end, places, trailer, short)
 
 
 def _stream(data: Data, start: int, body: int) -> Section:
@@ -186,7 +190,7 @@ def merged(sections: list[Section]) -> tuple[dict[int, int | None], dict[str, An
 
 def integer_at(data: Data, at: int, reference: Ref) -> int | None:
     """Return the integer object `reference` if it lies at `at`."""
-    match = _INTEGER.match(data, at)
+    match = _INTEGER.match(data, at) if at >= 0 else None
     return int(match[2]) if match is not None and int(match[1]) == reference.number else None
 
 

@@ -227,10 +227,24 @@ class _Journey:
             self.log.info("invoice.found", bytes=self.document.size, again=True)
             if known.filed_as is not None:
                 self.filing.forget_reason(Path(known.filed_as))
-            return replace(self.ledger.retried(known), inbox=fresh.inbox, file=fresh.file)
         self.resumed = known.state in {State.UPLOADED, State.REJECTED}
         self.duplicate = known.state is State.PROCESSED
-        return replace(known, inbox=fresh.inbox, file=fresh.file)
+        return self._as_of_now(known, fresh)
+
+    def _as_of_now(self, known: Entry, mine: Entry) -> Entry:
+        """Return what the ledger knows, with what only this file knows; what failed before starts over."""
+        entry = self.ledger.retried(known) if known.state is State.FAILED else known
+        return replace(
+            entry,
+            inbox=mine.inbox,
+            file=mine.file,
+            order_id=mine.order_id or entry.order_id,
+            pages=mine.pages or entry.pages,
+            pdf_version=mine.pdf_version or entry.pdf_version,
+            producer=mine.producer or entry.producer,
+            pdfa=mine.pdfa or entry.pdfa,
+            einvoice=mine.einvoice or entry.einvoice,
+        )
 
     def _wait_if_put_off(self) -> None:
         left = (self.entry.next_try or 0.0) - time.time()
@@ -284,10 +298,12 @@ class _Journey:
         """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
         known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
         if known is not None:
-            self.entry = known if known.sent else replace(self.entry, id=known.id)
-            if known.sent:
-                self.duplicate = True
-                return
+            # Another copy of it may have been sent, or may be in doubt, since this one was read.
+            self.entry = self._as_of_now(known, self.entry)
+            self._wait_if_put_off()
+        if self.entry.sent:
+            self.duplicate = True
+            return
         twin = self.ledger.same_invoice(self.entry)
         if twin is not None and twin.attachment_id is not None:
             self.entry = self.ledger.uploaded(self.entry, Receipt(twin.attachment_id))

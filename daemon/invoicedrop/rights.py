@@ -75,7 +75,7 @@ def explained(folder: Path, error: OSError) -> Refusal:
         return Refusal(f"the disk of {folder} is full ({error.strerror})", "make room there")
     if error.errno == errno.ENOENT:
         return missing_folder(folder)
-    if error.errno == errno.ENOTDIR:
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return Refusal(f"{folder} is not a folder", "name a folder in the setting, or remove what is in its place")
     return Refusal(f"{folder} cannot be used: {error.strerror or error}", "mend what it says, then check again")
 

@@ -74,6 +74,7 @@ class Station:
             own_folders=(inbox.processed_dir, inbox.failed_dir),
         )
         self._begun = False
+        self._cleaned_up = False
         self._trouble_of_a_file = False
         self._next_sweep = 0.0
 
@@ -102,6 +103,9 @@ class Station:
     def _begin(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
         self._pipeline.clock_ahead = self._filing.prepare()
+        if not self._cleaned_up:
+            self._filing.clean_up()
+            self._cleaned_up = True
         self._pipeline.recover()
         if not self._begun:
             self.watcher.scan_soon()

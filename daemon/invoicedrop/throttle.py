@@ -219,8 +219,8 @@ class Pause:
                 # Requests that were under way when the way closed fail too, and are no further step.
                 self._step = min(self._cap, self._step * 2 or self._first)
                 wait = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
-                if retry_after is not None:
-                    wait = min(max(retry_after, 0.0), _RETRY_AFTER_CAP)
+                if retry_after:
+                    wait = min(retry_after, _RETRY_AFTER_CAP)
                 self._until = now + wait
             self._detail = detail
             left = max(0.0, self._until - now)

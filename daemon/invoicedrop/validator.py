@@ -1,6 +1,6 @@
 """Checks invoices in child processes, so that no file can hurt or hold up the daemon.
 
-`Validator.check` hands the file's descriptor to a child (`pdf_check`), waits for its verdict as long as the limit
+`Validator.check` hands the file's descriptor to a child (`pdf_child`), waits for its verdict as long as the limit
 allows, and kills what does not answer. Nothing in this process parses a PDF; nothing is copied: the child maps the
 same memory.
 
@@ -36,7 +36,10 @@ _SLOW_PRIORITY: Final = 10
 """Nice value of a suspect: it may use what the others leave."""
 # The parent's own module path, because -I (which keeps the environment and the current folder out) would not find a
 # package that was installed for one user only; -S saves the time of working it out again.
-_BOOTSTRAP: Final = "import sys, runpy; sys.path[:] = sys.argv[2:]; runpy.run_module(sys.argv[1], run_name='__main__')"
+_BOOTSTRAP: Final = (
+    "import json, runpy, sys; module, path, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = json.loads(path); "
+    "runpy.run_module(module, run_name='__main__')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Validator:
     MiB, `workers` how many checks run at once (suspects run beside them, at most as many again).
     """
 
-    def __init__(self, *, timeout: float, memory_mb: int, workers: int = 2, _module: str = "invoicedrop.pdf_check") -> None:
+    def __init__(self, *, timeout: float, memory_mb: int, workers: int = 2, _module: str = "invoicedrop.pdf_child") -> None:
         self._timeout = timeout
         self._patience = min(1.0, timeout / 20)
         self._command = _command(_module, memory_mb)
@@ -309,4 +312,4 @@ class _Child:
 
 def _command(module: str, memory_mb: int) -> list[str]:
     path = [entry for entry in sys.path if entry]
-    return [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, *path, str(memory_mb)]
+    return [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, json.dumps(path), str(memory_mb)]

@@ -24,14 +24,13 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from rich.text import Text
 
 from invoicedrop import api_access
 from invoicedrop.channable import Project
 from invoicedrop.config_sources import printable
 from invoicedrop.invoice import Paused, Unanswered
 from invoicedrop.ledger import Entry, Ledger
+from invoicedrop.screen import Cell, counted, print_line, print_table
 from invoicedrop.settings import Settings
 
 EXIT_OK: Final = 0
@@ -54,6 +53,7 @@ class Result(StrEnum):
     UNASKED = "unasked"
 
 
+_TO_LOOK_AT: Final = frozenset({Result.DIFFERS, Result.MISSING})
 _STYLES: Final = {Result.SAME: "green", Result.DIFFERS: "bold red", Result.MISSING: "yellow", Result.UNASKED: "yellow"}
 
 
@@ -140,31 +140,25 @@ def _with_progress(entries: list[Entry]) -> Iterator[Entry]:
 
 
 def _show(compared: list[Compared], totals: Counter[Result], console: Console, *, order: int | None, days: int) -> None:
-    what = f"{'to order ' + str(order) + ' ' if order is not None else ''}in the last {days} days"
+    what = f"{'to order ' + str(order) + ' ' if order is not None else ''}in the last {counted(days, 'day')}"
     if not compared:
-        console.print(Text(f"Nothing was uploaded {what}."))
+        print_line(console, f"Nothing was uploaded {what}.")
         return
     # Of one order each is shown; of many only those that somebody has to look at.
-    rows = [one for one in compared if order is not None or one.result is not Result.SAME]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("result", "file", "order", "attachment", "uploaded"):
-        table.add_column(title, overflow="fold", no_wrap=title in {"result", "uploaded"})
-    for one in rows:
-        uploaded = datetime.fromtimestamp(one.entry.uploaded_at or 0.0).astimezone()
-        table.add_row(
-            Text(one.result, style=_STYLES[one.result]),
-            Text(printable(one.entry.file)),
-            Text(str(one.entry.order_id)),
-            Text(str(one.entry.attachment_id)),
-            Text(f"{uploaded:%Y-%m-%d %H:%M}"),
-        )
+    rows = [_row(one) for one in compared if order is not None or one.result in _TO_LOOK_AT]
     if rows:
-        console.print(table)
-        console.print()
-    console.print(Text(f"{len(compared)} uploaded {what}: " + _summary(totals) + "."))
+        print_table(console, ("result", "file", "order", "attachment", "uploaded"), rows)
+        print_line(console)
+    print_line(console, f"{len(compared)} uploaded {what}: {_summary(totals)}.")
     for result, explanation in ((Result.DIFFERS, _DIFFERS), (Result.MISSING, _GONE)):
         if totals[result]:
-            console.print(Text(explanation))
+            print_line(console, explanation)
+
+
+def _row(one: Compared) -> tuple[Cell, ...]:
+    uploaded = datetime.fromtimestamp(one.entry.uploaded_at or 0.0).astimezone()
+    result = (str(one.result), _STYLES[one.result])
+    return result, one.entry.file, str(one.entry.order_id), str(one.entry.attachment_id), f"{uploaded:%Y-%m-%d %H:%M}"
 
 
 def _summary(totals: Counter[Result]) -> str:
