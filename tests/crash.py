@@ -1,9 +1,9 @@
 """The crash harness: real lives of the real service, each of which may end, or go wrong, at any one of its effects.
 
-An effect is a file-system call that changes something, a commit of the ledger, or a request to the API. A driver process
-(this file, run as a program) imports everything once and forks a child for every life; in the child each effect is
-counted, in a sequence of its own for the main thread and for the upload thread (there is only one, so that number N is
-the same effect in every life). At the chosen one the child ends by `os._exit`: nothing is unwound, flushed or closed.
+An effect is a file-system call that changes something, a commit of the ledger, or a request to the API. A driver
+process (this file, run as a program) imports everything once and forks a child for every life. In the child each effect
+is counted, in a sequence of its own for the main thread and for the upload thread; there is only one of these, so that
+number N is the same effect in every life. At the chosen one the child ends by `os._exit`: nothing is unwound or closed.
 What only a power cut could do (losing what was not synced) is not shown by this.
 
 The PDF check is answered by a stand-in: it changes nothing, so that a death in it is a death before the next effect,
@@ -70,6 +70,7 @@ def hastened(moment: float = MOMENT, cap: float = 1.0) -> Iterator[None]:
     """Make every wait of the service short while the block runs."""
     before = [(owner, name, getattr(owner, name)) for owner, name in waits()]
     defaults = Pause.__init__.__kwdefaults__
+    assert defaults is not None
     pauses = dict(defaults)
     for owner, name in waits():
         setattr(owner, name, moment)
@@ -110,9 +111,10 @@ class Effects:
             self.seen[thread].append(name)
             number = len(self.seen[thread])
             self._meet(thread, number, name, False)
-            result = real(*args, **more)
-            self._meet(thread, number, name, True)
-            return result
+            try:
+                return real(*args, **more)
+            finally:
+                self._meet(thread, number, name, True)
 
         setattr(owner, name, effect)
 
@@ -168,7 +170,7 @@ def _live(environment: Mapping[str, str], log: str, way: str, death: Death | Non
         except SystemExit as end:
             code = int(end.code or 0)
         except BaseException:  # noqa: BLE001 - this is the end of the process
-            with open(log, "a", encoding="utf-8") as stream:
+            with Path(log).open("a", encoding="utf-8") as stream:
                 stream.write(traceback.format_exc())
         finally:
             os._exit(code)
@@ -180,7 +182,7 @@ def _live(environment: Mapping[str, str], log: str, way: str, death: Death | Non
 
 
 def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: Death | None, pipe: int) -> int:
-    stream = open(log, "a", encoding="utf-8")  # noqa: SIM115 - for the rest of this process's life
+    stream = Path(log).open("a", encoding="utf-8")  # noqa: SIM115 - for the rest of this process's life
     logs.configure("json", "info", stream)
 
     def meet(thread: str, number: int, name: str, after: bool) -> None:
@@ -193,7 +195,7 @@ def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: D
     effects = Effects(meet)
     force_way(way)
     effects.install()
-    service.Validator = EveryPdfIsGood  # type: ignore[misc,assignment] # see the top
+    vars(service)["Validator"] = EveryPdfIsGood
     with hastened():
         code = service.Service(load(None, environment)).run(once=True)
     os.write(pipe, json.dumps(effects.seen).encode())

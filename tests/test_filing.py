@@ -7,8 +7,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -31,9 +32,7 @@ def identity(path: Path) -> Identity:
 
 def contents(*folders: Path) -> list[bytes]:
     """Return the contents of all PDFs in these folders, sorted."""
-    return sorted(
-        path.read_bytes() for folder in folders for path in folder.iterdir() if path.suffix.lower() == ".pdf"
-    )
+    return sorted(path.read_bytes() for folder in folders for path in folder.iterdir() if path.suffix.lower() == ".pdf")
 
 
 def leftovers(*folders: Path) -> list[str]:
@@ -129,7 +128,7 @@ def test_a_good_invoice_moves_unaltered(folders: Folders) -> None:
 
 @pytest.mark.usefixtures("way")
 def test_nothing_is_ever_overwritten(folders: Folders) -> None:
-    """Each way of moving leaves files of the same name alone and takes a name with the time, then a number."""
+    """Each way of moving leaves files of the same name alone and takes a name with the time, or with a number."""
     filed = []
     for _ in range(4):
         folders.put()
@@ -142,10 +141,8 @@ def test_nothing_is_ever_overwritten(folders: Folders) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_a_name_taken_at_the_last_moment_is_not_overwritten(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that appears in processed just before ours moves there keeps its name and its bytes."""
+def test_a_name_taken_at_the_last_moment_is_not_overwritten(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that appears in failed just before ours moves there keeps its name, its bytes, and no reason."""
     folders.put()
     move = filing._move_or_copy
 
@@ -155,10 +152,11 @@ def test_a_name_taken_at_the_last_moment_is_not_overwritten(
         return move(source, target, sha256)
 
     monkeypatch.setattr(filing, "_move_or_copy", raced)
-    filed = folders.processed()
+    filed = folders.failed()
     assert filed.name != "8355.pdf"
     assert filed.read_bytes() == OURS
-    assert (folders.processed_dir / "8355.pdf").read_bytes() == OTHER
+    assert (folders.failed_dir / "8355.pdf").read_bytes() == OTHER
+    assert [path.name for path in folders.failed_dir.glob("*.txt")] == [f"{filed.name}.reason.txt"]
 
 
 @pytest.mark.usefixtures("way")
@@ -223,7 +221,7 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(
     """Where a move takes two steps, a new file that takes the old name between them stays for its own turn."""
     read = folders.put()
     remove = disk.remove
-    exchanged = []
+    exchanged: list[Path] = []
 
     def raced(path: Path) -> None:
         if path == folders.drop / "8355.pdf" and not exchanged:
@@ -235,6 +233,38 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(
     folders.filing.processed("8355.pdf", read, OUR_SHA)
     assert contents(folders.processed_dir) == [OURS]
     assert contents(folders.drop) == ([OTHER] if exchanged else [])
+
+
+def test_a_file_exchanged_while_a_crash_is_repaired_is_not_lost(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the move was done before a crash, only the old file's second name goes, never a new file under it."""
+    read = folders.put()
+    os.link(folders.drop / "8355.pdf", folders.processed_dir / "8355.pdf")
+    look = filing._is_our_copy
+
+    def raced(target: Path, source: Path) -> bool:
+        found = look(target, source)
+        folders.exchange()
+        return found
+
+    monkeypatch.setattr(filing, "_is_our_copy", raced)
+    folders.filing.processed("8355.pdf", read, OUR_SHA, resumed=True)
+    assert contents(folders.processed_dir) == [OURS]
+    assert contents(folders.drop) == [OTHER]
+
+
+def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the old name could not be taken away, the invoice in failed has its reason, then and after the repair."""
+    leave_only("link", monkeypatch)
+    folders.put()
+    with monkeypatch.context() as broken:
+        broken.setattr(disk, "withdraw", refusing(errno.EIO))
+        with pytest.raises(FolderUnavailable):
+            folders.failed()
+    filed = folders.failed(resumed=True)
+    assert reason_path(filed).exists()
+    assert contents(*folders.all) == [OURS]
 
 
 def test_a_file_that_is_gone_is_no_trouble(folders: Folders) -> None:
@@ -261,6 +291,15 @@ def test_an_unread_file_is_known_by_its_identity(folders: Folders) -> None:
 # Crashes
 
 
+class Later(datetime):
+    """The clock after a restart: never the same second as before."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        """Tell the time of tomorrow."""
+        return super().now(tz) + timedelta(days=1)
+
+
 class Crash(BaseException):
     """The process is gone."""
 
@@ -281,14 +320,16 @@ class Effects:
             if self.dead:
                 raise Crash
             self.count += 1
-            if self.count == self.dies_at and not self.after:
+            dies_now = self.count == self.dies_at
+            if dies_now and not self.after:
                 self.dead = True
                 raise Crash
-            result = call(*arguments, **named)
-            if self.count == self.dies_at:
-                self.dead = True
-                raise Crash
-            return result
+            try:
+                return call(*arguments, **named)
+            finally:
+                if dies_now:
+                    self.dead = True
+                    raise Crash
 
         return counting
 
@@ -298,7 +339,8 @@ class Effects:
             monkeypatch.setattr(disk, name, self.counted(getattr(disk, name)))
         for name in ("link", "replace", "utime", "fsync"):
             monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
-        monkeypatch.setattr(Path, "unlink", self.counted(Path.unlink))
+        for name in ("unlink", "mkdir", "rmdir"):
+            monkeypatch.setattr(Path, name, self.counted(getattr(Path, name)))
         opened = os.open
 
         def opening(path: Any, flags: int, mode: int = 0o777) -> int:
@@ -312,7 +354,7 @@ class Effects:
 @pytest.mark.parametrize("taken", [False, True], ids=["name_free", "name_taken"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_crash_at_every_step_is_repaired(tmp_path: Path, way: str, *, good: bool, taken: bool) -> None:
-    """Dead right before or after each effect of a move, the same call later finishes it: one place, whole, one reason."""
+    """Dead right before or after each effect of a move, the same call later finishes it: one place, one reason."""
     step, after, steps = 0, True, 0
     while True:
         step, after = (step + 1, False) if after else (step, True)
@@ -335,7 +377,9 @@ def test_a_crash_at_every_step_is_repaired(tmp_path: Path, way: str, *, good: bo
                 break
         with pytest.MonkeyPatch.context() as monkeypatch:
             leave_only(way, monkeypatch)
+            monkeypatch.setattr(filing, "datetime", Later)
             folders.filing.prepare()
+            folders.filing.clean_up()
             if (folders.drop / "8355.pdf").exists():
                 filed = (folders.processed if good else folders.failed)(resumed=True)
             else:
@@ -427,13 +471,14 @@ def test_prepare_does_not_make_the_drop_folder(folders: Folders) -> None:
         folders.filing.prepare()
 
 
-def test_prepare_clears_what_a_crash_left_and_nothing_else(folders: Folders) -> None:
+def test_what_a_crash_left_is_cleared_and_nothing_else(folders: Folders) -> None:
     """Unfinished files of ours go; everything else stays; the folder's clock is told."""
     for folder in folders.all:
         (folder / f"{disk.TEMPORARY}0123456789abcdef.tmp").write_bytes(b"half")
         (folder / ".invoice.tmp").write_bytes(b"somebody's")
     folders.put()
     assert abs(folders.filing.prepare()) < 1
+    folders.filing.clean_up()
     assert leftovers(*folders.all) == []
     assert contents(*folders.all) == [OURS]
     assert all((folder / ".invoice.tmp").exists() for folder in folders.all)
@@ -492,11 +537,34 @@ def test_a_reason_goes_when_its_invoice_has_left(folders: Folders) -> None:
     assert [path.name for path in folders.failed_dir.iterdir()] == ["notes.reason.txt"]
 
 
+def test_a_sweep_leaves_the_reason_of_an_invoice_on_its_way(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason is written before its invoice comes: a sweep in between does not take it for a forgotten one."""
+    folders.put()
+    move = filing._move_or_copy
+
+    def raced(source: Path, target: Path, sha256: str | None) -> bool:
+        folders.filing.sweep_reasons()
+        return move(source, target, sha256)
+
+    monkeypatch.setattr(filing, "_move_or_copy", raced)
+    assert reason_path(folders.failed()).exists()
+
+
+def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the invoice could not be moved, no reason stands in failed without it."""
+    read = folders.put()
+    with monkeypatch.context() as broken:
+        broken.setattr(disk, "_move_atomically", refusing(errno.EIO))
+        with pytest.raises(FolderUnavailable):
+            folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
+    assert list(folders.failed_dir.iterdir()) == []
+
+
 LONG_NAMES = ["8355_" + "a" * 246 + ".pdf", "8355_" + "é" * 123 + ".pdf", "8355_x" + "語" * 81 + "ab.pdf"]
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("name", LONG_NAMES)
+@pytest.mark.parametrize("name", LONG_NAMES, ids=["ascii", "two_bytes", "three_bytes"])
 def test_the_longest_names_fit(folders: Folders, name: str) -> None:
     """Names of 255 bytes are filed too, twice and with their reasons, and stay valid text."""
     assert len(name.encode()) == 255
@@ -652,7 +720,7 @@ def in_mount_namespace(mounts: str, script: str, drop: Path) -> str:
 
 
 def test_bind_mounts_of_one_disk_are_two_disks(tmp_path: Path) -> None:
-    """Docker's volumes: a rename between two bind mounts of one disk is refused, and the invoice arrives all the same."""
+    """Docker's volumes: a rename between two bind mounts of one disk is refused; the invoice arrives all the same."""
     drop = tmp_path / "drop"
     (drop / "processed").mkdir(parents=True)
     (tmp_path / "archive").mkdir()

@@ -6,13 +6,16 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Daemon, Merchant, running, wait_until
-from pdfs import build, invoice
+from fpdf import FPDF
+from fpdf.enums import AccessPermission, EncryptionMethod
 
-from invoicedrop.sandbox import CUSTOMER_SURNAME, Running, marketplace_number
+from conftest import Daemon, Merchant, running, wait_until
+from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from pdfs import build
 
 _CHUNK_OF_A_PDF = 700
 
@@ -38,9 +41,6 @@ def _wait_for_scans(merchant: Merchant, scans: int = 3) -> None:
 
 
 def _encrypted(*, user_password: str) -> bytes:
-    from fpdf import FPDF
-    from fpdf.encryption import AccessPermission, EncryptionMethod
-
     paper = FPDF()
     paper.add_page()
     paper.set_font("helvetica", size=12)
@@ -102,7 +102,7 @@ def test_an_incomplete_tail_is_given_time(merchant: Merchant) -> None:
 
 
 def test_names_and_orders_that_cannot_be_go_to_failed_with_the_api_s_own_words(merchant: Merchant) -> None:
-    """A name without an order id, an unknown order and a refused invoice go to failed, with an example or the answer."""
+    """A name without an order id, an unknown order, a refused invoice: failed, with an example or the API's answer."""
     merchant.drop_pdf("Rechnung 8355.pdf")
     merchant.drop_pdf("302-1234567-1234567.pdf")
     merchant.drop_pdf("9999.pdf")
@@ -131,7 +131,7 @@ def test_a_file_that_is_too_large_is_never_read(merchant: Merchant) -> None:
 
 
 def test_what_is_no_regular_file_is_left_alone_with_one_line(merchant: Merchant, tmp_path: Path) -> None:
-    """Symlinks, FIFOs, sockets, devices, folders and other people's files stay, one log line each, however often seen."""
+    """Symlinks, FIFOs, sockets, devices, folders and other files stay, one log line each, however often seen."""
     (tmp_path / "elsewhere.pdf").write_bytes(invoice_pdf("1"))
     (merchant.drop / "1.pdf").symlink_to(tmp_path / "elsewhere.pdf")
     os.mkfifo(merchant.drop / "2.pdf")
@@ -176,7 +176,7 @@ def _down(api: Running) -> Callable[[], None]:
     return api.start
 
 
-def _fault(kind: str, **values: object) -> Callable[[Running], Callable[[], None]]:
+def _fault(kind: str, **values: Any) -> Callable[[Running], Callable[[], None]]:
     def begin(api: Running) -> Callable[[], None]:
         api.faults.add(kind, **values)
         return api.faults.clear
@@ -292,7 +292,7 @@ def test_a_stop_in_the_middle_of_an_upload_waits_for_its_answer(merchant: Mercha
 
 
 def test_no_new_work_is_begun_after_a_stop(merchant: Merchant) -> None:
-    """Of many waiting files only those under way go out after SIGTERM; the others are still there for the next start."""
+    """Of many waiting files only those under way go out after SIGTERM; the others stay for the next start."""
     merchant.sandbox.faults.add("latency", "upload", seconds=0.7)
     for n in range(1, 11):
         merchant.drop_pdf(f"{n}.pdf")
@@ -304,7 +304,7 @@ def test_no_new_work_is_begun_after_a_stop(merchant: Merchant) -> None:
 
 
 def test_a_second_signal_hurries_and_the_lost_answer_is_asked_about(merchant: Merchant) -> None:
-    """A hanging upload is broken off by a second signal; the next start finds that it had arrived, and sends nothing."""
+    """A hanging upload is broken off by a second signal; the next start finds that it arrived, and sends nothing."""
     merchant.sandbox.faults.add("hang_after_store", "upload", count=1)
     content = merchant.drop_pdf("5.pdf")
     with running(merchant, request_timeout="600") as daemon:
@@ -473,8 +473,6 @@ def test_files_that_were_there_before_the_start_and_windows_names_go_through(mer
 
 def test_several_inboxes_send_to_their_own_projects(tmp_path: Path) -> None:
     """Two drop folders, each with its project: every invoice arrives at its own, though the order ids are equal."""
-    from invoicedrop.sandbox import Options, serve
-
     with serve(Options(rate=0, projects=(2001, 2002))) as api:
         merchant = Merchant(tmp_path, api)
         shops = {name: tmp_path / name for name in ("shop-a", "shop-b")}
@@ -497,7 +495,7 @@ def test_several_inboxes_send_to_their_own_projects(tmp_path: Path) -> None:
 
 
 def test_marketplace_numbers_are_looked_up_and_must_match_exactly_one_order(merchant: Merchant) -> None:
-    """With order_id_kind = marketplace the number finds its order; none or two of them go to failed, with the reason."""
+    """With order_id_kind = marketplace the number finds its order; none or two of them go to failed, with why."""
     api = merchant.sandbox
     # Order 10 mentions order 9's number in a memo: a search brings both, only one matches.
     merchant.drop_pdf(f"{marketplace_number(9)}.pdf")

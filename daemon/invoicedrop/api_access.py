@@ -24,6 +24,8 @@ LEDGER: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
 _PATIENCE: Final = 120.0
 """Seconds that a command waits in all, for one request, while others use up the company's rate limit."""
+_FIRST_WAIT: Final = 0.5
+"""Seconds of the first such wait, where the API names none."""
 _MARGIN: Final = 0.01
 """Seconds added to a wait, so that it is over when we come back."""
 _Throttle = TypeVar("_Throttle", bound=Throttle)
@@ -87,7 +89,8 @@ def open_project(inbox: Inbox, ledger: Ledger | None) -> Iterator[Project]:
     throttle = _begun(_CountingThrottle(inbox.requests_per_second, inbox.burst), inbox, ledger)
     connection = _PatientConnection(inbox, throttle)
     try:
-        yield Project(connection, inbox.company_id, inbox.project_id, Pause(lambda _detail, _seconds: None))
+        pause = Pause(lambda _detail, _seconds: None, first=_FIRST_WAIT)
+        yield Project(connection, inbox.company_id, inbox.project_id, pause)
     finally:
         connection.close()
 

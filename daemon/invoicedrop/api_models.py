@@ -15,7 +15,11 @@ def _utc(value: datetime) -> datetime:
 
 
 def _empty(value: Any) -> Any:
-    return {} if value is None else value
+    return value if isinstance(value, (dict, BaseModel)) else {}
+
+
+def _word(value: Any) -> Any:
+    return value if value is None else str(value)
 
 
 def _nothing(value: Any) -> Any:
@@ -44,7 +48,6 @@ class Attachment(BaseModel):
 
     id: int
     attachment_type: Any = None
-    title: str | None = None
     created: UtcTime | None = None
 
     @property
@@ -54,7 +57,7 @@ class Attachment(BaseModel):
 
 
 class _Extra(BaseModel):
-    channel_order_number: Annotated[str | None, BeforeValidator(lambda v: v if v is None else str(v))] = None
+    channel_order_number: Annotated[str | None, BeforeValidator(_word)] = None
 
 
 class _Data(BaseModel):
@@ -65,8 +68,8 @@ class Order(BaseModel):
     """One order, as far as invoices are concerned."""
 
     id: int
-    channel_name: str | None = None
-    channel_id: Annotated[str | None, BeforeValidator(lambda v: v if v is None else str(v))] = None
+    channel_name: Annotated[str | None, BeforeValidator(_word)] = None
+    channel_id: Annotated[str | None, BeforeValidator(_word)] = None
     created: UtcTime | None = None
     attachments: Annotated[list[Attachment], BeforeValidator(_nothing)] = []
     data: Annotated[_Data, BeforeValidator(_empty)] = _Data()

@@ -83,8 +83,8 @@ class Project:
         said = _parse(UploadAnswer, answer, OutcomeUnknown)
         if said.status in {"success", "warning", "debug"} and said.order_attachment_id is not None:
             return Receipt(said.order_attachment_id, said.message if said.status == "warning" else None)
-        if said.status in {"success", "warning", "debug"}:
-            raise OutcomeUnknown(f"HTTP 202 without an attachment id: {said.message or said.status}")
+        if said.status != "error":
+            raise OutcomeUnknown(f"HTTP 202 with status {said.status!r} and attachment id {said.order_attachment_id}")
         raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {said.status!r}: {said.message or 'no message'}")
 
     def order(self, order_id: int) -> AttachedOrder:
@@ -94,12 +94,12 @@ class Project:
             Rejected: there is no such order.
 
         """
-        asked = datetime.now(UTC)
         answer = self._ask(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id))
+        answered = datetime.now(UTC)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise Rejected(Reason.ORDER_NOT_FOUND, answer.described())
         server = answer.date
-        ahead = timedelta() if server is None or server.tzinfo is None else server - asked
+        ahead = timedelta() if server is None or server.tzinfo is None else server - answered
         return AttachedOrder(_read(OrderAnswer, answer).order, ahead)
 
     def orders(

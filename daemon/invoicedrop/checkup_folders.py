@@ -67,7 +67,7 @@ class _InboxCheck:
 
     def _target(self, subject: str, folder: Path) -> Iterator[Finding]:
         try:
-            with _made_for_the_trial(folder):
+            with _made_for_the_trial(folder, self.inbox.drop_dir):
                 refusal = _trial(folder)
                 if refusal is not None:
                     yield self.refused(subject, refusal)
@@ -228,11 +228,11 @@ def _move_one(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _made_for_the_trial(folder: Path) -> Iterator[None]:
-    """Make a folder that the daemon would make at its start, and remove it again."""
+def _made_for_the_trial(folder: Path, drop_dir: Path) -> Iterator[None]:
+    """Make a folder as the daemon would at its start (a drop folder that goes away is not made anew), and remove it."""
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder, parents=drop_dir not in folder.parents)
         yield
     finally:
         for path in missing:

@@ -82,7 +82,7 @@ class Answer:
         detail = content.get("detail")
         if isinstance(detail, list):
             problems = [item for item in detail if isinstance(item, dict)]
-            said = "; ".join(f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg', '')}" for one in problems)
+            said = "; ".join(f"{_place(one.get('loc'))}: {one.get('msg', '')}" for one in problems)
         else:
             said = str(content.get("message") or content.get("error") or detail or "")
         return said[:_WORDS]
@@ -119,6 +119,7 @@ class Connection:
         self._read_token = token
         self._token: str | None = None
         self._used: str | None = None
+        self._token_is_bad = False
         agent = {"User-Agent": f"invoicedrop/{__version__}"}
         self._transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
         self._api = httpx.Client(
@@ -128,7 +129,8 @@ class Connection:
         self._download_transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
         self._elsewhere = httpx.Client(
             transport=self._download_transport,
-            headers=agent,
+            # Bytes are compared: they have to come as they are.
+            headers=agent | {"Accept-Encoding": "identity"},
             trust_env=False,
             follow_redirects=True,
         )
@@ -148,9 +150,9 @@ class Connection:
         self._token = None
 
     def token_changed(self) -> bool:
-        """Say whether there is another token now than the one that was refused or used last."""
+        """Say whether the token was bad and there is another one now."""
         try:
-            return self._read_token() != self._used
+            return self._token_is_bad and self._read_token() != self._used
         except ConfigError:
             return False
 
@@ -194,7 +196,7 @@ class Connection:
                     headers=authorisation | dict(headers or {}),
                 )
                 answer = _exchange(self._api, request)
-            except NotSent as error:
+            except (NotSent, httpx.InvalidURL, UnicodeError) as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
                 pause.closed(f"{self._host} cannot be reached: {error}")
@@ -210,6 +212,7 @@ class Connection:
             try:
                 self._token = self._used = self._read_token()
             except ConfigError as error:
+                self._token_is_bad = True
                 pause.closed(str(error))
                 raise Paused(str(error)) from error
         return self._token
@@ -222,6 +225,7 @@ class Connection:
         # 413 may come from a proxy's own limit, as a web page: it is about this request all the same.
         web_page = answer.is_html and answer.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         if (success or answer.status in _SPOKEN) and not web_page:
+            self._token_is_bad = False
             pause.opened()
             return
         said = answer.described()
@@ -239,6 +243,7 @@ class Connection:
         """Say in words what keeps everybody from uploading; None if it may be this request's own trouble."""
         status = answer.status
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            self._token_is_bad = True
             self.forget_token()
         if status in _TROUBLES:
             return _TROUBLES[HTTPStatus(status)]
@@ -255,20 +260,24 @@ class Connection:
             Unanswered: it could not be fetched whole.
 
         """
-        if urlsplit(url).scheme != "https" and not self.api_url.startswith("http:"):
+        if not url.startswith(("https://", "http://" if self.api_url.startswith("http:") else "https://")):
             raise Unanswered("the download address is not https")
         try:
             with self._elsewhere.stream("GET", url) as response:
                 received = 0
-                for chunk in response.iter_raw():
+                for chunk in response.iter_bytes():
                     received += len(chunk)
                     if response.is_success:
                         consume(chunk)
                     if received > max_bytes:
                         break
                 return response.status_code
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise Unanswered(f"download: {error}") from error
+
+
+def _place(loc: object) -> str:
+    return ".".join(map(str, loc)) if isinstance(loc, list) else "request"
 
 
 def _exchange(client: httpx.Client, request: httpx.Request) -> Answer:

@@ -115,8 +115,8 @@ def withdraw(path: Path, is_ours: Callable[[Path], bool]) -> None:
 
 
 def asides(folder: Path) -> list[Path]:
-    """Return the files that a crash left aside in `folder`."""
-    return [path for place in folder.glob(f"{ASIDE}*") for path in place.iterdir()]
+    """Return the folders in `folder` in which a crash left a file aside, or nothing."""
+    return list(folder.glob(f"{ASIDE}*"))
 
 
 def replace(source: Path, target: Path) -> None:

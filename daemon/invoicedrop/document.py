@@ -15,10 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from invoicedrop.invoice import Changed, FolderUnavailable, Identity, Rejected
+from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity, Rejected
 from invoicedrop.reasons import Reason
 
 _CHUNK: Final = 1 << 20
+_UNREADABLE_RETRY: Final = 60.0
+"""Seconds until a file is tried again that cannot be read: nobody tells when its rights are mended."""
+_ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
 # A name that leads to no regular file (any more): gone, a symlink (O_NOFOLLOW), a folder, a socket, a device.
 _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
 
@@ -68,7 +71,8 @@ def read(path: Path, max_bytes: int) -> Document:
     Raises:
         Changed: there is no such regular file any more, or it changed while it was read.
         Rejected: it is larger than `max_bytes` (then it is not read).
-        FolderUnavailable: the operating system would not let us read it.
+        Deferred: this one file cannot be read now.
+        FolderUnavailable: no file can be read now.
 
     """
     try:
@@ -76,7 +80,7 @@ def read(path: Path, max_bytes: int) -> Document:
     except OSError as error:
         if error.errno in _NOT_A_FILE:
             raise Changed(f"no regular file any more: {error.strerror}") from error
-        raise FolderUnavailable(f"cannot read {path}: {error.strerror}") from error
+        raise _trouble(path, error) from error
     try:
         before = os.fstat(source)
         if not stat.S_ISREG(before.st_mode):
@@ -90,9 +94,14 @@ def read(path: Path, max_bytes: int) -> Document:
             os.close(target)
             raise
     except OSError as error:
-        raise FolderUnavailable(f"cannot read {path}: {error.strerror}") from error
+        raise _trouble(path, error) from error
     finally:
         os.close(source)
+
+
+def _trouble(path: Path, error: OSError) -> Deferred | FolderUnavailable:
+    detail = f"{path.name} in {path.parent} cannot be read: {error.strerror or error}"
+    return Deferred(_UNREADABLE_RETRY, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
 
 
 def digest(path: Path) -> str | None:

@@ -44,10 +44,10 @@ class Filing:
         try:
             for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
                 disk.clear_unfinished(folder)
-            for aside in disk.asides(self.drop_dir):
-                _put_back(aside, self.drop_dir)
-                with suppress(OSError):
-                    aside.parent.rmdir()
+            for place in disk.asides(self.drop_dir):
+                for aside in place.iterdir():
+                    _put_back(aside, self.drop_dir)
+                place.rmdir()
         except OSError as error:
             raise FolderUnavailable(f"{error.filename}: {error.strerror or error}") from error
 
@@ -106,9 +106,10 @@ class Filing:
         return self._move(name, self.failed_dir, identity, sha256, resumed=resumed, reason=text)
 
     def forget_reason(self, filed_as: Path) -> None:
-        """Remove the reason of an invoice that has left the failed folder."""
-        if not os.path.lexists(filed_as):
-            disk.remove(reason_path(filed_as))
+        """Remove the reason of an invoice that has left the failed folder; one that cannot go now goes later."""
+        with suppress(OSError):
+            if not os.path.lexists(filed_as):
+                disk.remove(reason_path(filed_as))
 
     def sweep_reasons(self) -> None:
         """Remove every reason whose invoice is no longer beside it."""
@@ -121,11 +122,8 @@ class Filing:
 
     def lies_in(self, folder: Path, name: str, sha256: str) -> Path | None:
         """Find the file that a crash kept us from recording: `name`, or `name` made unique, with this content."""
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
-        unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
         try:
-            found = [entry.name for entry in os.scandir(folder) if unique.fullmatch(entry.name)]
-            return next((folder / one for one in sorted(found) if digest(folder / one) == sha256), None)
+            return next((one for one in _named_like(folder, name) if digest(one) == sha256), None)
         except OSError as error:
             raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
 
@@ -143,24 +141,40 @@ class Filing:
         try:
             if not _is_the_file(source, identity, sha256):
                 raise Changed("the file is not the one that was read")
+            target = self._find_finished(source, folder, sha256, resumed=resumed)
+            if target is not None:
+                if reason is not None and not reason_path(target).exists():
+                    self._write_reason(reason_path(target), reason)
+                disk.withdraw(source, lambda aside: _is_the_file(aside, identity, sha256))
+                self._sync(folder)
+                return target
             for target in _targets(folder, name):
-                if not os.path.lexists(target):
-                    try:
-                        self._move_with_reason(source, target, identity, sha256, reason)
-                    except FileExistsError:
-                        continue
-                elif resumed and sha256 is not None and digest(target) == sha256:
-                    disk.remove(source)
-                elif resumed and disk.is_placeholder(target):
-                    disk.replace(source, target)
-                else:
+                if os.path.lexists(target):
                     continue
-                disk.sync_folder(folder)
-                disk.sync_folder(self.drop_dir)
+                try:
+                    self._move_with_reason(source, target, identity, sha256, reason)
+                except FileExistsError:
+                    continue
+                self._sync(folder)
                 return target
         except OSError as error:
             self._explain(source, folder, error)
         raise AssertionError("there is always another name")
+
+    def _sync(self, folder: Path) -> None:
+        disk.sync_folder(folder)
+        disk.sync_folder(self.drop_dir)
+
+    def _find_finished(self, source: Path, folder: Path, sha256: str | None, *, resumed: bool) -> Path | None:
+        """Find what a crash left of this very move: the file under its new name too, or a whole copy of it."""
+        if not os.path.lexists(folder / source.name):
+            return None
+        for one in _named_like(folder, source.name):
+            if resumed and disk.is_placeholder(one):
+                disk.remove(one)
+            elif _is_our_copy(one, source) or (resumed and sha256 is not None and digest(one) == sha256):
+                return one
+        return None
 
     def _move_with_reason(
         self, source: Path, target: Path, identity: Identity, sha256: str | None, reason: str | None
@@ -170,14 +184,19 @@ class Filing:
         self._on_their_way.add(beside)
         try:
             if reason is not None:
-                disk.replace(disk.write_new(target.parent, reason.encode()), beside)
+                self._write_reason(beside, reason)
             self._move_and_look(source, target, identity, sha256)
-        except BaseException:
-            if reason is not None:
+        except BaseException as error:
+            # Where the move was half done, the invoice stands there already, and its reason with it.
+            if reason is not None and (isinstance(error, FileExistsError) or not os.path.lexists(target)):
                 disk.remove(beside)
             raise
         finally:
             self._on_their_way.discard(beside)
+
+    @staticmethod
+    def _write_reason(beside: Path, reason: str) -> None:
+        disk.replace(disk.write_new(beside.parent, reason.encode()), beside)
 
     def _move_and_look(self, source: Path, target: Path, identity: Identity, sha256: str | None) -> None:
         """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
@@ -255,6 +274,26 @@ def _is_the_file(path: Path, identity: Identity, sha256: str | None) -> bool:
     except FileNotFoundError:
         return False
     return found == identity or (sha256 is not None and digest(path) == sha256)
+
+
+def _named_like(folder: Path, name: str) -> list[Path]:
+    """Return what lies in `folder` under `name`, or under `name` made unique."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if unique.fullmatch(entry.name))
+
+
+def _is_our_copy(target: Path, source: Path) -> bool:
+    """Say whether the target is this very file, or a copy of it, that a crash kept us from removing the source of.
+
+    Our copies keep the source's times; a duplicate that comes later has times of its own.
+    """
+    there, here = target.lstat(), source.lstat()
+    if os.path.samestat(there, here):
+        return True
+    alike = (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
+    return alike and here.st_size > 0 and digest(target) == digest(source)
 
 
 def _put_back(path: Path, drop_dir: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,10 +34,12 @@ def only_instance(state_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InstanceRunning(f"{state_dir} is in use by another invoicedrop ({_holder(file.read())})") from error
-        file.truncate(0)
         started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "started": started}, file)
-        file.flush()
+        ours = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+        # Only a courtesy to the next one: on a full disk the lock holds without it.
+        with suppress(OSError):
+            file.truncate(0)
+            os.pwrite(descriptor, json.dumps(ours).encode(), 0)
         yield
 
 

@@ -77,6 +77,10 @@ class FolderUnavailable(Paused):
     """A folder of the inbox cannot be used now (missing, full, read-only, no rights)."""
 
 
+class CheckUnavailable(Paused):
+    """No process can be started that checks PDFs (no memory, no descriptors)."""
+
+
 class LedgerUnavailable(Paused):
     """The ledger cannot be written now (disk full, read-only, locked)."""
 

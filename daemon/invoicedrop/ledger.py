@@ -16,10 +16,10 @@ from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from invoicedrop.group_commit import GroupCommit
-from invoicedrop.invoice import LedgerUnavailable, Receipt, State
+from invoicedrop.invoice import Changed, LedgerUnavailable, Receipt, State
 from invoicedrop.ledger_schema import buckets, invoices, migrate, sqlite_engine
 from invoicedrop.reasons import Reason
 from invoicedrop.throttle import BucketLevel
@@ -72,7 +72,10 @@ class Entry:
 # Built once: what is executed for every invoice shall not be put together for every invoice.
 _COLUMNS: Final = tuple(column.name for column in invoices.c if column.name != "id")
 _INSERT: Final = sa.insert(invoices)
-_UPDATE: Final = sa.update(invoices).where(invoices.c.id == sa.bindparam("key"))
+_UPDATE: Final = sa.update(invoices).where(
+    invoices.c.id == sa.bindparam("key"), invoices.c.changed == sa.bindparam("as_of")
+)
+_STALE: Final = "another copy of this invoice was written down meanwhile"
 _FIND: Final = sa.select(invoices).where(
     *(invoices.c[name] == sa.bindparam(name) for name in ("account", "project_id", "reference", "sha256"))
 )
@@ -86,7 +89,8 @@ _SAME: Final = sa.select(invoices).where(
 class Ledger:
     """The ledger in `state_dir`. Thread-safe; each method is one transaction, durable when it returns.
 
-    Every method raises LedgerUnavailable when the database cannot be used now.
+    Every method raises LedgerUnavailable when the database cannot be used now. What writes an entry raises Changed when
+    somebody else has written it since it was read: another copy of the same invoice, whose receipt or doubt must stand.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -191,9 +195,9 @@ class Ledger:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
         return self._put(replace(entry, state=before.state, doubt_since=before.doubt_since, looks=before.looks))
 
-    def looked_in_vain(self, entry: Entry) -> Entry:
-        """The API was asked and does not have it, so far."""
-        return self._put(replace(entry, looks=entry.looks + 1))
+    def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
+        """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
+        return self._put(replace(entry, looks=entry.looks + 1, next_try=time.time() + delay))
 
     def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
         """Fact: the API has it."""
@@ -266,7 +270,8 @@ class Ledger:
 
         def write(connection: Connection) -> int:
             if entry.id:
-                connection.execute(_UPDATE, {"key": entry.id, **values})
+                if connection.execute(_UPDATE, {"key": entry.id, "as_of": entry.changed, **values}).rowcount == 0:
+                    raise Changed(_STALE)
                 return entry.id
             key = connection.execute(_INSERT, values).inserted_primary_key
             assert key is not None
@@ -292,6 +297,8 @@ class Ledger:
     def _commit(self, work: Callable[[Connection], _Result]) -> _Result:
         try:
             return self._commits.commit(work)
+        except IntegrityError as error:
+            raise Changed(_STALE) from error
         except SQLAlchemyError as error:
             raise LedgerUnavailable(f"the ledger cannot be written: {_words(error)}") from error
 

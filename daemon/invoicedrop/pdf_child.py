@@ -31,6 +31,8 @@ _MOST_GROWTH: Final = 48
 _LONGEST_LINE: Final = 1_048_576
 _MIB: Final = 1_048_576
 _PIECE: Final = 65_536
+_MAPPING: Final = mmap.MAP_PRIVATE | getattr(mmap, "MAP_POPULATE", 0)
+"""Private: Linux before 6.7 refuses to share a memfd that is sealed against writing. At once: all of it is read."""
 _DESCRIPTORS: Final = 32
 _LOOK_EVERY: Final = 16
 _LARGE: Final = 1_048_576
@@ -86,8 +88,7 @@ class Server:
         return (descriptors[0], json.loads(line)) if line and descriptors else None
 
     def _answer(self, descriptor: int, request: dict[str, Any]) -> dict[str, Any]:
-        # Private and read-only: Linux before 6.7 refuses to share a memfd that is sealed against writing.
-        with mmap.mmap(descriptor, request["size"], flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as data:
+        with mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ) as data:
             try:
                 return self._checked(data, request)
             except Refused as verdict:
@@ -120,9 +121,9 @@ class Server:
         if self._files >= _MOST_FILES:
             self._last = True
         elif self._files == 1:
-            self._first_size = _resident()
+            self._first_size = _pages(1)
         elif size >= _LARGE or self._files % _LOOK_EVERY == 0:
-            self._last = self._last or _resident() > self._first_size + _MOST_GROWTH * _MIB
+            self._last = self._last or _pages(1) > self._first_size + _MOST_GROWTH * _MIB
 
     def _send(self, answer: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(answer).encode() + b"\n")
@@ -144,10 +145,11 @@ def _no_longer_than_parent(connection: socket.socket) -> Any:
         fcntl.fcntl(connection, fcntl.F_SETFL, flags)
 
 
-def _resident() -> int:
+def _pages(column: int) -> int:
+    """Return a column of /proc/self/statm, in bytes: 0 is what is mapped, 1 what is resident. 0 where there is none."""
     try:
         with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - 30 microseconds, not 100
-            return int(statm.read().split()[1]) * mmap.PAGESIZE
+            return int(statm.read().split()[column]) * mmap.PAGESIZE
     except OSError:
         return 0
 
@@ -173,7 +175,7 @@ def main(connection: socket.socket, memory_mb: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
-    _limit(resource.RLIMIT_AS, memory_mb * _MIB)
+    _limit(resource.RLIMIT_AS, _pages(0) + memory_mb * _MIB)  # beyond what is mapped already: that is no file's doing
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         server.serve()
 

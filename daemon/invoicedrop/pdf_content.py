@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from typing import Any, Final, NamedTuple
 
+from invoicedrop.pdf_holes import HOLE
 from invoicedrop.pdf_jpeg import jpeg
 from invoicedrop.pdf_streams import (
     ASCII85,
@@ -14,7 +15,6 @@ from invoicedrop.pdf_streams import (
     CHECKSUM,
     DCT,
     FLATE,
-    HOLE,
     OK,
     TOO_MUCH,
     Budget,
@@ -25,8 +25,9 @@ from invoicedrop.pdf_streams import (
     undo_hex,
     unprintable_text,
 )
-from invoicedrop.pdf_structure import Layout, Piece
-from invoicedrop.pdf_syntax import BODY, Refused, string_end
+from invoicedrop.pdf_structure import Layout
+from invoicedrop.pdf_syntax import Refused, tokens_end
+from invoicedrop.pdf_walk import Piece
 
 _EXPANDED: Final = 1_073_741_824
 """Bytes that all streams together may expand to: four pages as pictures at 720 dots per inch, seen in the wild, are
@@ -95,10 +96,8 @@ class Contents:
         kind = _kind(dictionary)
         text = b""
         if first in ASCII85 | ASCII_HEX and len(filters) > 1 and filters[1] in FLATE and end - start <= _LARGEST_ASCII:
-            undone = (undo_ascii85 if first in ASCII85 else undo_hex)(data[start:end])
-            if undone is None:
-                raise self._damaged(piece, "cannot be read")
-            data, start, end, first = undone, 0, len(undone), filters[1]
+            data = self._undo_ascii(piece, first, data[start:end])
+            start, end, first = 0, len(data), filters[1]
         if first in FLATE:
             wanted = kind in _KINDS and len(filters) == 1
             text = self._inflate(piece, data, start, end, _KEPT if wanted else 0)
@@ -114,6 +113,12 @@ class Contents:
             self._object_stream(piece, dictionary, text)
         elif kind in _TEXTS and b"<" in text[:64] and self._layout.current.get(piece.number) == piece:
             self.texts.append(text)
+
+    def _undo_ascii(self, piece: Piece, name: str | None, encoded: bytes) -> bytes:
+        undone = (undo_ascii85 if name in ASCII85 else undo_hex)(encoded)
+        if undone is None:
+            raise self._damaged(piece, "cannot be read")
+        return undone
 
     def _inflate(self, piece: Piece, data: Any, start: int, end: int, keep: int) -> bytes:
         state, _, text = inflate(data, start, end, self._budget, keep=keep)
@@ -140,13 +145,7 @@ class Contents:
                 raise self._damaged(piece, "(an object stream) has a damaged index")
             offsets[int(match[1])] = first + int(match[2])
             at = match.end()
-        end: int | None = first
-        while end is not None and end < len(text):
-            match = BODY.match(text, end)
-            end = match.end() if match is not None else end
-            if end < len(text):
-                end = string_end(text, end) if text[end : end + 1] == b"(" else None
-        if end is None or any(offset > len(text) for offset in offsets.values()):
+        if tokens_end(text, first) < len(text) or any(offset > len(text) for offset in offsets.values()):
             raise self._damaged(piece, "(an object stream) has an error")
         self.object_streams[piece.number] = ObjectStream(text, offsets)
 
@@ -154,7 +153,7 @@ class Contents:
         """Refuse runs of zeros where none can be: between and in objects, and inside what is compressed."""
         pieces = self._layout.pieces
         starts = [piece.start for piece in pieces]
-        for begin, end in self._layout.zeros:
+        for begin, end in self._layout.holes.runs:
             if begin >= self._layout.end:
                 continue  # padding behind the end
             at = bisect_right(starts, begin) - 1
@@ -169,9 +168,7 @@ class Contents:
 
     def _damaged(self, piece: Piece, what: str) -> Refused:
         detail = f"the stream of object {piece.number} {what}"
-        if any(begin < piece.stream_end and piece.stream < end for begin, end in self._layout.zeros):
-            return Refused("incomplete", f"{detail}; there is a hole of zeros in it")
-        return Refused("damaged", detail)
+        return self._layout.holes.verdict(detail, piece.stream, piece.stream_end)
 
 
 def _kind(dictionary: dict[str, Any]) -> Any:

@@ -54,8 +54,8 @@ class Reader(pypdf.PdfReader):
                 self.xref.setdefault(generations.get(number, 0), {})[number] = place + self._layout.shift
         for number, piece in self._layout.current.items():
             self.xref.setdefault(piece.generation, {})[number] = piece.start
-        self.trailer = DictionaryObject(_converted(self._layout.trailer, self))
-
+        trailer = _converted(self._layout.trailer, self)
+        self.trailer = trailer if isinstance(trailer, DictionaryObject) else DictionaryObject()
 
     def _get_object_from_stream(self, indirect_reference: IndirectObject) -> PdfObject:
         """Take one object from a stream; pypdf would parse all of them, which takes seconds where there are many."""

@@ -3,6 +3,7 @@
 Runs in the child process. Nothing of the document's content leaves it but the producer's name.
 """
 
+import contextlib
 import re
 import time
 import unicodedata
@@ -149,8 +150,6 @@ def _order_references(text: bytes) -> list[str]:
     parser.EndElementHandler = end
     parser.CharacterDataHandler = characters
     parser.StartDoctypeDeclHandler = doctype
-    try:
-        parser.Parse(text, True)  # noqa: FBT003 - expat takes it by position only
-    except (expat.ExpatError, ValueError):
-        pass  # what was read before the error counts
+    with contextlib.suppress(expat.ExpatError, ValueError):  # what was read before an error counts
+        parser.Parse(text, True)
     return found

@@ -5,20 +5,17 @@ on each other (a hole that swallows whole scans shows there), and no scan may co
 could be the code of.
 """
 
-import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from invoicedrop.pdf_holes import HOLE, runs_of_zeros
 from invoicedrop.pdf_syntax import Data
 
-HOLE: Final = 128
-"""Zero bytes in a row, in codes, that are worth a closer look."""
 _AC_HOLE: Final = 256
 """Zero bytes in a row that no progressive AC scan has: an encoder counts empty blocks instead (T.81, G.1.2.2)."""
 _SOF: Final = frozenset({0xC0, 0xC1, 0xC2})
 _SOF2, _DHT, _EOI, _SOS, _FIRST_SEGMENT, _STUFFED = 0xC2, 0xC4, 0xD9, 0xDA, 0xC0, 0x00
 _RESTARTS: Final = range(0xD0, 0xD8)
 _AC: Final = 1
-_ZEROS: Final = re.compile(rb"\0*+")
 
 
 class Trouble(ValueError):  # noqa: N818 - what it is about a picture
@@ -163,7 +160,7 @@ def _check_scan(
                 if precision.get((component, coefficient), before) != before:
                     raise Trouble("lacks a scan")
                 precision[component, coefficient] = after
-    run = _longest_run(data, begin, end)
+    run = max((stop - at for at, stop in runs_of_zeros(data, begin, end)), default=0)
     if run < HOLE:
         return
     if frame.progressive and first:
@@ -191,14 +188,3 @@ def _bits(header: bytes, count: int, tables: dict[int, _Table], frame: _Frame, b
             bits += ac.bits
         most = max(most, bits)
     return most
-
-
-def _longest_run(data: Data, begin: int, end: int) -> int:
-    longest = 0
-    zeros = bytes(HOLE)
-    at = data.find(zeros, begin, end)
-    while at >= 0:
-        match: Any = _ZEROS.match(data, at, end)
-        longest = max(longest, match.end() - at)
-        at = data.find(zeros, match.end(), end)
-    return longest

@@ -10,10 +10,9 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from invoicedrop.pdf_holes import HOLE
 from invoicedrop.pdf_syntax import Data, Name
 
-HOLE: Final = 128
-"""So many zero bytes in a row, where text or codes belong, are a hole and not an accident."""
 _LARGE_HOLE: Final = 1024
 _SLICE: Final = 65_536
 _AT_ONCE: Final = 262_144

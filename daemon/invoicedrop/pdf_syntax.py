@@ -47,7 +47,7 @@ _STRING = rb"\(" + _PLAIN + rb"*+\)"
 for _ in range(4):
     _STRING = rb"\((?:" + _PLAIN + rb"|" + _STRING + rb")*+\)"
 
-SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
+_SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
 """What may stand between tokens: white space and comments."""
 
 _TOKEN: Final = re.compile(
@@ -63,7 +63,7 @@ _TOKEN: Final = re.compile(
     rb")"
 )
 
-BODY: Final = re.compile(
+_BODY: Final = re.compile(
     rb"(?:" + _GAP + rb"++"
     rb"|/" + _REGULAR + rb"*+"
     rb"|" + _NUMBER + rb"|R(?!" + _REGULAR + rb")"
@@ -204,3 +204,23 @@ def string_end(data: Data, start: int) -> int | None:
             if depth == 0:
                 return match.end()
     return None
+
+
+def tokens_end(data: Data, start: int) -> int:
+    """Return how far, from `start` on, there is nothing but right tokens."""
+    at = start
+    while True:
+        match = _BODY.match(data, at)
+        at = match.end() if match is not None else at
+        if data[at : at + 1] != b"(":
+            return at
+        end = string_end(data, at)  # nested deeper than the expression follows
+        if end is None:
+            return at
+        at = end
+
+
+def skip_space(data: Data, at: int) -> int:
+    """Return where, from `at` on, white space and comments end."""
+    match = _SPACE.match(data, at)
+    return match.end() if match is not None else at

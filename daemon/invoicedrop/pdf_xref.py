@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from invoicedrop.pdf_streams import CHECKSUM, OK, Budget, inflate
-from invoicedrop.pdf_syntax import SPACE, Data, Malformed, Ref, parse
+from invoicedrop.pdf_streams import CHECKSUM, OK, TOO_MUCH, Budget, inflate
+from invoicedrop.pdf_syntax import Data, Malformed, Ref, Refused, parse, skip_space
 
 _MOST_ENTRIES: Final = 1_000_000
 _MOST_SECTIONS: Final = 1_000
@@ -16,7 +16,7 @@ _LARGEST_STREAM: Final = 16_777_216
 """Bytes of a decompressed cross-reference stream: a million entries of 16 bytes."""
 
 OBJECT: Final = re.compile(rb"([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])")
-STREAM: Final = re.compile(rb"stream(?: *+\r?\n|\r)?")
+_STREAM: Final = re.compile(rb"stream(?: *+\r?\n|\r)?")
 _SUBSECTION: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])[\0\t\n\f\r ]*+")
 _ENTRY: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,20})[\0\t\n\f\r ]++([0-9]{1,10})[\0\t\n\f\r ]*+([nf])")
 _REGULAR_ENTRIES: Final = re.compile(rb"(?:[0-9]{10} [0-9]{5} [nf](?: \r| \n|\r\n|\n\r))*+")
@@ -46,8 +46,7 @@ def section_at(data: Data, at: int) -> Section:
         Malformed: there is none, or it cannot be read.
 
     """
-    match = SPACE.match(data, at)
-    at = match.end() if match else at
+    at = skip_space(data, at)
     if data[at : at + 4] == b"xref":
         return _table(data, at)
     found = OBJECT.match(data, at)
@@ -89,11 +88,17 @@ def _table(data: Data, start: int) -> Section:
 
 def _stream(data: Data, start: int, body: int) -> Section:
     trailer, at = parse(data, body)
-    match = STREAM.match(data, SPACE.match(data, at).end())  # type: ignore[union-attr]
-    if not isinstance(trailer, dict) or trailer.get("Type") != "XRef" or match is None:
+    at = skip_space(data, at)
+    if not isinstance(trailer, dict) or trailer.get("Type") != "XRef" or data[at : at + 6] != b"stream":
         raise Malformed("no cross-reference stream")
-    places = dict(_stream_entries(data, match.end(), trailer))
-    return Section(start, match.end(), places, trailer)
+    at = stream_start(data, at)
+    return Section(start, at, dict(_stream_entries(data, at, trailer)), trailer)
+
+
+def stream_start(data: Data, keyword: int) -> int:
+    """Return where a stream's data begins, its `stream` standing at `keyword`: behind one line end."""
+    match = _STREAM.match(data, keyword)
+    return match.end() if match is not None else keyword
 
 
 def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tuple[int, int | None]]:
@@ -114,35 +119,46 @@ def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tu
 
 def _rows(data: Data, at: int, trailer: dict[str, Any], width: int) -> Iterator[bytes]:
     """Yield the entries of a cross-reference stream, its predictor (ISO 32000-1, 7.4.4.4) undone."""
-    if "Filter" in trailer:
-        end = data.find(b"endstream", at)
-        state, _, content = inflate(data, at, max(at, end), Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
-        if state not in (OK, CHECKSUM):
-            raise Malformed("damaged cross-reference stream")
-    else:
-        content = data[at : at + int(trailer.get("Length") or 0)]
+    content = _stream_content(data, at, trailer)
     parameters = trailer.get("DecodeParms")
     if isinstance(parameters, list):
         parameters = parameters[0] if parameters else None
-    predicted = isinstance(parameters, dict) and parameters.get("Predictor", 1) >= 10  # noqa: PLR2004 - PNG's
-    step = width + 1 if predicted else width
+    parameters = parameters if isinstance(parameters, dict) else {}
+    predicted = parameters.get("Predictor", 1) >= 10  # noqa: PLR2004 - PNG's
     if width == 0 or (predicted and parameters.get("Columns", 1) != width):
         raise Malformed("wrong widths")
+    if not predicted:
+        for begin in range(0, len(content) - width + 1, width):
+            yield content[begin : begin + width]
+        return
     above = bytes(width)
-    for begin in range(0, len(content) - step + 1, step):
-        if not predicted:
-            yield content[begin : begin + step]
-            continue
-        row = content[begin + 1 : begin + step]
-        kind = content[begin]
-        if kind == 2:  # noqa: PLR2004 - "up", the one that everybody uses here
-            row = bytes([(a + b) & 0xFF for a, b in zip(row, above, strict=True)])
-        elif kind == 1:
-            row = _sub(row)
-        elif kind != 0:
-            raise Malformed("unusual predictor")
-        above = row
-        yield row
+    for begin in range(0, len(content) - width, width + 1):
+        above = _unpredicted(content[begin], content[begin + 1 : begin + width + 1], above)
+        yield above
+
+
+def _stream_content(data: Data, at: int, trailer: dict[str, Any]) -> bytes:
+    end = max(at, data.find(b"endstream", at))
+    if "Filter" not in trailer:
+        length = trailer.get("Length")
+        content: bytes = data[at : min(end, at + length if isinstance(length, int) else end)]
+        return content
+    state, _, content = inflate(data, at, end, Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
+    if state == TOO_MUCH:
+        raise Refused("damaged", "its cross-reference stream expands beyond reason")
+    if state not in (OK, CHECKSUM):
+        raise Malformed("damaged cross-reference stream")
+    return content
+
+
+def _unpredicted(kind: int, row: bytes, above: bytes) -> bytes:
+    if kind == 2:  # noqa: PLR2004 - "up", the one that everybody uses here
+        return bytes([(a + b) & 0xFF for a, b in zip(row, above, strict=True)])
+    if kind == 1:
+        return _sub(row)
+    if kind != 0:
+        raise Malformed("unusual predictor")
+    return row
 
 
 def _sub(row: bytes) -> bytes:
@@ -194,6 +210,16 @@ def integer_at(data: Data, at: int, reference: Ref) -> int | None:
     return int(match[2]) if match is not None and int(match[1]) == reference.number else None
 
 
+_GAP: Final = rb"[\0\t\n\f\r ]"
 _INTEGER: Final = re.compile(
-    rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj[\0\t\n\f\r ]*+([0-9]{1,12})[\0\t\n\f\r ]*+endobj"
+    _GAP
+    + rb"*+([0-9]{1,10})"
+    + _GAP
+    + rb"++[0-9]{1,5}"
+    + _GAP
+    + rb"++obj"
+    + _GAP
+    + rb"*+([0-9]{1,12})"
+    + _GAP
+    + rb"*+endobj"
 )

@@ -21,7 +21,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,8 @@ from invoicedrop.channable import Project
 from invoicedrop.document import Document
 from invoicedrop.filing import Filing
 from invoicedrop.invoice import (
+    Changed,
+    CheckUnavailable,
     Deferred,
     Identity,
     OrderName,
@@ -135,6 +137,8 @@ class Pipeline:
         except Rejected as rejection:
             return self._reject_unread(settled, rejection, log)
         with document:
+            if document.identity != settled.identity:
+                raise Changed("it changed after it was found settled")
             order = int(name.order) if self.inbox.order_id_kind == "channable" else name.order
             return _Journey(self, settled, name, document, log.bind(order_id=order, sha256=document.sha256)).go()
 
@@ -174,10 +178,21 @@ class Pipeline:
         known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         entry = self.ledger.rejected(known or fresh, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
-        filed_as = self.filing.failed(settled.name, identity, None, rejection.reason, rejection.detail)
+        with _told(log):
+            filed_as = self.filing.failed(settled.name, identity, None, rejection.reason, rejection.detail)
         self.ledger.failed(entry, filed_as)
         log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
         return Outcome.FAILED
+
+
+@contextmanager
+def _told(log: Log) -> Iterator[None]:
+    """Tell in the log of a file that cannot be moved now."""
+    try:
+        yield
+    except Deferred as trouble:
+        log.warning("invoice.deferred", seconds=round(trouble.delay, 1), detail=trouble.detail)
+        raise
 
 
 class _Journey:
@@ -257,6 +272,8 @@ class _Journey:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         try:
             facts = self.pipeline.validator.check(self.document.fd, self.document.size)
+        except Paused as trouble:
+            raise CheckUnavailable(trouble.detail) from trouble
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
@@ -319,7 +336,7 @@ class _Journey:
         if receipt is not None:
             self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
             return receipt
-        self.entry = self.ledger.looked_in_vain(self.entry)
+        self.entry = self.ledger.looked_in_vain(self.entry, LOOK_AGAIN)
         self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
         if self.entry.looks < LOOKS:
             raise Deferred(LOOK_AGAIN, "the order does not show the invoice; asking once more before it is sent again")
@@ -355,11 +372,14 @@ class _Journey:
 
     def _file(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        filed_as = self.filing.processed(
-            self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
-        )
+        with _told(self.log):
+            filed_as = self.filing.processed(
+                self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
+            )
         if self.entry.state is not State.PROCESSED:
-            self.ledger.processed(self.entry, filed_as)
+            # Another copy that was filed at the same time may have written it down already.
+            with suppress(Changed):
+                self.ledger.processed(self.entry, filed_as)
         if self.duplicate:
             self.log.info("invoice.duplicate", attachment_id=self.entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
@@ -384,19 +404,24 @@ class _Journey:
             raise Deferred(delay, rejection.detail)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        filed_as = self.filing.failed(
-            self.settled.name,
-            self.document.identity,
-            self.document.sha256,
-            rejection.reason,
-            rejection.detail,
-            resumed=self.resumed,
-        )
+        with _told(self.log):
+            filed_as = self.filing.failed(
+                self.settled.name,
+                self.document.identity,
+                self.document.sha256,
+                rejection.reason,
+                rejection.detail,
+                resumed=self.resumed,
+            )
         self.ledger.failed(self.entry, filed_as)
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
         return Outcome.FAILED
+
+    def _later(self, delay: float, detail: str) -> Deferred:
+        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
+        return Deferred(delay, detail)
 
     def _put_off(self, detail: str) -> Outcome:
         """It has trouble of its own: try later, and give up when others pass and its time is over."""

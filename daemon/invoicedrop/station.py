@@ -11,7 +11,15 @@ from typing import Final
 from invoicedrop.channable import Project
 from invoicedrop.connection import Connection
 from invoicedrop.filing import Filing
-from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, LedgerUnavailable, Paused, Stopping
+from invoicedrop.invoice import (
+    Changed,
+    CheckUnavailable,
+    Deferred,
+    FolderUnavailable,
+    LedgerUnavailable,
+    Paused,
+    Stopping,
+)
 from invoicedrop.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline import OneAtATime, Outcome, Pipeline, Settled
@@ -76,6 +84,7 @@ class Station:
         self._begun = False
         self._cleaned_up = False
         self._trouble_of_a_file = False
+        self._try_folders = False
         self._next_sweep = 0.0
 
     @property
@@ -88,7 +97,7 @@ class Station:
         if self.folders.detail is not None and time.monotonic() < self.folders.until:
             return
         try:
-            if not self._begun or self.folders.detail is not None:
+            if not self._begun or self._try_folders:
                 self._begin()
             self.watcher.look()
             self._sweep()
@@ -97,7 +106,7 @@ class Station:
             self._trouble_of_a_file = False
             self.folders.closed(trouble.detail)
             return
-        if not self._trouble_of_a_file:
+        if not self._trouble_of_a_file or not len(self.tracker):
             self.folders.opened()
 
     def _begin(self) -> None:
@@ -114,6 +123,7 @@ class Station:
                 "inbox.watching", folder=str(self.inbox.drop_dir), mode=self.watcher.mode, waiting=self.watcher.waiting
             )
         self._begun = True
+        self._try_folders = False
 
     def _sweep(self) -> None:
         if time.monotonic() >= self._next_sweep:
@@ -151,9 +161,10 @@ class Station:
             case Changed():
                 self.tracker.release(name)
                 self.watcher.look_at(name)
-            case FolderUnavailable() | LedgerUnavailable():
+            case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable():
                 self.tracker.put_back(name)
                 self._trouble_of_a_file = True
+                self._try_folders = True
                 self.folders.closed(result.detail)
             case Paused() | Stopping():
                 self.tracker.put_back(name)

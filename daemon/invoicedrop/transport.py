@@ -6,6 +6,7 @@ backend (https://www.encode.io/httpcore/network-backends/), the documented place
 that closes connections under httpx, which leaks pool slots.
 """
 
+import ipaddress
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
 
@@ -62,8 +63,12 @@ class _Progress(threading.local):
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]") -> None:
+    def __init__(
+        self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]", *, to_api: bool
+    ) -> None:
         self._inner = inner
+        # What is written before TLS is up is for a proxy, to ask for a tunnel: no part of the request.
+        self._to_api = to_api
         self._progress = progress
         self._streams = streams
         streams.add(self)
@@ -77,7 +82,7 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, self._progress.left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._progress.sending = True
+        self._progress.sending = self._to_api or self._progress.sending
         view = memoryview(buffer)
         for start in range(0, len(view), _SLICE):
             self._inner.write(view[start : start + _SLICE], self._progress.left(timeout))  # type: ignore[arg-type] # a socket takes any buffer
@@ -89,16 +94,17 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.left(timeout))
-        return _Stream(inner, self._progress, self._streams)
+        return _Stream(inner, self._progress, self._streams, to_api=True)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, progress: _Progress, streams: WeakSet[_Stream]) -> None:
+    def __init__(self, progress: _Progress, streams: WeakSet[_Stream], *, tls: bool) -> None:
         self._progress = progress
         self._streams = streams
+        self._tls = tls
 
     def connect_tcp(
         self,
@@ -108,9 +114,17 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._progress.left(timeout)
-        stream = super().connect_tcp(host, port, left, local_address, socket_options)
-        return _Stream(stream, self._progress, self._streams)
+        failure: Exception = httpcore.ConnectError("the host has no address")
+        for address in _addresses(host, port):
+            # One by one: the time is for all addresses of a host together, not for each.
+            left = self._progress.left(timeout)
+            try:
+                stream = super().connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self._progress, self._streams, to_api=not self._tls)
+        raise failure
 
 
 class _Body(httpx.SyncByteStream):
@@ -147,7 +161,7 @@ class DeadlineTransport(httpx.BaseTransport):
             proxy=_proxy_for(self._base_url),
             max_connections=self._connections,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            network_backend=_Backend(self._progress, self._streams),
+            network_backend=_Backend(self._progress, self._streams, tls=self._ssl is not None),
         )
 
     def rebuild(self) -> None:
@@ -177,7 +191,7 @@ class DeadlineTransport(httpx.BaseTransport):
             )
         except httpcore.PoolTimeout as error:
             raise PoolExhausted("no free connection") from error
-        except _ERRORS as error:
+        except (*_ERRORS, UnicodeError) as error:
             kind = MaybeSent if self._progress.sending else NotSent
             raise kind(_describe(error)) from error
         assert isinstance(response.stream, Iterable)  # the synchronous pool gives synchronous streams
@@ -209,6 +223,21 @@ class DeadlineTransport(httpx.BaseTransport):
         self.close()
 
 
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _describe(error: BaseException) -> str:
     words = {
         httpcore.ConnectTimeout: "no connection in time",
@@ -225,9 +254,9 @@ def _proxy_for(url: str) -> httpcore.Proxy | None:
     """Take the proxy from the usual environment variables (HTTPS_PROXY, NO_PROXY), as other programs do."""
     parts = urlsplit(url)
     address = getproxies().get(parts.scheme)
-    if not address or proxy_bypass(parts.netloc):
+    if not address or proxy_bypass(parts.netloc) or _is_loopback(parts.hostname or ""):
         return None
     found = urlsplit(address if "://" in address else f"http://{address}")
-    login = (found.username or "", found.password or "") if found.username else None
+    login = (unquote(found.username), unquote(found.password or "")) if found.username else None
     port = found.port or (443 if found.scheme == "https" else 80)
     return httpcore.Proxy(f"{found.scheme}://{found.hostname}:{port}", auth=login)

@@ -34,6 +34,9 @@ _START_SECONDS: Final = 60.0
 _LONGEST_ANSWER: Final = 16_384
 _SLOW_PRIORITY: Final = 10
 """Nice value of a suspect: it may use what the others leave."""
+_SUSPECTS: Final = 2
+"""For each worker, so many suspects at once: more would let hostile files have all the memory."""
+_STOPPED: Final = "stopped before the PDF was checked"
 # The parent's own module path, because -I (which keeps the environment and the current folder out) would not find a
 # package that was installed for one user only; -S saves the time of working it out again.
 _BOOTSTRAP: Final = (
@@ -59,23 +62,40 @@ class PdfFacts:
     order_number_found: bool | None
 
 
+_Outcome = PdfFacts | Rejected | Reason
+"""What came of one try: facts, a verdict, or the trouble (CHECK_TIMEOUT, CHECK_CRASHED) that it ended in."""
+
+
 class Validator:
     """A few child processes that check PDFs. Thread-safe; `close` it at the end.
 
-    `timeout` is the wall-clock limit of one check in seconds, `memory_mb` the limit of a child's address space in
-    MiB, `workers` how many checks run at once (suspects run beside them, at most as many again).
+    `timeout` is the wall-clock limit of one check in seconds, `memory_mb` how much memory one may take in MiB,
+    `workers` how many checks run at once (suspects run beside them, at most twice as many).
     """
 
-    def __init__(self, *, timeout: float, memory_mb: int, workers: int = 2, _module: str = "invoicedrop.pdf_child") -> None:
+    def __init__(
+        self, *, timeout: float, memory_mb: int, workers: int = 2, _module: str = "invoicedrop.pdf_child"
+    ) -> None:
         self._timeout = timeout
         self._patience = min(1.0, timeout / 20)
         self._command = _command(_module, memory_mb)
         self._fast = _Lane(workers)
-        self._slow = _Lane(max(2, workers))
+        self._slow = _Lane(workers * _SUSPECTS)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
         self._alive: set[_Child] = set()
-        self._closed = False
+        self._closed = threading.Event()
+
+    def warm_up(self) -> None:
+        """Start a child without waiting for it, so that the first check need not.
+
+        Raises:
+            Paused: no process can be started.
+
+        """
+        child = self._started()
+        with self._lock:
+            self._idle.append(child)
 
     def check(self, fd: int, size: int, *, max_pages: int = 500, expect: Sequence[str] = ()) -> PdfFacts:
         """Check the PDF in the first `size` bytes behind `fd` (a memfd or a file; it is only read, and stays open).
@@ -91,102 +111,111 @@ class Validator:
         """
         if size == 0:
             raise Rejected(Reason.EMPTY, "the file has 0 bytes")
-        request = json.dumps(
-            {"size": size, "max_pages": max_pages, "expect": list(expect), "timeout": self._timeout}
-        ).encode()
-        answer = self._first_try(fd, request)
-        if answer is None or answer is Reason.CHECK_TIMEOUT:
-            answer = self._try_slowly(fd, request, tries=2 if answer is None else 1)
-        elif answer is Reason.CHECK_CRASHED:
-            answer = self._first_try(fd, request, fresh=True) or self._try_slowly(fd, request, tries=1)
-        if isinstance(answer, Reason):
-            raise Rejected(answer, self._trouble(answer))
-        if "reason" in answer:
-            raise Rejected(Reason(answer["reason"]), answer["detail"])
-        return PdfFacts(**answer)
+        question = {"size": size, "max_pages": max_pages, "expect": list(expect), "timeout": self._timeout}
+        request = json.dumps(question).encode() + b"\n"
+        outcome = self._first_try(fd, request)
+        if outcome is Reason.CHECK_CRASHED:
+            outcome = self._first_try(fd, request, fresh=True)
+            outcome = self._try_slowly(fd, request) if outcome is None else outcome
+        elif outcome is None:
+            outcome = self._try_slowly(fd, request)
+            outcome = self._try_slowly(fd, request) if isinstance(outcome, Reason) else outcome
+        elif outcome is Reason.CHECK_TIMEOUT:
+            outcome = self._try_slowly(fd, request)
+        if isinstance(outcome, Rejected):
+            raise outcome
+        if isinstance(outcome, Reason):
+            detail = f"no result after {self._timeout:g} s" if outcome is Reason.CHECK_TIMEOUT else "the process died"
+            raise Rejected(outcome, f"{detail}, tried twice")
+        return outcome
 
     def close(self) -> None:
         """Kill every child; checks under way raise `Stopping`. May be called more than once."""
-        with self._lock:
-            self._closed = True
-            children = list(self._alive)
-            self._idle.clear()
+        self._closed.set()
         self._fast.close()
         self._slow.close()
-        for child in children:
+        with self._lock:
+            idle, self._idle = self._idle, []
+            busy = self._alive.difference(idle)
+        for child in busy:
+            child.kill()  # whoever waits for it sees that, and ends it
+        for child in idle:
             self._end(child)
 
-    def _trouble(self, reason: Reason) -> str:
-        if reason is Reason.CHECK_TIMEOUT:
-            return f"checking it took longer than {self._timeout:g} s, twice"
-        return "the checking process died, twice"
-
-    def _first_try(self, fd: int, request: bytes, *, fresh: bool = False) -> "dict[str, Any] | Reason | None":
+    def _first_try(self, fd: int, request: bytes, *, fresh: bool = False) -> _Outcome | None:
         """Check in the fast lane; None if it was slow and the slow lane has no place for it now."""
         place = self._fast
         place.enter()
         try:
-            child = self._take(fresh=fresh)
-            deadline = time.monotonic() + self._timeout
-            child.ask(fd, request)
-            answer = child.answer(self._patience)
-            if answer is Reason.CHECK_TIMEOUT:
+            with self._child(fresh=fresh) as child:
+                deadline = time.monotonic() + self._timeout
+                child.ask(fd, request)
+                outcome = child.answer(self._patience)
+                if outcome is not Reason.CHECK_TIMEOUT:
+                    return outcome
                 if not self._slow.enter_if_free():
-                    self._end(child)
                     return None
                 place.leave()
                 place = self._slow
                 child.give_way()
-                answer = child.answer(deadline - time.monotonic())
-                child.reusable = False
-            self._put_back(child, answer)
-            return answer
+                return child.answer(deadline - time.monotonic())
         finally:
             place.leave()
 
-    def _try_slowly(self, fd: int, request: bytes, *, tries: int) -> "dict[str, Any] | Reason":
-        with self._slow.place():
-            for _ in range(tries):
-                child = self._take(fresh=True)
+    def _try_slowly(self, fd: int, request: bytes) -> _Outcome:
+        self._slow.enter()
+        try:
+            with self._child(fresh=True) as child:
                 child.give_way()
                 child.ask(fd, request)
-                answer = child.answer(self._timeout)
-                child.reusable = False
-                self._put_back(child, answer)
-                if not isinstance(answer, Reason):
-                    break
-        return answer
+                return child.answer(self._timeout)
+        finally:
+            self._slow.leave()
 
-    def _take(self, *, fresh: bool) -> "_Child":
-        """Return a child that waits for work: the one used last, or a new one."""
+    @contextlib.contextmanager
+    def _child(self, *, fresh: bool) -> "Iterator[_Child]":
+        """Lend a child: the one used last, or a new one. It is kept if it is good for more, else ended."""
+        child = None if fresh else self._waiting_child()
+        if child is None:
+            child = self._started()
+        try:
+            self._await_hello(child)
+            yield child
+            self._stop_if_closed()
+            with self._lock:
+                kept = child.reusable and not self._closed.is_set()
+                if kept:
+                    self._idle.append(child)
+        except BaseException:
+            self._end(child)
+            raise
+        if not kept:
+            self._end(child)
+
+    def _waiting_child(self) -> "_Child | None":
         with self._lock:
-            if self._closed:
-                raise Stopping("stopped before the PDF was checked")
-            if self._idle and not fresh:
-                return self._idle.pop()
+            return self._idle.pop() if self._idle else None
+
+    def _started(self) -> "_Child":
         child = _Child(self._command)
         with self._lock:
             self._alive.add(child)
-            closed = self._closed
-        if closed or not child.ready():
+        if self._closed.is_set():
             self._end(child)
-            if self._closed:
-                raise Stopping("stopped before the PDF was checked")
-            raise Paused("the process that checks PDFs does not start")
+        self._stop_if_closed()
         return child
 
-    def _put_back(self, child: "_Child", answer: "dict[str, Any] | Reason") -> None:
-        with self._lock:
-            closed = self._closed
-            if not closed and child.reusable and not isinstance(answer, Reason):
-                self._idle.append(child)
-                return
-        self._end(child)
-        if closed:
-            raise Stopping("stopped while the PDF was being checked")
+    def _await_hello(self, child: "_Child") -> None:
+        if not child.ready():
+            self._stop_if_closed()
+            raise Paused("the process that checks PDFs does not start")
+
+    def _stop_if_closed(self) -> None:
+        if self._closed.is_set():
+            raise Stopping(_STOPPED)
 
     def _end(self, child: "_Child") -> None:
-        child.kill()
+        child.end()
         with self._lock:
             self._alive.discard(child)
 
@@ -201,9 +230,10 @@ class _Lane:
         self._closed = False
 
     def enter(self) -> None:
+        """Wait for a place; raise Stopping if there will be none."""
         with self._lock:
             if self._closed:
-                raise Stopping("stopped before the PDF was checked")
+                raise Stopping(_STOPPED)
             if self._free > 0:
                 self._free -= 1
                 return
@@ -211,7 +241,7 @@ class _Lane:
             self._waiting.append(gate)
         gate.wait()
         if self._closed:
-            raise Stopping("stopped before the PDF was checked")
+            raise Stopping(_STOPPED)
 
     def enter_if_free(self) -> bool:
         with self._lock:
@@ -223,7 +253,7 @@ class _Lane:
     def leave(self) -> None:
         with self._lock:
             if self._waiting:
-                self._waiting.popleft().set()
+                self._waiting.popleft().set()  # the place is handed over: nobody can slip in between
             else:
                 self._free += 1
 
@@ -232,14 +262,6 @@ class _Lane:
             self._closed = True
             for gate in self._waiting:
                 gate.set()
-
-    @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
 
 
 class _Child:
@@ -252,7 +274,7 @@ class _Child:
                 # Its own session: Ctrl-C on the terminal is for us to handle. No token in its environment.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     command,
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env={"LC_ALL": "C.UTF-8"},
@@ -264,24 +286,38 @@ class _Child:
                 raise Paused(f"the process that checks PDFs cannot be started: {e.strerror}") from e
         self._socket = ours
         self._kill_lock = threading.Lock()
-        self.reusable = True
+        self._said_hello = False
+        self._slowed = False
+        self.reusable = False
 
     def ready(self) -> bool:
-        """Wait for the child's hello."""
-        return self._receive(_START_SECONDS) == {"hello": True}
+        """Wait for the child's hello, once."""
+        if not self._said_hello:
+            self._said_hello = self._receive(_START_SECONDS) == {"hello": True}
+        return self._said_hello
 
     def ask(self, fd: int, request: bytes) -> None:
-        # A child that died meanwhile is found by the missing answer.
+        # One that died while it was idle shows in the answer.
         with contextlib.suppress(OSError):
             self._socket.settimeout(_START_SECONDS)
-            socket.send_fds(self._socket, [request + b"\n"], [fd])
+            sent = socket.send_fds(self._socket, [request], [fd])
+            self._socket.sendall(request[sent:])
 
-    def answer(self, seconds: float) -> dict[str, Any] | Reason:
+    def answer(self, seconds: float) -> _Outcome:
         """Return what the child found, CHECK_TIMEOUT if it has not answered yet, CHECK_CRASHED if it never will."""
+        self.reusable = False
         answer = self._receive(seconds)
-        if not isinstance(answer, Reason):
-            self.reusable = not answer.pop("last", False)
-        return answer
+        if isinstance(answer, Reason):
+            return answer
+        try:
+            last = answer.pop("last")
+            outcome = (
+                Rejected(Reason(answer["reason"]), str(answer["detail"])) if "reason" in answer else PdfFacts(**answer)
+            )
+        except (KeyError, TypeError, ValueError):
+            return Reason.CHECK_CRASHED  # no answer of ours: something else speaks there
+        self.reusable = not last and not self._slowed
+        return outcome
 
     def _receive(self, seconds: float) -> dict[str, Any] | Reason:
         deadline = time.monotonic() + seconds
@@ -301,13 +337,21 @@ class _Child:
         return answer if isinstance(answer, dict) else Reason.CHECK_CRASHED
 
     def give_way(self) -> None:
+        """Give this process a low priority, for good: nobody may raise it again."""
+        self._slowed = True
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _SLOW_PRIORITY)
 
     def kill(self) -> None:
+        """Kill the process and wait until it is gone; may be called by any thread."""
         with self._kill_lock:
             self._process.kill()
             self._process.wait()
+
+    def end(self) -> None:
+        """Kill the process and forget it; for the thread that uses it."""
+        self.kill()
+        self._socket.close()
 
 
 def _command(module: str, memory_mb: int) -> list[str]:

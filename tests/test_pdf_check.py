@@ -1,0 +1,368 @@
+"""The check itself, in this process: what passes, what does not, and what is told about a good invoice."""
+
+import mmap
+import random
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fpdf
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import pdfs
+from invoicedrop import pdf_streams
+from invoicedrop.pdf_check import check
+from invoicedrop.pdf_jpeg import jpeg
+from invoicedrop.pdf_syntax import Malformed, Name, Ref, Refused, parse, tokens_end
+from invoicedrop.reasons import Reason
+
+REAL = sorted((Path(__file__).parents[2] / "shared" / "invoices").glob("*.pdf"))
+DAMAGE = ("incomplete", "damaged")
+
+
+@contextmanager
+def mapped(pdf: bytes) -> Iterator[mmap.mmap]:
+    """Lend the bytes as the child has them."""
+    with mmap.mmap(-1, len(pdf)) as data:
+        data[:] = pdf
+        yield data
+
+
+def facts(pdf: bytes, *, max_pages: int = 500, expect: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what the check tells about a PDF."""
+    with mapped(pdf) as data:
+        return check(data, max_pages=max_pages, expect=expect, search_seconds=30)
+
+
+def verdict(pdf: bytes) -> str:
+    """Return the reason for which a PDF is rejected, or "ok"."""
+    try:
+        facts(pdf)
+    except Refused as refused:
+        reason, detail = refused.reason, refused.detail
+    else:
+        return "ok"
+    assert reason in set(Reason)
+    assert re.fullmatch(r"[ -~]{5,150}", detail)
+    return reason
+
+
+@pytest.mark.parametrize(("name", "pdf"), [pytest.param(n, p, id=n) for n, p in pdfs.careless().items()])
+def test_careless_generators_pass(name: str, pdf: bytes) -> None:
+    """What every viewer opens all the same is no reason to refuse an invoice."""
+    assert facts(pdf)["pages"] == 1, name
+
+
+@pytest.mark.parametrize("made", pdfs.ALL)
+def test_each_gets_its_reason(made: Callable[[], dict[str, tuple[bytes, str]]]) -> None:
+    """Hostile files, files that act, and files that are no invoices are each rejected for the right reason."""
+    files = made()
+    assert {name: verdict(pdf) for name, (pdf, _) in files.items()} == {name: why for name, (_, why) in files.items()}
+
+
+@pytest.mark.skipif(not REAL, reason="the real invoices are not on this machine")
+def test_real_invoices_pass() -> None:
+    """Every real invoice passes, and tells which e-invoice it carries as its name does."""
+    kinds = {"ZUGFeRDv1": ("ZUGFeRD 1",), "XML-Rechnung_FX_EN": ("Factur-X",), "XML-Rechnung_FX_X": ("XRechnung",)}
+    for path in REAL:
+        found = facts(path.read_bytes())
+        assert found["pages"] in range(1, 4)
+        for prefix, kind in kinds.items():
+            if path.name.startswith(prefix):
+                assert found["einvoice"] in kind, path.name
+
+
+def test_facts_of_an_einvoice() -> None:
+    """Pages, version, producer, PDF/A and the kind of e-invoice are read from the file."""
+    assert facts(pdfs.factur_x()) == {
+        "pages": 1,
+        "version": "1.7",
+        "producer": "Test (1)",
+        "pdfa": "3B",
+        "einvoice": "Factur-X",
+        "order_number_found": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("guideline", "kind"),
+    [
+        ("urn:ferd:CrossIndustryDocument:invoice:1p0:comfort", "ZUGFeRD 1"),
+        ("urn:cen.eu:en16931:2017#conformant#urn:zugferd.de:2p0:extended", "ZUGFeRD 2"),
+        ("urn:factur-x.eu:1p0:minimum", "Factur-X"),
+        ("urn:cen.eu:en16931:2017#compliant#urn:xoev-de:kosit:standard:xrechnung_2.1", "XRechnung"),
+    ],
+)
+def test_kinds_of_einvoices(guideline: str, kind: str) -> None:
+    """The guideline inside the e-invoice decides which kind it is."""
+    assert facts(pdfs.factur_x(guideline=guideline))["einvoice"] == kind
+
+
+def test_version_of_the_catalog_counts_if_newer() -> None:
+    """An update may raise the version in the catalog; a lower one there means nothing."""
+    assert facts(pdfs.build(pdfs.objects(catalog=b"/Version /1.7"), version=b"1.4"))["version"] == "1.7"
+    assert facts(pdfs.build(pdfs.objects(catalog=b"/Version /1.4"), version=b"1.6"))["version"] == "1.6"
+
+
+def test_too_many_pages() -> None:
+    """The limit of pages itself passes, one more does not."""
+    assert facts(pdfs.invoice(pages=3), max_pages=3)["pages"] == 3
+    with pytest.raises(Refused, match="too_many_pages"):
+        facts(pdfs.invoice(pages=4), max_pages=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "found"),
+    [
+        ("Order 302-1234567-1234567", "302-1234567-1234567", True),
+        ("Order 302-1234567- 1234567", "302-1234567-1234567", True),
+        ("Order (8355)", "8355", True),
+        ("Order 183551", "8355", False),
+        ("Order 83 55", "8355", False),
+        ("Order A8355", "8355", False),
+        ("order c0ffee-1", "C0FFEE-1", True),
+        ("Nothing", "8355", False),
+    ],
+)
+def test_order_number_in_the_text(text: str, number: str, found: object) -> None:
+    """An order number counts where it stands alone in a page's text, whatever the case and the hyphenation."""
+    assert facts(pdfs.invoice(text), expect=("0815-4711-0815", number))["order_number_found"] is found
+
+
+def test_order_number_in_the_einvoice() -> None:
+    """The e-invoice's order reference counts; another number in it, an amount for instance, does not."""
+    assert facts(pdfs.factur_x("PO-99"), expect=("PO-99",))["order_number_found"] is True
+    assert facts(pdfs.factur_x("PO-99"), expect=("8355",))["order_number_found"] is False
+
+
+def test_password() -> None:
+    """A PDF that needs a password is refused; that is told apart from one that only restricts printing."""
+    document = fpdf.FPDF()
+    document.add_page()
+    document.set_font("helvetica", size=12)
+    document.cell(text="secret")
+    document.set_encryption(owner_password="theirs", user_password="yours")
+    assert verdict(bytes(document.output())) == "encrypted"
+    assert verdict(pdfs.fpdf2(restricted=True)) == "ok"
+
+
+def test_damage_inside_an_encrypted_file() -> None:
+    """A restricted file's streams are decrypted and checked, too."""
+    good = pdfs.fpdf2(restricted=True)
+    at = good.find(b"stream\n") + 200
+    assert verdict(good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :]) == "damaged"
+
+
+GOOD = (pdfs.invoice(padding=40_000), pdfs.fpdf2(), pdfs.compressed(pdfs.objects(padding=40_000)), pdfs.factur_x())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(pdf=st.sampled_from(GOOD), share=st.floats(0, 1, exclude_max=True))
+@example(pdf=GOOD[0], share=0.0)
+def test_truncation_is_caught(pdf: bytes, share: float) -> None:
+    """A PDF cut off anywhere is incomplete, or no PDF yet."""
+    cut = pdf[: max(1, int(share * (len(pdf) - 8)))]
+    assert verdict(cut) in (*DAMAGE, "not_a_pdf")
+
+
+@pytest.mark.parametrize("missing", [*range(8, 64), 100, 200, 400, 600])
+@pytest.mark.parametrize("pdf", GOOD, ids=range(len(GOOD)))
+def test_missing_tail_is_caught(pdf: bytes, missing: int) -> None:
+    """A PDF whose last bytes are missing is incomplete: it gets more time."""
+    assert verdict(pdf[:-missing]) == "incomplete"
+
+
+@settings(max_examples=150, deadline=None)
+@given(pdf=st.sampled_from(GOOD[:3]), share=st.floats(0, 1), size=st.sampled_from([300, 512, 4096, 16384]))
+def test_holes_are_caught(pdf: bytes, share: float, size: int) -> None:
+    """A hole of zeros anywhere is caught."""
+    at = int(share * (len(pdf) - size - 8))
+    if at < 0:
+        return
+    assert verdict(pdf[:at] + bytes(size) + pdf[at + size :]) in DAMAGE
+
+
+@settings(max_examples=150, deadline=None)
+@given(pdf=st.sampled_from(GOOD), share=st.floats(0, 1, exclude_max=True), size=st.integers(1, 2000))
+def test_missing_middle_is_caught(pdf: bytes, share: float, size: int) -> None:
+    """Bytes that are missing from inside a stream are caught."""
+    streams = [match.span(1) for match in re.finditer(rb"stream\n(.*?)\nendstream", pdf, re.DOTALL)]
+    start, end = max(streams, key=lambda span: span[1] - span[0])
+    at = start + int(share * (end - start - 1))
+    assert verdict(pdf[:at] + pdf[min(end, at + size) :]) in DAMAGE
+
+
+@settings(max_examples=300, deadline=None)
+@given(pdf=st.sampled_from(GOOD[:3]), share=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
+def test_changed_byte_in_a_compressed_stream_is_caught(pdf: bytes, share: float, bits: int) -> None:
+    """One changed byte of compressed data never goes unnoticed."""
+    start = pdf.find(b"stream\n", pdf.find(b"FlateDecode")) + 7
+    end = pdf.find(b"\nendstream", start)
+    at = start + int(share * (end - start))
+    assert verdict(pdf[:at] + bytes([pdf[at] ^ bits]) + pdf[at + 1 :]) in DAMAGE
+
+
+@pytest.mark.parametrize("pdf", GOOD[:2], ids=range(2))
+def test_text_mode_transfer_is_caught(pdf: bytes) -> None:
+    """A PDF whose line ends were converted on its way is damaged."""
+    assert verdict(pdf.replace(b"\n", b"\r\n")) in DAMAGE
+    windows = re.sub(rb"(?<=[>j])\n", b"\r\n", pdf)
+    assert verdict(windows.replace(b"\r\n", b"\n")[: len(windows)]) in ("ok", *DAMAGE)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    pdf=st.sampled_from([*GOOD, *(pdf for pdf in pdfs.careless().values() if len(pdf) < 10_000)]),
+    edits=st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True),
+            st.integers(0, 12),
+            st.one_of(
+                st.binary(max_size=8),
+                st.sampled_from(
+                    [b"<<", b">>", b"[", b"(", b"stream\n", b" 0 R", b"endobj", b"xref", b"9999999999", b"/"]
+                ),
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_whatever_comes_gets_a_verdict(pdf: bytes, edits: list[tuple[float, int, bytes]]) -> None:
+    """However a PDF is mangled, the check ends with facts or a verdict and never with an error of its own."""
+    for share, length, text in edits:
+        at = int(share * len(pdf))
+        pdf = pdf[:at] + text + pdf[at + length :]
+    verdict(pdf)
+
+
+def test_generator_without_checksums_is_forgiven() -> None:
+    """Where every stream's checksum is wrong, it is the generator's habit; where one is, it is damage."""
+
+    def without(data: bytes) -> bytes:
+        body = zlib.compress(data)[:-4] + b"\0\0\0\0"
+        return b"<< /Length %d /Filter /FlateDecode >>\nstream\n%b\nendstream" % (len(body), body)
+
+    content, other = pdfs.text_content("Invoice 8355"), b"q Q " * 40
+    assert verdict(pdfs.build(pdfs.objects(more={4: without(content), 5: without(other)}))) == "ok"
+    assert verdict(pdfs.build(pdfs.objects(more={4: without(content), 5: pdfs.stream(other)}))) == "damaged"
+
+
+def test_flushed_stream_is_whole() -> None:
+    """A stream that was flushed instead of finished, as some writers do, is whole."""
+    compressor = zlib.compressobj()
+    data = compressor.compress(pdfs.text_content("Invoice 8355")) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    body = b"<< /Length %d /Filter /FlateDecode >>\nstream\n%b\nendstream" % (len(data), data)
+    assert verdict(pdfs.build(pdfs.objects(more={4: body}))) == "ok"
+
+
+def test_inflating_keeps_to_its_budget() -> None:
+    """Decompression stops as soon as more comes out than is allowed."""
+    data = pdfs.bomb(2**28)
+    budget = pdf_streams.Budget(1_000_000)
+    state, _, kept = pdf_streams.inflate(data, 0, len(data), budget, keep=10**9)
+    assert (state, kept) == (pdf_streams.TOO_MUCH, b"")
+    assert budget.left > -1_000_000
+
+
+@pytest.mark.parametrize("character", [b"\xe4", "ä".encode(), b" "])
+def test_text_in_metadata_passes(character: bytes) -> None:
+    """Uncompressed metadata may be in UTF-8, or in Latin-1 where a writer was careless."""
+    xml = b'<?xml version="1.0"?><a>Rechnungsempf' + character + b"nger</a>"
+    body = pdfs.stream(xml, b"/Type /Metadata /Subtype /XML", compress=False)
+    assert verdict(pdfs.build(pdfs.objects(more={6: body}))) == "ok"
+
+
+def test_changed_byte_in_metadata_is_caught() -> None:
+    """A letter of uncompressed metadata that was inverted is a byte that no text has."""
+    xml = b'<?xml version="1.0"?><a>Rechnungsempf\x9enger</a>'
+    body = pdfs.stream(xml, b"/Type /Metadata /Subtype /XML", compress=False)
+    assert verdict(pdfs.build(pdfs.objects(more={6: body}))) == "damaged"
+
+
+def a_jpeg(*, codes: bytes, progressive: bool = False, restarts: bool = False) -> bytes:
+    """Return a picture of 800 by 800 samples of grey, with these codes (stuffed where needed) as its only scan."""
+    table = bytes([0, 2, *[0] * 14, 1, 5])
+    dc, ac = b"\x00" + table, b"\x10" + table
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+    frame = segment(0xC2 if progressive else 0xC0, b"\x08\x03\x20\x03\x20\x01\x01\x11\x00")
+    scan = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
+    codes = codes.replace(b"\xff", b"\xff\x00")
+    if restarts:
+        codes = codes[:50] + b"\xff\xd0" + codes[50:]
+    return b"\xff\xd8" + frame + segment(0xC4, dc) + segment(0xC4, ac) + scan + codes + b"\xff\xd9"
+
+
+CODES = random.Random(1).randbytes(20_000)
+
+
+def test_whole_jpeg_passes() -> None:
+    """A JPEG is whole with its segments, its codes and its end, junk behind it or not."""
+    for picture in (a_jpeg(codes=CODES), a_jpeg(codes=CODES, restarts=True), a_jpeg(codes=CODES) + b"\r\n"):
+        assert jpeg(picture, 0, len(picture)) is None
+
+
+def test_damaged_jpeg_is_caught() -> None:
+    """A JPEG without its end, with a stray marker, or with a hole in its codes is damaged."""
+    picture = a_jpeg(codes=CODES)
+    middle = len(picture) // 2
+    stray = picture[:middle] + b"\xff\x01" + picture[middle:]
+    hole = picture[:middle] + bytes(4096) + picture[middle + 4096 :]
+    for damaged in (picture[:-2], picture[:middle], stray, hole, b"\xff\xd8\xff\xd9", b"GIF89a" + bytes(90)):
+        assert jpeg(damaged, 0, len(damaged)) is not None
+
+
+def test_white_area_of_a_jpeg_is_no_hole() -> None:
+    """Where the tables give an unchanged block a code of zero bits, as many zeros as there are blocks are right."""
+    picture = a_jpeg(codes=CODES).replace(bytes([0, 2, *[0] * 14, 1, 5]), bytes([0, 2, *[0] * 14, 0, 5]))
+    white = picture[:1000] + bytes(2000) + picture[3000:]
+    assert jpeg(white, 0, len(white)) is None
+    too_much = picture[:1000] + bytes(6000) + picture[7000:]
+    assert jpeg(too_much, 0, len(too_much)) == "has a hole"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"<< /A 1 /B [1 0 R 2.5 -3 (a\\(b\\)\\101\\n) <48 69 7>] /C#20D true >>", None),
+        (b"% comment\n 42", 42),
+        (b"/Name", Name("Name")),
+        (b"null", None),
+        (b"12 0 R", Ref(12, 0)),
+        (b"((nested) \\\nline)", b"(nested) line"),
+    ],
+)
+def test_parsing_values(text: bytes, value: object) -> None:
+    """Values are read as ISO 32000-1 has them."""
+    found, _ = parse(text)
+    if text.startswith(b"<<"):
+        assert found == {"A": 1, "B": [Ref(1, 0), 2.5, -3, b"a(b)A\n", b"Hip"], "C D": True}
+    else:
+        assert found == value
+
+
+@pytest.mark.parametrize("text", [b"", b"<<", b"<< /A >>", b"<< 1 2 >>", b"[ 1 >>", b"]", b"word", b"(open", b"<</A 1"])
+def test_parsing_refuses_what_is_no_value(text: bytes) -> None:
+    """What is unbalanced, unfinished or no value is told as such."""
+    with pytest.raises(Malformed):
+        parse(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.binary(max_size=200))
+def test_tokens_and_values_agree(text: bytes) -> None:
+    """What parses as a value without a word of its own consists of right tokens all the way."""
+    try:
+        value, end = parse(text)
+    except Malformed:
+        return
+    if not isinstance(value, bytes):
+        assert tokens_end(text, 0) >= end or b"<" in text
