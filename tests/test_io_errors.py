@@ -3,8 +3,8 @@
 The real service runs in this process and in its real loop, on a drop folder with one invoice of each kind. A trouble is
 an error that one of its calls meets (what changes a file system, commits to the ledger, or reads the drop folder):
 once, or always from then on until it is lifted. Troubles begin when the service has started; that a daemon which cannot
-even start says so and exits is another matter. At the end the service is started once more, as after any trouble, and
-everything is looked at.
+even start says so and exits is another matter. At the end everything is looked at; temporary files that
+could not be removed may wait for one more start.
 
 Disks that are really full, and a process that really has no file descriptors left, come last.
 """
@@ -32,16 +32,13 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from conftest import Merchant, running, wait_until
 from crash import Effects, EveryPdfIsGood, hastened
-from invoicedrop import connection, disk, filing, logs, service
+from invoicedrop import connection, disk, document, filing, logs, service
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import Service
 from invoicedrop.settings import load
 
-_ERRORS = {
-    name: getattr(errno, name)
-    for name in ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "ESTALE")
-}
+_ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "ESTALE")}
 _LEDGER_SAYS = {
     "ENOSPC": "database or disk is full",
     "EIO": "disk I/O error",
@@ -173,12 +170,16 @@ class Scene:
         daemon: list[Service] = []
         done, ours = threading.Event(), threading.Event()
 
+        begun = len(self.events("inbox.watching"))
+
         def overseer() -> None:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 5
+            while len(self.events("inbox.watching")) == begun and not done.wait(0.02) and time.monotonic() < deadline:
+                pass
             while not done.wait(0.02) and time.monotonic() < deadline:
                 with look(self.drop) as entries:
                     left = [entry.name for entry in entries if entry.name.endswith(".pdf")]
-                if not left and (trouble is None or trouble.over or trouble.met == 0):
+                if not left and self._settled() and (trouble is None or trouble.over or trouble.met == 0):
                     break
             ours.set()
             daemon[0].stop()
@@ -209,6 +210,7 @@ class Scene:
         patch.setattr(service.Service, "_loop", loop)
         with hastened():
             patch.setattr(filing, "_ONE_FILE_RETRY", 0.1)
+            patch.setattr(document, "_UNREADABLE_RETRY", 0.1)
             daemon.append(Service(load(None, self.environment)))
             watching.start()
             try:
@@ -219,6 +221,13 @@ class Scene:
             assert code == 0
             assert ours.is_set(), "it ended by itself"
         return {thread: list(names) for thread, names in calls.seen.items()}
+
+    def _settled(self) -> bool:
+        ledger = sqlite3.connect(self.state / "ledger.sqlite3")
+        try:
+            return all(state in {"processed", "failed"} for (state,) in ledger.execute("select state from invoices"))
+        finally:
+            ledger.close()
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """Return the log's lines of these events."""
@@ -268,8 +277,11 @@ class Stage:
             scene.live(trouble)
             where += f" {trouble.kind}{' (done all the same)' if trouble.after else ''}, met {trouble.met} times"
             said = scene.events(*_WORDS)
-            scene.live(None)
             problems = list(scene.check())
+            if any("left over" in problem for problem in problems):
+                # What could not be removed goes at the next start.
+                scene.live(None)
+                problems = list(scene.check())
         except (OSError, sqlite3.Error) as error:
             problems = [f"it ended by {error!r}"]
             said = []
@@ -278,7 +290,15 @@ class Stage:
         if any(line["detail"] == "internal error" for line in said):
             problems.append("an internal error")
         words = {os.strerror(_ERRORS[trouble.error]), _LEDGER_SAYS[trouble.error]}
-        if trouble.lasting and trouble.met and not any(word in line["detail"] for line in said for word in words):
+        # What lexists cannot look at is taken for absent: that costs nothing, for nothing is overwritten all the same.
+        # And a report that cannot be written costs only the report.
+        silent = trouble.kind == "lstat" or (trouble.thread, trouble.kind) == ("main", "replace")
+        if (
+            trouble.lasting
+            and trouble.met
+            and not silent
+            and not any(word in line["detail"] for line in said for word in words)
+        ):
             problems.append("not a word in the log")
         shutil.rmtree(scene.home)
         for problem in problems:
@@ -406,18 +426,16 @@ def test_a_full_disk_is_waited_for_and_nothing_goes_to_failed(merchant: Merchant
 def _fill(path: Path) -> None:
     with path.open("wb", buffering=0) as stream:
         for size in (1 << 16, 1 << 10, 1):
-            try:
+            with pytest.raises(OSError, match="No space left"):  # noqa: PT012 - the one call, until it fails
                 while True:
                     stream.write(bytes(size))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
 
 
 def test_a_process_without_file_descriptors_waits_until_it_has_some(merchant: Merchant) -> None:
     """A daemon that may open nothing more lives on, says so, loses nothing, and goes on when it may."""
     with running(merchant) as daemon:
         daemon.wait_for("inbox.watching")
-        wait_until(lambda: (merchant.state / "service.json").exists(), what="a beat")
+        wait_until((merchant.state / "service.json").exists, what="a beat")
         before = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (4, before[1]))
         content = merchant.drop_pdf("1.pdf")

@@ -331,7 +331,8 @@ def test_a_twin_that_waited_its_turn_learns_of_the_doubt(merchant: Merchant, des
         wait_until(lambda: desk.orders._busy[key][1] == 3, what="two waiting for the order")
     for thread in threads:
         thread.join()
-    assert sum(isinstance(result, Deferred) for result in results) <= 1, results
+    # Whether the second one may ask at once depends on who writes first; that it does not send does not.
+    assert all(isinstance(result, Outcome | Deferred | Changed) for result in results), results
     desk.work_off()
     assert len(merchant.sandbox.uploads()) == 1
     assert sandbox_arrivals(merchant.sandbox) == 1
@@ -363,6 +364,27 @@ def test_a_twin_that_was_sent_meanwhile_is_a_duplicate(merchant: Merchant, desk:
         thread.join()
     assert sorted(str(result) for result in results) == [str(Outcome.DUPLICATE), str(Outcome.PROCESSED)]
     assert len(merchant.sandbox.uploads()) == 1
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["uploaded", "rejected"])
+def test_a_recovery_beside_running_uploads_does_not_stumble(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, sent: bool
+) -> None:
+    """A recovery (a folder came back) that finds an entry which an upload thread just then completes lets it be."""
+    fresh = replace(invoice(), account=desk.inbox.account, inbox=desk.inbox.name)
+    begun = desk.ledger.uploading(fresh)
+    entry = desk.ledger.uploaded(begun, Receipt(5)) if sent else desk.ledger.rejected(begun, Reason.DAMAGED, "")
+    listed = desk.ledger.in_state
+
+    def meanwhile(*states: State) -> list[Entry]:
+        found = listed(*states)
+        (desk.ledger.processed if sent else desk.ledger.failed)(entry, Path("where it lies"))
+        return found
+
+    monkeypatch.setattr(desk.ledger, "in_state", meanwhile)
+    desk.pipeline.recover()
+    (known,) = listed(State.PROCESSED, State.FAILED)
+    assert known.filed_as == "where it lies"
 
 
 def test_two_bad_twins_both_fail(merchant: Merchant, desk: Desk) -> None:

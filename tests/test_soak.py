@@ -143,8 +143,10 @@ class Soak:
         self._mid_upload += self._in_state("uploading") > 0
 
     def _last_life(self) -> None:
+        before = self._log.stat().st_size
         life = self._start()
         try:
+            wait_until(lambda: b"inbox.watching" in self._said_since(before), seconds=60, what="the last start")
             wait_until(lambda: not self._waiting() or life.poll() is not None, seconds=300, what="the last invoice")
             life.terminate()
             code = life.wait(30)

@@ -210,10 +210,10 @@ def test_a_server_that_reads_slowly_meets_the_total_deadline() -> None:
     assert 0.4 < took.seconds < 2
 
 
-def full_listener(stack: ExitStack) -> int:
+def full_listener(stack: ExitStack, address: tuple[str, int] = ("127.0.0.1", 0)) -> int:
     """Return a port on loopback where connections are neither taken nor refused."""
     listener = stack.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(address)
     listener.listen(0)
     for _ in range(3):
         filler = stack.enter_context(socket.socket())
@@ -264,6 +264,16 @@ def test_a_second_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve(monkeypatch, "api.example", ["127.0.0.2", "127.0.0.1"])
         with client_of(url) as client:
             assert client.get(url).text == "ok"
+
+
+def test_a_first_address_that_swallows_everything_leaves_time_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name whose first address never answers (IPv6 behind a firewall, say) is reached at its second all the same."""
+    with Peer(answering) as peer, ExitStack() as stack:
+        full_listener(stack, ("127.0.0.2", peer.port))
+        url = f"http://api.example:{peer.port}"
+        resolve(monkeypatch, "api.example", ["127.0.0.2", "127.0.0.1"])
+        client = stack.enter_context(client_of(url, total=1.0))
+        assert client.get(url).text == "ok"
 
 
 # Sent or not
@@ -454,6 +464,31 @@ def test_abort_breaks_off_what_is_under_way() -> None:
             thread.join()
         assert len(failures) == 1
         assert took.seconds < 10
+
+
+def test_abort_does_not_stumble_over_new_connections() -> None:
+    """Requests that begin while others are broken off do not break the breaking off."""
+    ended = threading.Event()
+    with Peer(answering) as peer:
+        transport = DeadlineTransport(peer.url, total=5, connections=8)
+
+        def work(_number: int) -> None:
+            while not ended.is_set():
+                with suppress(MaybeSent, NotSent):
+                    client.post(peer.url, content=b"x", headers={"connection": "close"})
+
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            wrong: list[BaseException] = []
+            worker = threading.Thread(target=lambda: wrong.extend(in_threads(4, work)))
+            worker.start()
+            deadline = time.monotonic() + 0.5
+            try:
+                while time.monotonic() < deadline:
+                    transport.abort()
+            finally:
+                ended.set()
+                worker.join()
+    assert wrong == []
 
 
 def test_a_pool_without_a_free_connection_is_said_and_can_be_rebuilt() -> None:

@@ -99,6 +99,22 @@ def read(path: Path, max_bytes: int) -> Document:
         os.close(source)
 
 
+def require_there(path: Path) -> None:
+    """See that there is still something at `path`.
+
+    Raises:
+        Changed: there is nothing any more.
+        FolderUnavailable: it cannot be seen now.
+
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError as error:
+        raise Changed("the file is gone") from error
+    except OSError as error:
+        raise FolderUnavailable(f"{path} cannot be seen: {error.strerror or error}") from error
+
+
 def _trouble(path: Path, error: OSError) -> Deferred | FolderUnavailable:
     detail = f"{path.name} in {path.parent} cannot be read: {error.strerror or error}"
     return Deferred(_UNREADABLE_RETRY, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)

@@ -60,7 +60,11 @@ class Filing:
             FolderUnavailable: one of them cannot be used now.
 
         """
-        if not self.drop_dir.is_dir():
+        try:
+            there = self.drop_dir.is_dir()
+        except OSError as error:
+            raise FolderUnavailable(f"{self.drop_dir} cannot be reached: {error.strerror or error}") from error
+        if not there:
             # Made anew, it would hide that a share is not mounted.
             raise FolderUnavailable(f"{self.drop_dir} is not there")
         ahead = 0.0
@@ -209,7 +213,8 @@ class Filing:
         if error.errno == errno.ENOENT and not os.path.lexists(source) and source.parent.is_dir():
             raise Changed("the file is gone") from error
         detail = f"{source.name} cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
-        if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}:
+        # A file that has left already is never tried again: only the recovery of a whole folder completes its entry.
+        if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR} and os.path.lexists(source):
             self.prepare()
             # A missing folder has just been made; for any other trouble there is no telling when it ends.
             raise Deferred(1.0 if error.errno == errno.ENOENT else _ONE_FILE_RETRY, detail) from error

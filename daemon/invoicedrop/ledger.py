@@ -7,6 +7,7 @@ SQLAlchemy Core keeps the statements free of any one database's dialect.
 The file carries a numbered schema version: an older one is brought up to date at start, a newer one is refused.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -265,7 +266,8 @@ class Ledger:
     # How
 
     def _put(self, entry: Entry) -> Entry:
-        changed = replace(entry, changed=time.time())
+        # Also the entry's version, so that it grows even while the clock is set back.
+        changed = replace(entry, changed=max(time.time(), math.nextafter(entry.changed, math.inf)))
         values = {name: getattr(changed, name) for name in _COLUMNS}
 
         def write(connection: Connection) -> int:

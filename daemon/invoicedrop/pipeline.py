@@ -136,6 +136,9 @@ class Pipeline:
             document = documents.read(self.inbox.drop_dir / settled.name, self.inbox.max_file_bytes)
         except Rejected as rejection:
             return self._reject_unread(settled, rejection, log)
+        except Deferred as trouble:
+            log.warning("invoice.deferred", seconds=round(trouble.delay, 1), detail=trouble.detail)
+            raise
         with document:
             if document.identity != settled.identity:
                 raise Changed("it changed after it was found settled")
@@ -152,10 +155,14 @@ class Pipeline:
         for entry in self.ledger.in_state(State.UPLOADED, State.REJECTED):
             if entry.inbox != self.inbox.name or os.path.lexists(self.inbox.drop_dir / entry.file):
                 continue
-            if entry.state is State.UPLOADED:
-                self.ledger.processed(entry, self.filing.lies_in(self.inbox.processed_dir, entry.file, entry.sha256))
-            else:
-                self.ledger.failed(entry, self.filing.lies_in(self.inbox.failed_dir, entry.file, entry.sha256))
+            # After a trouble this runs beside the upload threads: one of them may be completing the entry now.
+            with suppress(Changed):
+                if entry.state is State.UPLOADED:
+                    self.ledger.processed(
+                        entry, self.filing.lies_in(self.inbox.processed_dir, entry.file, entry.sha256)
+                    )
+                else:
+                    self.ledger.failed(entry, self.filing.lies_in(self.inbox.failed_dir, entry.file, entry.sha256))
 
     def new_entry(self, settled: Settled, reference: str, sha256: str, size: int) -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
@@ -172,6 +179,8 @@ class Pipeline:
 
     def _reject_unread(self, settled: Settled, rejection: Rejected, log: Log) -> Outcome:
         """File a bad invoice that was never read: its name says no order, or it is too large."""
+        # Written down anew, a file that has left already would stay rejected for ever.
+        documents.require_there(self.inbox.drop_dir / settled.name)
         identity = settled.identity
         stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(settled.name)}"
         fresh = self.new_entry(settled, "", stand_in, identity.size)

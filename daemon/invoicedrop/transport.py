@@ -115,11 +115,12 @@ class _Backend(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         failure: Exception = httpcore.ConnectError("the host has no address")
-        for address in _addresses(host, port):
-            # One by one: the time is for all addresses of a host together, not for each.
-            left = self._progress.left(timeout)
+        addresses = _addresses(host, port)
+        for tried, address in enumerate(addresses):
+            # One by one: the time is for all addresses of a host together, and none of them may use it up.
+            share = self._progress.left(timeout) / (len(addresses) - tried)
             try:
-                stream = super().connect_tcp(address, port, left, local_address, socket_options)
+                stream = super().connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
@@ -144,7 +145,10 @@ class _Body(httpx.SyncByteStream):
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Sends requests to one origin's servers, each within `total` seconds from start to last byte of the answer."""
+    """Sends requests to one origin's servers, each within `total` seconds from start to last byte of the answer.
+
+    `connections` must be at least as many as there are threads: with fewer, httpcore 1.0.9 closes some that are in use.
+    """
 
     def __init__(self, base_url: str, *, total: float, connections: int) -> None:
         self._total = total
