@@ -310,7 +310,8 @@ def not_invoices() -> dict[str, tuple[bytes, str]]:
     return {
         "web page": (b"<html><body>Not found</body></html>" * 90, "not_a_pdf"),
         "picture": (picture * 50, "not_a_pdf"),
-        "one byte": (b"%", "not_a_pdf"),
+        "one byte": (b"%", "incomplete"),
+        "one other byte": (b"x", "not_a_pdf"),
         "zeros": (bytes(5000), "incomplete"),
         "beginning of zeros": (bytes(4096) + good[4096:], "incomplete"),
         "half": (good[: len(good) // 2], "incomplete"),

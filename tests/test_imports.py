@@ -34,7 +34,7 @@ FLOORS = (
         "owed",
         "verification",
     ],
-    ["pipeline", "reconcile", "api_access"],
+    ["intake", "pipeline", "reconcile", "api_access"],
     [
         "watcher",
         "stability",
@@ -52,6 +52,7 @@ FLOORS = (
         "disk",
         "instance",
         "notify",
+        "turns",
         "liveness",
         "rights",
         "file_systems",

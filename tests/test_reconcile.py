@@ -17,14 +17,16 @@ from invoicedrop.channable import Project
 from invoicedrop.connection import Connection
 from invoicedrop.document import identity_of
 from invoicedrop.filing import Filing
-from invoicedrop.invoice import Deferred, Paused, Receipt, Rejected, State, Unanswered
+from invoicedrop.intake import Intake
+from invoicedrop.invoice import Changed, Deferred, Paused, Receipt, Rejected, State, Unanswered
 from invoicedrop.ledger import Entry, Ledger
-from invoicedrop.pipeline import OneAtATime, Outcome, Pipeline, Settled
+from invoicedrop.pipeline import Means, Outcome, Settled
 from invoicedrop.reasons import Reason
 from invoicedrop.reconcile import find_receipt
 from invoicedrop.sandbox import Kind, Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.throttle import Pause, Throttle
+from invoicedrop.turns import OneAtATime
 from invoicedrop.validator import Validator
 
 OURS = b"%PDF-1.7 our invoice"
@@ -281,12 +283,12 @@ class Desk:
             self.inbox.api_url, lambda: merchant.sandbox.token, Throttle(0, 1), request_timeout=5, connections=4
         )
         project = Project(self.connection, 1001, 2001, Pause(lambda _detail, _seconds: None))
-        self.pipeline = Pipeline(self.inbox, project, self.filing, ledger, validator, self.orders)
+        self.intake = Intake(Means(self.inbox, project, self.filing, ledger, validator, self.orders))
 
     def take(self, name: str) -> Outcome | Exception:
         """Take a dropped file to its end, or to what keeps it from it."""
         try:
-            return self.pipeline.take(Settled(name, identity_of((self.inbox.drop_dir / name).lstat()), 60.0))
+            return self.intake.take(Settled(name, identity_of((self.inbox.drop_dir / name).lstat()), 60.0))
         except Exception as error:  # noqa: BLE001 - what it is, is what is tested
             return error
 
@@ -382,7 +384,7 @@ def test_a_recovery_beside_running_uploads_does_not_stumble(
         return found
 
     monkeypatch.setattr(desk.ledger, "in_state", meanwhile)
-    desk.pipeline.recover()
+    desk.intake.recover()
     (known,) = listed(State.PROCESSED, State.FAILED)
     assert known.filed_as == "where it lies"
 

@@ -88,6 +88,8 @@ class Server:
         return (descriptors[0], json.loads(line)) if line and descriptors else None
 
     def _answer(self, descriptor: int, request: dict[str, Any]) -> dict[str, Any]:
+        if os.fstat(descriptor).st_size < request["size"]:
+            return {"reason": "incomplete", "detail": "the file has become shorter than it was"}
         with mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ) as data:
             try:
                 return self._checked(data, request)
@@ -99,6 +101,9 @@ class Server:
             except RecursionError:
                 self._last = True
                 return {"reason": "damaged", "detail": "its objects are nested too deep"}
+            except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
+                self._last = True
+                return {"reason": "damaged", "detail": f"it cannot be read ({type(e).__name__})"}
 
     def _checked(self, data: mmap.mmap, request: dict[str, Any]) -> dict[str, Any]:
         wishes = {"max_pages": request["max_pages"], "expect": request["expect"]}

@@ -57,6 +57,27 @@ class Reader(pypdf.PdfReader):
         trailer = _converted(self._layout.trailer, self)
         self.trailer = trailer if isinstance(trailer, DictionaryObject) else DictionaryObject()
 
+    def get_object(self, indirect_reference: int | IndirectObject) -> PdfObject | None:
+        """Return an object as the walk has found it; pypdf parses what is encrypted, and what has a stream.
+
+        (It would also search the whole file for what is missing, each time.)
+        """
+        number = indirect_reference if isinstance(indirect_reference, int) else indirect_reference.idnum
+        if self.is_encrypted:
+            return super().get_object(indirect_reference)
+        generation = 0 if isinstance(indirect_reference, int) else indirect_reference.generation
+        if (generation, number) in self.resolved_objects:
+            return self.resolved_objects[generation, number]
+        piece = self._layout.current.get(number)
+        if piece is None:
+            if number in self.xref_objStm:
+                return super().get_object(indirect_reference)
+            return self.cache_indirect_object(generation, number, NullObject())
+        if piece.dictionary is not None:
+            return super().get_object(indirect_reference)
+        value, _ = parse(self._layout.data, piece.body)
+        return self.cache_indirect_object(generation, number, _converted(value, self))
+
     def _get_object_from_stream(self, indirect_reference: IndirectObject) -> PdfObject:
         """Take one object from a stream; pypdf would parse all of them, which takes seconds where there are many."""
         number = indirect_reference.idnum

@@ -18,6 +18,7 @@ from invoicedrop.pdf_xref import Section, chain, integer_at, merged, section_at
 
 _HEADER_WITHIN: Final = 1024
 """Bytes from the start in which Acrobat looks for the header, and so does everybody else."""
+_HEADER_LENGTH: Final = 8
 _JUNK_BEHIND: Final = 1024
 """Bytes that may stand behind the end-of-file marker: Acrobat looks for it in the last 1024."""
 _ZEROS_BEHIND: Final = 4096
@@ -161,8 +162,10 @@ def _header(data: Data) -> tuple[int, str]:
     """Return where the header is, and the version that it tells."""
     at = data.find(b"%PDF-", 0, _HEADER_WITHIN)
     if at < 0:
-        if not data[:HOLE].strip(b"\0"):
-            raise Refused("incomplete", "it begins with zeros")
+        if b"%PDF-".startswith(data[:5]):
+            raise Refused("incomplete", "it has only just begun")
+        if len(data) > HOLE and not data[_HEADER_LENGTH:HOLE].strip(b"\0"):
+            raise Refused("incomplete", "there are zeros where the header should be")
         raise Refused("not_a_pdf", "there is no PDF header")
     match = _VERSION.match(data, at)
     return at, match[1].decode("ascii") if match is not None else "?"

@@ -1,10 +1,12 @@
 """The words of PDF: tokens, values, and the verdict that ends a check. Runs in the child process.
 
 Written after ISO 32000-1, chapter 7.2 and 7.3, with the liberties that generators take and viewers grant.
-Nothing here recurses, and the long runs are done by regular expressions with possessive quantifiers, which
-cannot backtrack: the time is linear in the size of the input, whatever it is.
+Nothing here recurses, and the long runs are done by regular expressions with possessive quantifiers, which cannot
+backtrack: the time is linear in the size of the input, whatever it is. (Groups that can fail half-way must not be
+possessive: Python before 3.11.5 goes on at the wrong place then, CPython issue 106052.)
 """
 
+import functools
 import re
 from typing import Any, Final, NamedTuple
 
@@ -40,12 +42,9 @@ Data = Any
 
 _GAP = rb"[\0\t\n\f\r ]"
 _REGULAR = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
-_NUMBER = rb"[+-]*+(?:[0-9]++\.?+[0-9]*+|\.[0-9]*+)(?:-[0-9]*+)?+(?:[eE][+-]?+[0-9]++)?+"
-_PLAIN = rb"(?:[^\\()]++|\\[\s\S])"
-# A string may hold balanced parentheses; a regular expression can follow them only so deep.
-_STRING = rb"\(" + _PLAIN + rb"*+\)"
-for _ in range(4):
-    _STRING = rb"\((?:" + _PLAIN + rb"|" + _STRING + rb")*+\)"
+_NUMBER = rb"[+-]*+(?:[0-9]++\.?+[0-9]*+|\.[0-9]*+)(?:-[0-9]*+)?(?:[eE][+-]?[0-9]++)?"
+_STRING = rb"\((?:[^\\()]++|\\[\s\S])*+\)"
+"""A string without parentheses inside; those with some are left to `string_end`."""
 
 _SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
 """What may stand between tokens: white space and comments."""
@@ -71,7 +70,7 @@ _BODY: Final = re.compile(
     rb"|<[0-9A-Fa-f\0\t\n\f\r ]*+>"
     rb"|" + _STRING + rb"|true|false|null"
     rb"|%[^\r\n]*+"
-    rb")*+"
+    rb")*"
 )
 """An object's tokens, as far as they are right: what stands behind them should be `endobj` or `stream`."""
 
@@ -98,41 +97,54 @@ def parse(data: Data, position: int = 0) -> tuple[Any, int]:
     # A stack of what is open; the outermost list takes the one value asked for.
     top: list[Any] = []
     stack: list[tuple[list[Any], bytes]] = []
+    match_token = _TOKEN.match
     for _ in range(_MOST_TOKENS):
-        match = _TOKEN.match(data, position)
+        match = match_token(data, position)
         if match is None:
-            raise Malformed("no token")
-        position = match.end()
-        kind = match.lastgroup
-        text = match[kind or 0]
-        if kind == "open":
-            stack.append((top, text))
-            top = []
-        elif kind == "close":
-            if not stack or (text == b"]") != (stack[-1][1] == b"["):
-                raise Malformed("unbalanced")
-            inner = top
-            top, opened = stack.pop()
-            top.append(inner if opened == b"[" else _dictionary(inner))
+            text, position = _string_token(data, position)
+            top.append(string(text))
         else:
-            top.append(_scalar(kind, text))
+            position = match.end()
+            kind = match.lastgroup
+            text = match[kind or 0]
+            if kind == "name":
+                top.append(name(text))
+            elif kind == "open":
+                stack.append((top, text))
+                top = []
+            elif kind == "close":
+                if not stack or (text == b"]") != (stack[-1][1] == b"["):
+                    raise Malformed("unbalanced")
+                inner = top
+                top, opened = stack.pop()
+                top.append(inner if opened == b"[" else _dictionary(inner))
+            else:
+                top.append(_scalar(kind, text))
         if not stack:
             return top[0], position
     raise Malformed("too many tokens")
+
+
+def _string_token(data: Data, position: int) -> tuple[bytes, int]:
+    """Return a string that has parentheses inside, and where it ends."""
+    start = skip_space(data, position)
+    end = string_end(data, start) if data[start : start + 1] == b"(" else None
+    if end is None:
+        raise Malformed("no token")
+    return data[start:end], end
 
 
 def _dictionary(items: list[Any]) -> dict[str, Any]:
     if len(items) % 2:
         raise Malformed("a key without a value")
     keys = items[::2]
-    if not all(isinstance(key, Name) for key in keys):
-        raise Malformed("a key that is no name")
+    for key in keys:
+        if type(key) is not Name:
+            raise Malformed("a key that is no name")
     return dict(zip(keys, items[1::2], strict=True))
 
 
 def _scalar(kind: str | None, text: bytes) -> Any:  # noqa: PLR0911 - one for each kind
-    if kind == "name":
-        return name(text)
     if kind == "ref":
         number, generation, _ = text.split()
         return Ref(_integer(number), _integer(generation))
@@ -157,6 +169,7 @@ def _integer(digits: bytes) -> int:
     return int(digits[:20])
 
 
+@functools.lru_cache(maxsize=4096)
 def name(text: bytes) -> Name:
     """Return the name that a token (with its slash) spells."""
     text = text[1:]
@@ -214,7 +227,7 @@ def tokens_end(data: Data, start: int) -> int:
         at = match.end() if match is not None else at
         if data[at : at + 1] != b"(":
             return at
-        end = string_end(data, at)  # nested deeper than the expression follows
+        end = string_end(data, at)
         if end is None:
             return at
         at = end

@@ -124,7 +124,8 @@ def _rows(data: Data, at: int, trailer: dict[str, Any], width: int) -> Iterator[
     if isinstance(parameters, list):
         parameters = parameters[0] if parameters else None
     parameters = parameters if isinstance(parameters, dict) else {}
-    predicted = parameters.get("Predictor", 1) >= 10  # noqa: PLR2004 - PNG's
+    predictor = parameters.get("Predictor", 1)
+    predicted = isinstance(predictor, int) and predictor >= 10  # noqa: PLR2004 - PNG's
     if width == 0 or (predicted and parameters.get("Columns", 1) != width):
         raise Malformed("wrong widths")
     if not predicted:

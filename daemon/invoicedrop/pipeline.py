@@ -17,8 +17,6 @@ Unlike the first sketch of the design, the rate limit is waited for before `uplo
 only waits for its turn is not in doubt.
 """
 
-import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +27,6 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from invoicedrop import document as documents
 from invoicedrop.channable import Project
 from invoicedrop.document import Document
 from invoicedrop.filing import Filing
@@ -45,13 +42,12 @@ from invoicedrop.invoice import (
     Rejected,
     State,
     Unanswered,
-    parse_name,
 )
 from invoicedrop.ledger import Entry, Ledger, backoff, readable
-from invoicedrop.logs import get_logger
 from invoicedrop.reasons import Reason
 from invoicedrop.reconcile import LOOK_AGAIN, LOOKS, find_receipt
 from invoicedrop.settings import Inbox
+from invoicedrop.turns import OneAtATime
 from invoicedrop.validator import Validator
 
 _FIRST_DELAY: Final = 2.0
@@ -79,90 +75,20 @@ class Settled:
     quiet: float
 
 
-class OneAtATime:
-    """Lets only one thread at a time work on an order: invoices of one order could be taken for each other."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy: dict[object, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, key: object) -> Iterator[None]:
-        """Work on `key` alone."""
-        with self._lock:
-            lock, users = self._busy.get(key, (threading.Lock(), 0))
-            self._busy[key] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, users = self._busy.pop(key)
-                if users > 1:
-                    self._busy[key] = (lock, users - 1)
-
-
-class Pipeline:
-    """The way of the invoices of one inbox. Thread-safe.
+@dataclass(slots=True)
+class Means:
+    """What the invoices of one inbox need on their way.
 
     `clock_ahead` is by how many seconds the drop folder's clock is ahead of ours.
     """
 
-    def __init__(
-        self, inbox: Inbox, project: Project, filing: Filing, ledger: Ledger, validator: Validator, orders: OneAtATime
-    ) -> None:
-        self.inbox = inbox
-        self.project = project
-        self.filing = filing
-        self.ledger = ledger
-        self.validator = validator
-        self.orders = orders
-        self.clock_ahead = 0.0
-        self._log = get_logger().bind(inbox=inbox.name)
-
-    def take(self, settled: Settled) -> Outcome:
-        """Take one settled file to its end.
-
-        Raises:
-            Deferred: it stays, for later.
-            Paused: nobody can upload (or file) now; it stays.
-            Changed: the file is not the one it was; it stays and is new.
-            Stopping: it stays for the next start.
-
-        """
-        log = self._log.bind(file=settled.name)
-        try:
-            name = parse_name(settled.name, self.inbox.order_id_kind)
-            document = documents.read(self.inbox.drop_dir / settled.name, self.inbox.max_file_bytes)
-        except Rejected as rejection:
-            return self._reject_unread(settled, rejection, log)
-        except Deferred as trouble:
-            log.warning("invoice.deferred", seconds=round(trouble.delay, 1), detail=trouble.detail)
-            raise
-        with document:
-            if document.identity != settled.identity:
-                raise Changed("it changed after it was found settled")
-            order = int(name.order) if self.inbox.order_id_kind == "channable" else name.order
-            return _Journey(self, settled, name, document, log.bind(order_id=order, sha256=document.sha256)).go()
-
-    def recover(self) -> None:
-        """Complete the entries of invoices that were moved just before a crash.
-
-        Raises:
-            Paused: the ledger or a folder cannot be used now.
-
-        """
-        for entry in self.ledger.in_state(State.UPLOADED, State.REJECTED):
-            if entry.inbox != self.inbox.name or os.path.lexists(self.inbox.drop_dir / entry.file):
-                continue
-            # After a trouble this runs beside the upload threads: one of them may be completing the entry now.
-            with suppress(Changed):
-                if entry.state is State.UPLOADED:
-                    self.ledger.processed(
-                        entry, self.filing.lies_in(self.inbox.processed_dir, entry.file, entry.sha256)
-                    )
-                else:
-                    self.ledger.failed(entry, self.filing.lies_in(self.inbox.failed_dir, entry.file, entry.sha256))
+    inbox: Inbox
+    project: Project
+    filing: Filing
+    ledger: Ledger
+    validator: Validator
+    orders: OneAtATime
+    clock_ahead: float = 0.0
 
     def new_entry(self, settled: Settled, reference: str, sha256: str, size: int) -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
@@ -177,25 +103,9 @@ class Pipeline:
             first_seen=time.time(),
         )
 
-    def _reject_unread(self, settled: Settled, rejection: Rejected, log: Log) -> Outcome:
-        """File a bad invoice that was never read: its name says no order, or it is too large."""
-        # Written down anew, a file that has left already would stay rejected for ever.
-        documents.require_there(self.inbox.drop_dir / settled.name)
-        identity = settled.identity
-        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(settled.name)}"
-        fresh = self.new_entry(settled, "", stand_in, identity.size)
-        known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
-        entry = self.ledger.rejected(known or fresh, rejection.reason, rejection.detail)
-        log.info("invoice.found", bytes=identity.size)
-        with _told(log):
-            filed_as = self.filing.failed(settled.name, identity, None, rejection.reason, rejection.detail)
-        self.ledger.failed(entry, filed_as)
-        log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
-        return Outcome.FAILED
-
 
 @contextmanager
-def _told(log: Log) -> Iterator[None]:
+def told(log: Log) -> Iterator[None]:
     """Tell in the log of a file that cannot be moved now."""
     try:
         yield
@@ -204,15 +114,15 @@ def _told(log: Log) -> Iterator[None]:
         raise
 
 
-class _Journey:
+class Journey:
     """One invoice on its way: what is known of it now."""
 
-    def __init__(self, pipeline: Pipeline, settled: Settled, name: OrderName, document: Document, log: Log) -> None:
-        self.inbox = pipeline.inbox
-        self.project = pipeline.project
-        self.filing = pipeline.filing
-        self.ledger = pipeline.ledger
-        self.pipeline = pipeline
+    def __init__(self, means: Means, settled: Settled, name: OrderName, document: Document, log: Log) -> None:
+        self.inbox = means.inbox
+        self.project = means.project
+        self.filing = means.filing
+        self.ledger = means.ledger
+        self.means = means
         self.settled = settled
         self.name = name
         self.document = document
@@ -229,7 +139,7 @@ class _Journey:
                 self._wait_if_put_off()
                 self._check()
                 self._find_order()
-                with self.pipeline.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
+                with self.means.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
                     self._learn_from_its_twin()
                     if not self.entry.sent:
                         self._receive(self._ask_first() or self._send())
@@ -241,7 +151,7 @@ class _Journey:
 
     def _recall(self) -> Entry:
         """Find out what is known of this invoice."""
-        fresh = self.pipeline.new_entry(self.settled, self.name.order, self.document.sha256, self.document.size)
+        fresh = self.means.new_entry(self.settled, self.name.order, self.document.sha256, self.document.size)
         known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         if known is None:
             self.log.info("invoice.found", bytes=self.document.size)
@@ -280,7 +190,7 @@ class _Journey:
         if self.entry.state is State.REJECTED and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         try:
-            facts = self.pipeline.validator.check(self.document.fd, self.document.size)
+            facts = self.means.validator.check(self.document.fd, self.document.size)
         except Paused as trouble:
             raise CheckUnavailable(trouble.detail) from trouble
         except Rejected as rejection:
@@ -309,7 +219,7 @@ class _Journey:
 
     def _unchanged_for(self) -> float:
         """Return for how many seconds the file has certainly not changed."""
-        age = time.time() + self.pipeline.clock_ahead - self.document.changed_at
+        age = time.time() + self.means.clock_ahead - self.document.changed_at
         return max(self.settled.quiet, age)
 
     def _find_order(self) -> None:
@@ -381,7 +291,7 @@ class _Journey:
 
     def _file(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        with _told(self.log):
+        with told(self.log):
             filed_as = self.filing.processed(
                 self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
             )
@@ -413,7 +323,7 @@ class _Journey:
             raise Deferred(delay, rejection.detail)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        with _told(self.log):
+        with told(self.log):
             filed_as = self.filing.failed(
                 self.settled.name,
                 self.document.identity,

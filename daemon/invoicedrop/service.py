@@ -23,10 +23,11 @@ from invoicedrop.invoice import ConfigError, LedgerUnavailable, Stopping
 from invoicedrop.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.notify import Notifier
-from invoicedrop.pipeline import OneAtATime, Outcome
+from invoicedrop.pipeline import Outcome
 from invoicedrop.settings import Inbox, Settings, read_token
 from invoicedrop.station import Station
 from invoicedrop.throttle import BucketLevel, Throttle
+from invoicedrop.turns import OneAtATime
 from invoicedrop.validator import Validator
 
 EXIT_OK: Final = 0

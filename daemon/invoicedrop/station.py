@@ -11,6 +11,7 @@ from typing import Final
 from invoicedrop.channable import Project
 from invoicedrop.connection import Connection
 from invoicedrop.filing import Filing
+from invoicedrop.intake import Intake
 from invoicedrop.invoice import (
     Changed,
     CheckUnavailable,
@@ -22,10 +23,11 @@ from invoicedrop.invoice import (
 )
 from invoicedrop.ledger import Ledger
 from invoicedrop.logs import get_logger
-from invoicedrop.pipeline import OneAtATime, Outcome, Pipeline, Settled
+from invoicedrop.pipeline import Means, Outcome, Settled
 from invoicedrop.settings import Inbox, Settings
 from invoicedrop.stability import Tracker
 from invoicedrop.throttle import Pause, Throttle
+from invoicedrop.turns import OneAtATime
 from invoicedrop.validator import Validator
 from invoicedrop.watcher import Watcher
 
@@ -65,14 +67,9 @@ class Station:
         self.folders = Pause(self._folders_changed)
         self.tracker = Tracker(inbox.settle_seconds, clock=time.monotonic)
         self._filing = Filing(inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
-        self._pipeline = Pipeline(
-            inbox,
-            Project(self.connection, inbox.company_id, inbox.project_id, self.api),
-            self._filing,
-            ledger,
-            validator,
-            orders,
-        )
+        project = Project(self.connection, inbox.company_id, inbox.project_id, self.api)
+        self._means = Means(inbox, project, self._filing, ledger, validator, orders)
+        self._intake = Intake(self._means)
         self.watcher = Watcher(
             inbox.drop_dir,
             self.tracker,
@@ -111,11 +108,11 @@ class Station:
 
     def _begin(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
-        self._pipeline.clock_ahead = self._filing.prepare()
+        self._means.clock_ahead = self._filing.prepare()
         if not self._cleaned_up:
             self._filing.clean_up()
             self._cleaned_up = True
-        self._pipeline.recover()
+        self._intake.recover()
         if not self._begun:
             self.watcher.scan_soon()
             self.watcher.look()
@@ -145,7 +142,7 @@ class Station:
 
     def work(self, settled: Settled) -> Outcome:
         """Take one file to its end. Runs in an upload thread."""
-        return self._pipeline.take(settled)
+        return self._intake.take(settled)
 
     def take_back(self, name: str, result: Outcome | BaseException) -> None:
         """Learn how a file that was handed out has fared."""

@@ -152,9 +152,7 @@ def serve(options: Options | None = None) -> Running:
     return Running(options)
 
 
-def run(
-    options: Options, on_ready: Callable[[str], None] = lambda _url: None, *, faults: Iterable[Fault] = ()
-) -> None:
+def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None, *, faults: Iterable[Fault] = ()) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then return; to be called in the main thread.
 
     `on_ready` is called with the API's base URL once connections are accepted. Nothing is printed.
