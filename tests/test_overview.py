@@ -376,3 +376,14 @@ def test_times_of_other_days_carry_their_date() -> None:
     now = time.time()
     assert re.fullmatch(r"\d\d:\d\d:\d\d", clock(now, now))
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", clock(now - 2 * 86_400, now))
+
+
+def test_a_half_copied_file_is_told_to_be_waited_for(merchant: Merchant) -> None:
+    """While a file without its end gets its time, status says so, and until when."""
+    with running(merchant, incomplete_grace="60") as daemon:
+        merchant.drop_pdf("5.pdf", b"%PDF-1.7 no more than this")
+        daemon.wait_for("invoice.deferred")
+        wait_until(lambda: "still be being written" in _json(merchant.settings())["waiting"]["files"][0]["why"])
+        waiting = _json(merchant.settings())["waiting"]["files"][0]
+    assert waiting["file"] == "5.pdf"
+    assert time.time() < waiting["until"] < time.time() + 61

@@ -22,13 +22,17 @@ _GRACE: Final = 10.0
 
 
 class InboxReport(BaseModel):
-    """What the daemon says of one inbox; `next_probe` in seconds since the epoch."""
+    """What the daemon says of one inbox; times in seconds since the epoch.
+
+    `put_off` is, of the files put off, until when and why: the first few by name.
+    """
 
     waiting: int = 0
     mode: str = "scans"
     unavailable: str | None = None
     paused: str | None = None
     next_probe: float | None = None
+    put_off: dict[str, tuple[float, str]] = {}
 
 
 class Report(BaseModel):

@@ -183,7 +183,7 @@ class _Look:
     def _waiting(
         self, inbox: Inbox, name: str, since: float, entry: Entry | None, report: InboxReport | None
     ) -> WaitingFile:
-        why, until = self._why(entry, report)
+        why, until = self._why(name, entry, report)
         return WaitingFile(
             inbox=inbox.name,
             file=name,
@@ -194,9 +194,11 @@ class _Look:
             until=until,
         )
 
-    def _why(self, entry: Entry | None, report: InboxReport | None) -> tuple[str, float | None]:
+    def _why(self, name: str, entry: Entry | None, report: InboxReport | None) -> tuple[str, float | None]:
         """Say why a file waits, and until when: its own trouble first, then its inbox's."""
         why, until = ("", None) if entry is None else self._own_trouble(entry)
+        if not why and report is not None and name in report.put_off:
+            until, why = report.put_off[name]
         if not why and self.alive.running is False:
             why = NO_DAEMON
         elif not why and report is not None and (report.unavailable or report.paused):

@@ -21,7 +21,7 @@ from invoicedrop.invoice import (
     Paused,
     Stopping,
 )
-from invoicedrop.ledger import Ledger
+from invoicedrop.ledger import Ledger, readable
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline import Means, Outcome, Settled
 from invoicedrop.settings import Inbox, Settings
@@ -33,6 +33,8 @@ from invoicedrop.watcher import Watcher
 
 _AFTER_A_FAULT: Final = 60.0
 """Seconds until an invoice is tried again on which this program itself failed."""
+_MOST_TOLD: Final = 100
+"""Of the files put off, for so many it is told why."""
 _SWEEP: Final = 60.0
 """Seconds between two looks for reasons whose invoice has left the failed folder."""
 
@@ -78,6 +80,7 @@ class Station:
             on_ignored=lambda name, why: self.log.info("file.ignored", file=name, why=why),
             own_folders=(inbox.processed_dir, inbox.failed_dir),
         )
+        self._put_off: dict[str, tuple[float, str]] = {}
         self._begun = False
         self._cleaned_up = False
         self._trouble_of_a_file = False
@@ -147,6 +150,7 @@ class Station:
     def take_back(self, name: str, result: Outcome | BaseException) -> None:
         """Learn how a file that was handed out has fared."""
         self.busy -= 1
+        self._put_off.pop(readable(name), None)
         match result:
             case Outcome():
                 self.outcomes[result] += 1
@@ -155,6 +159,8 @@ class Station:
                 self.folders.opened()
             case Deferred():
                 self.tracker.put_off(name, result.delay)
+                if len(self._put_off) < _MOST_TOLD:
+                    self._put_off[readable(name)] = (time.time() + result.delay, result.detail)
             case Changed():
                 self.tracker.release(name)
                 self.watcher.look_at(name)
@@ -204,6 +210,7 @@ class Station:
             "unavailable": self.folders.detail,
             "paused": self.api.detail,
             "next_probe": None if self.api.detail is None else probe,
+            "put_off": {name: told for name, told in self._put_off.items() if told[0] > time.time()},
         }
 
     def close(self) -> None:
