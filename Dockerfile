@@ -1,19 +1,36 @@
+# docker build -t invoicedrop .
+# Another base needs Python 3.11 or later with its venv module, as python3.
 ARG BASE=python:3.13-slim
+
 FROM ${BASE} AS build
 WORKDIR /src
+RUN python3 -m venv /opt/invoicedrop
+# What changes seldom comes first. Every file is compared with its hash before anything in it runs.
+COPY requirements.txt ./
+RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon ./daemon
-RUN python -m venv /opt/invoicedrop && /opt/invoicedrop/bin/pip install --no-cache-dir .
+# What installs is not needed by what runs.
+RUN /opt/invoicedrop/bin/pip install --no-cache-dir --no-deps . \
+    && /opt/invoicedrop/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}
+LABEL org.opencontainers.image.title="invoicedrop" \
+      org.opencontainers.image.description="Uploads invoice PDFs from a shared drop folder to their orders in Channable, exactly once." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.documentation="README.md"
 COPY --from=build /opt/invoicedrop /opt/invoicedrop
-ENV PATH=/opt/invoicedrop/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
-    INVOICEDROP_DROP_DIR=/invoices/drop \
-    INVOICEDROP_PROCESSED_DIR=/invoices/processed \
-    INVOICEDROP_FAILED_DIR=/invoices/failed \
+# Where the folders are; a settings file of your own, mounted there, takes its place.
+COPY config/container.toml /etc/invoicedrop/invoicedrop.toml
+ENV PATH=/opt/invoicedrop/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
     INVOICEDROP_STATE_DIR=/state
-RUN mkdir -p /invoices/drop /state && chown -R 10001:10001 /invoices /state
+# /state is for whatever user the container runs as, and for nobody else: what is in it is that user's alone.
+RUN install -d -o 10001 -g 10001 /invoices /invoices/drop && install -d -m 1777 /state
+# A number, so that Kubernetes can see that it is not root. Without a passwd entry on purpose: any other number works.
 USER 10001:10001
 VOLUME ["/state"]
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["invoicedrop", "health"]
 ENTRYPOINT ["invoicedrop"]
 CMD ["run"]

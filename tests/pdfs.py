@@ -174,6 +174,7 @@ def careless() -> dict[str, bytes]:
         "table one off": good.replace(b"xref\n0 11\n0000000000 65535 f \n", b"xref\n1 10\n", 1),
         "comments between objects": build({**objects(), 3: FONT + b" % the font (of course"}),
         "deep parentheses": build(objects(page=b"/Note ((((((((((deep))))))))))")),
+        "zeros as white space": good.replace(b"/F1 3 0 R", b"/F1 3\0000\0R"),
         "update": updated(good, 4, stream(text_content("Invoice 8355, corrected"))),
         "two updates": updated(updated(good, 3, FONT), 4, stream(text_content("Invoice 8355, corrected"))),
         "object streams": compressed(objects(padding=3000)),

@@ -77,6 +77,7 @@ _BODY: Final = re.compile(
 _ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|(\r\n|[\s\S]))")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 _HEX_IN_NAME: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
+_DIGITS: Final = re.compile(rb"[0-9]++")
 _NOT_HEX: Final = re.compile(rb"[^0-9A-Fa-f]++")
 _MOST_TOKENS: Final = 200_000
 
@@ -144,9 +145,9 @@ def _dictionary(items: list[Any]) -> dict[str, Any]:
     return dict(zip(keys, items[1::2], strict=True))
 
 
-def _scalar(kind: str | None, text: bytes) -> Any:  # noqa: PLR0911 - one for each kind
+def _scalar(kind: str | None, text: bytes) -> Any:
     if kind == "ref":
-        number, generation, _ = text.split()
+        number, generation = _DIGITS.findall(text)
         return Ref(_integer(number), _integer(generation))
     if kind == "number":
         try:

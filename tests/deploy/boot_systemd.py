@@ -19,6 +19,7 @@ from pathlib import Path
 
 import package_mirror
 from findings import Findings, must, run
+from readme import commands_of
 from sandbox_api import SandboxApi, free_port
 
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -57,15 +58,21 @@ def new_system(folder: Path, readme: Path, found: Findings) -> Path:
 class Machine:
     """The booted container."""
 
-    def __init__(self, root: Path, leader: int) -> None:
+    def __init__(self, root: Path, container: int) -> None:
         self.root = root
-        self._leader = leader
+        self._children = Path(f"/proc/{container}/task/{container}/children")
 
     def run(self, script: str, *, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a shell script as root inside."""
-        clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+        clean = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+        }
         variables = [f"{name}={value}" for name, value in (clean | package_mirror.environment()).items()]
-        inside = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-r", "-w"]
+        # Looked up anew: while it is coming up, systemd-nspawn's child is a helper of its own.
+        leader = self._children.read_text().split()[0]
+        inside = ["nsenter", "-t", leader, "-m", "-u", "-i", "-p", "-r", "-w"]
         return run([*inside, "env", "-i", *variables, "bash", "-ec", script], stdin=stdin)
 
     def must(self, script: str, *, stdin: str | None = None) -> str:
@@ -117,7 +124,7 @@ def booted(root: Path, found: Findings) -> Iterator[Machine]:
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         found.wait("the container starts", lambda: process.poll() is not None or children.read_text().strip())
-        machine = Machine(root, int(children.read_text().split()[0]))
+        machine = Machine(root, process.pid)
         states = {"running", "degraded"}
         found.wait(
             "systemd has booted inside",
@@ -136,19 +143,15 @@ def booted(root: Path, found: Findings) -> Iterator[Machine]:
             process.wait()
 
 
-def commands_of(readme: str, section: str) -> list[str]:
-    """Return the indented blocks of commands of a README section, in order."""
-    text = readme.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
-    return ["".join(line[4:] for line in block.splitlines(keepends=True)) for block in blocks]
-
-
 def install(machine: Machine, readme: str, port: int, found: Findings) -> None:
     """Do what README.md says, word for word."""
     found.section("Following README.md")
     blocks = commands_of(readme, "As a systemd service")
     found.check("README.md has the installation and the start", len(blocks) == 2, blocks)
-    machine.must(f"apt-get update -qq\n{blocks[0].replace('apt-get', 'DEBIAN_FRONTEND=noninteractive apt-get -qq')}", stdin=f"{_TOKEN}\n")
+    machine.must(
+        f"apt-get update -qq\n{blocks[0].replace('apt-get', 'DEBIAN_FRONTEND=noninteractive apt-get -qq')}",
+        stdin=f"{_TOKEN}\n",
+    )
     found.check("the commands of the installation end well", True)
     settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
     text = settings.read_text().replace("company_id = 1234", "company_id = 1001")
@@ -172,7 +175,9 @@ def units(machine: Machine, found: Findings) -> None:
     """What systemd itself has to say about the unit."""
     found.section("The unit")
     verify = machine.run("systemd-analyze verify --man=no invoicedrop.service")
-    found.check("`systemd-analyze verify` has nothing to say", verify.returncode == 0 and not verify.stdout, verify.stdout)
+    found.check(
+        "`systemd-analyze verify` has nothing to say", verify.returncode == 0 and not verify.stdout, verify.stdout
+    )
     score = machine.run("systemd-analyze security --no-pager --threshold=12 invoicedrop.service")
     found.check("`systemd-analyze security` says at most 1.2", score.returncode == 0, score.stdout)
     found.note(score.stdout.strip().splitlines()[-1])
@@ -184,14 +189,22 @@ def works(machine: Machine, api: SandboxApi, found: Findings) -> None:
     for number in range(1, 6):
         machine.drop(f"{number}.pdf")
     machine.drop("999.pdf")
-    found.wait("five dropped invoices lie in processed", lambda: machine.processed(*(f"{n}.pdf" for n in range(1, 6))), detail=machine.journal)
+    found.wait(
+        "five dropped invoices lie in processed",
+        lambda: machine.processed(*(f"{n}.pdf" for n in range(1, 6))),
+        detail=machine.journal,
+    )
     found.check("each order has its invoice once", api.uploads() == dict.fromkeys(range(1, 6), 1), api.uploads())
     reason = machine.root / "srv/invoices/failed/999.pdf.reason.txt"
     found.wait("the invoice of no order lies in failed, its reason beside it", reason.is_file)
     group = machine.must("stat -c '%U:%G %a' /srv/invoices/failed /srv/invoices/failed/999.pdf.reason.txt").split("\n")
     found.check("the group can clear up failed", group[0] == "invoicedrop:invoicedrop 2770", group)
     found.check("the group can read the reason", group[1] == "invoicedrop:invoicedrop 660", group)
-    found.wait("STATUS= says so in words", lambda: "5 sent today" in machine.property("StatusText"), detail=lambda: machine.property("StatusText"))
+    found.wait(
+        "STATUS= says so in words",
+        lambda: "5 sent today" in machine.property("StatusText"),
+        detail=lambda: machine.property("StatusText"),
+    )
     found.note(f"STATUS={machine.property('StatusText')}")
     health = machine.run("invoicedrop health")
     found.check("`invoicedrop health` says healthy", health.stdout.strip() == "healthy", health.stdout)
@@ -204,7 +217,11 @@ def stops(machine: Machine, api: SandboxApi, found: Findings) -> None:
     before = api.requests()["arrived"].get("upload", 0)
     machine.drop("11.pdf")
     found.wait("the upload is under way", lambda: api.requests()["arrived"].get("upload", 0) > before)
-    took = float(machine.must("start=$(date +%s.%N); systemctl stop invoicedrop; echo $(date +%s.%N) $start | awk '{print $1-$2}'"))
+    took = float(
+        machine.must(
+            "start=$(date +%s.%N); systemctl stop invoicedrop; echo $(date +%s.%N) $start | awk '{print $1-$2}'"
+        )
+    )
     found.check(f"it has stopped after its answer, not after a time-out ({took:.1f} s)", took < 6)
     ended = [machine.property(name) for name in ("Result", "ExecMainCode", "ExecMainStatus", "NRestarts")]
     found.check("it ended by itself, with 0", ended[0] == "success" and ended[2:] == ["0", "0"], ended)
@@ -223,10 +240,19 @@ def survives_kill(machine: Machine, api: SandboxApi, found: Findings) -> None:
     api.set_faults({"kind": "latency", "request": "upload", "seconds": 0.4, "stored": True})
     for name in names:
         machine.drop(name)
-    found.wait("some are sent, others under way", lambda: machine.processed(names[0]) or api.uploads()[21], detail=machine.journal)
+    found.wait(
+        "some are sent, others under way",
+        lambda: machine.processed(names[0]) or api.uploads()[21],
+        detail=machine.journal,
+    )
     machine.must(f"kill -9 {machine.property('MainPID')}")
     # In a container on cgroup v1 nobody tells systemd that the killed children are gone: it waits out TimeoutStopSec.
-    found.wait("systemd has started it again", lambda: machine.property("NRestarts") == "1" and machine.property("ActiveState") == "active", seconds=120, detail=machine.journal)
+    found.wait(
+        "systemd has started it again",
+        lambda: machine.property("NRestarts") == "1" and machine.property("ActiveState") == "active",
+        seconds=120,
+        detail=machine.journal,
+    )
     found.wait("all twenty lie in processed", lambda: machine.processed(*names), seconds=60, detail=machine.journal)
     sent = {number: count for number, count in api.uploads().items() if number in range(21, 41)}
     found.check("each was sent once", sent == dict.fromkeys(range(21, 41), 1), sent)
@@ -241,7 +267,12 @@ def is_watched(machine: Machine, found: Findings) -> None:
     hung = machine.property("MainPID")
     machine.must(f"kill -STOP {hung}")
     machine.drop("41.pdf")
-    found.wait("the watchdog has ended it, and systemd started another", lambda: machine.property("MainPID") not in {hung, "0"}, seconds=120, detail=machine.journal)
+    found.wait(
+        "the watchdog has ended it, and systemd started another",
+        lambda: machine.property("MainPID") not in {hung, "0"},
+        seconds=120,
+        detail=machine.journal,
+    )
     found.check("the journal says why", "Watchdog timeout" in machine.journal())
     found.wait("what was dropped meanwhile is processed", lambda: machine.processed("41.pdf"), detail=machine.journal)
     _drop_in(machine, "watchdog", None)
@@ -269,17 +300,31 @@ def reloads(machine: Machine, api: SandboxApi, readme: str, found: Findings) -> 
 def keeps_the_token(machine: Machine, found: Findings) -> None:
     """The token is root's and the service's, and is told nobody."""
     found.section("The token")
-    for path in ("/etc/invoicedrop/api_token", "/run/invoicedrop/api_token", "/run/credentials/invoicedrop.service/api_token"):
+    for path in (
+        "/etc/invoicedrop/api_token",
+        "/run/invoicedrop/api_token",
+        "/run/credentials/invoicedrop.service/api_token",
+    ):
         read = machine.run(f"setpriv --reuid=nobody --regid=nogroup --clear-groups cat {path}")
         found.check(f"another user cannot read {path}", read.returncode != 0 and "denied" in read.stdout, read.stdout)
-    group = machine.run("cd /; setpriv --reuid=nobody --regid=invoicedrop --clear-groups cat /run/invoicedrop/api_token")
+    group = machine.run(
+        "cd /; setpriv --reuid=nobody --regid=invoicedrop --clear-groups cat /run/invoicedrop/api_token"
+    )
     found.check("a member of the group cannot read it either", "denied" in group.stdout, group.stdout)
     for token in (_TOKEN, _NEW_TOKEN):
         # The sandbox itself is another program, and has its token on its command line.
-        told = machine.must(f"journalctl --no-pager -o export -u invoicedrop | grep -a -c -w -- {token} || true").strip()
+        told = machine.must(
+            f"journalctl --no-pager -o export -u invoicedrop | grep -a -c -w -- {token} || true"
+        ).strip()
         found.check("the journal does not have it", told == "0", told)
-        pids = " ".join(machine.must("cat /sys/fs/cgroup/systemd/system.slice/invoicedrop.service/cgroup.procs 2>/dev/null || cat /sys/fs/cgroup/system.slice/invoicedrop.service/cgroup.procs").split())
-        seen = machine.must(f"for p in {pids}; do tr '\\0' '\\n' </proc/$p/environ; tr '\\0' '\\n' </proc/$p/cmdline; done")
+        pids = " ".join(
+            machine.must(
+                "cat /sys/fs/cgroup/systemd/system.slice/invoicedrop.service/cgroup.procs 2>/dev/null || cat /sys/fs/cgroup/system.slice/invoicedrop.service/cgroup.procs"
+            ).split()
+        )
+        seen = machine.must(
+            f"for p in {pids}; do tr '\\0' '\\n' </proc/$p/environ; tr '\\0' '\\n' </proc/$p/cmdline; done"
+        )
         found.check("no environment and no command line has it", token not in seen and "INVOICEDROP" in seen, seen)
         kept = machine.run(f"grep -r -l -a -w -- {token} /var/lib/invoicedrop /srv/invoices /tmp /var/tmp").stdout
         found.check("no file of the service has it", not kept, kept)
@@ -292,7 +337,11 @@ def gives_up_on_wrong_settings(machine: Machine, found: Findings) -> None:
     right = settings.read_text()
     settings.write_text(f'drop_dirr = "/x"\n{right}')
     machine.run("systemctl restart invoicedrop")
-    found.wait("it has failed, and is not about to be started again", lambda: machine.property("SubState") == "failed", detail=lambda: machine.property("SubState"))
+    found.wait(
+        "it has failed, and is not about to be started again",
+        lambda: machine.property("SubState") == "failed",
+        detail=lambda: machine.property("SubState"),
+    )
     state = [machine.property(name) for name in ("ExecMainStatus", "NRestarts")]
     found.check("with 78, and without a restart", state == ["78", "0"], state)
     status = machine.run("systemctl status --no-pager invoicedrop").stdout
@@ -304,11 +353,17 @@ def gives_up_on_wrong_settings(machine: Machine, found: Findings) -> None:
 def works_elsewhere(machine: Machine, found: Findings) -> None:
     """Another drop folder, by the drop-in; a missing right, by its sentence."""
     found.section("Another drop folder")
-    machine.must("groupadd --system accounting && install -d -m 2770 -g accounting /mnt/books /mnt/books/invoices && chmod 755 /mnt/books")
+    machine.must(
+        "groupadd --system accounting && install -d -m 2770 -g accounting /mnt/books /mnt/books/invoices && chmod 755 /mnt/books"
+    )
     settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
     settings.write_text(settings.read_text().replace('"/srv/invoices"', '"/mnt/books/invoices"', 1))
     check = machine.run("invoicedrop check")
-    found.check("without the drop-in `check` names what is missing", "ReadWritePaths=" in check.stdout or "chown" in check.stdout or "chmod" in check.stdout, check.stdout)
+    found.check(
+        "without the drop-in `check` names what is missing",
+        "ReadWritePaths=" in check.stdout or "chown" in check.stdout or "chmod" in check.stdout,
+        check.stdout,
+    )
     found.note(next(line.strip() for line in check.stdout.splitlines() if "/mnt/books" in line))
     example = (machine.root / "opt/invoicedrop/systemd/invoicedrop-drop-folder.conf").read_text()
     _drop_in(machine, "drop-folder", example.replace("#SupplementaryGroups=", "SupplementaryGroups="))
@@ -316,11 +371,21 @@ def works_elsewhere(machine: Machine, found: Findings) -> None:
     found.check("with it `check` finds no problem", check.returncode == 0, check.stdout)
     machine.must("systemctl restart invoicedrop")
     machine.drop("44.pdf", "/mnt/books/invoices")
-    found.wait("invoices go from there", lambda: machine.processed("44.pdf", folder="/mnt/books/invoices"), detail=machine.journal)
+    found.wait(
+        "invoices go from there",
+        lambda: machine.processed("44.pdf", folder="/mnt/books/invoices"),
+        detail=machine.journal,
+    )
     owner = machine.must("stat -c '%G %a' /mnt/books/invoices/processed").strip()
     found.check("processed belongs to the share's group", owner == "accounting 2770", owner)
-    machine.must("chmod 755 /mnt/books/invoices; chgrp root /mnt/books/invoices; systemctl restart --no-block invoicedrop")
-    found.wait("a right that is missing is told in the log, with names and the command", lambda: re.search(r"inbox\.unavailable.*/mnt/books/invoices.*(chown|chmod)", machine.journal()), detail=machine.journal)
+    machine.must(
+        "chmod 755 /mnt/books/invoices; chgrp root /mnt/books/invoices; systemctl restart --no-block invoicedrop"
+    )
+    found.wait(
+        "a right that is missing is told in the log, with names and the command",
+        lambda: re.search(r"inbox\.unavailable.*/mnt/books/invoices.*(chown|chmod)", machine.journal()),
+        detail=machine.journal,
+    )
     lines = [line for line in machine.journal().splitlines() if "inbox.unavailable" in line]
     found.note(lines[-1])
 
@@ -338,13 +403,15 @@ def _drop_in(machine: Machine, name: str, content: str | None) -> None:
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/invoicedrop-boot"), help="where the systems are kept")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/var/tmp/invoicedrop-boot"), help="where the systems are kept"
+    )
     parser.add_argument("--readme", type=Path, default=_PROJECT / "README.md", help="the README to follow")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("this needs root")
     found = Findings()
-    readme = "\n" + options.readme.read_text()
+    readme = options.readme.read_text()
     options.folder.mkdir(parents=True, exist_ok=True)
     root = new_system(options.folder, options.readme, found)
     port = free_port()

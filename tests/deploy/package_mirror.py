@@ -16,7 +16,7 @@ def environment() -> dict[str, str]:
     """Return the variables by which pip and the like find their way, as they hold inside the container."""
     wanted = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     wanted |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    return wanted | {name: f"/{_BUNDLE}" for name in _CERTIFICATES}
+    return wanted | dict.fromkeys(_CERTIFICATES, f"/{_BUNDLE}")
 
 
 def folders() -> list[Path]:
@@ -39,7 +39,7 @@ def copy_into(tree: Path) -> None:
 
 
 def _pip_configuration() -> str:
-    return "\n".join(["[global]", *_lines()]) + "\n"
+    return "\n".join(["[global]", f"cert = /{_BUNDLE}", *_lines()]) + "\n"
 
 
 def _lines() -> Iterator[str]:
