@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import fpdf
 import psutil
 import pytest
+from fpdf.enums import EncryptionMethod
 
 import pdfs
 from conftest import wait_until
@@ -57,7 +60,7 @@ def open_rest(data):
     return copy
 pdf_child._import_check = lambda **_: check
 MOST_FILES
-pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]))
+pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
@@ -157,6 +160,20 @@ def test_limit_of_pages(validator: Validator) -> None:
         with pytest.raises(Rejected) as caught:
             validator.check(fd, len(pdf), max_pages=3)
     assert caught.value.reason is Reason.TOO_MANY_PAGES
+
+
+def test_aes(validator: Validator) -> None:
+    """A PDF that is encrypted with AES against changes, but not against reading, passes; a password still counts."""
+    for password, expected in (("", 1), ("theirs", Reason.ENCRYPTED)):
+        document = fpdf.FPDF()
+        document.add_page()
+        document.set_font("helvetica", size=12)
+        document.cell(text="Invoice 8355")
+        document.set_encryption(
+            owner_password="ours", user_password=password, encryption_method=EncryptionMethod.AES_256
+        )
+        assert outcome(validator, bytes(document.output())) == expected
+    assert check(validator, GOOD).pages == 1
 
 
 def test_one_process_does_most_of_the_work(validator: Validator) -> None:
@@ -390,6 +407,34 @@ def test_process_that_does_not_start() -> None:
     with pytest.raises(Paused):
         check(validator, GOOD)
     validator.close()
+
+
+def test_no_descriptors_left_for_a_process() -> None:
+    """If we have no descriptors left, that is no verdict either, and none are lost by trying."""
+    before = psutil.Process().num_fds()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    validator = Validator(timeout=5, memory_mb=512)
+    with in_memory(GOOD) as fd:
+        for spare in range(6):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before + 1 + spare, hard))
+            try:
+                with pytest.raises(Paused):
+                    validator.check(fd, len(GOOD))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert validator.check(fd, len(GOOD)).pages == 1
+    validator.close()
+    assert psutil.Process().num_fds() == before
+
+
+def test_no_process_is_lost_without_a_cause(validator: Validator) -> None:
+    """Thousands of exchanges with a process never end it: no signal of its lifeline comes for anything but our end."""
+    check(validator, GOOD)
+    before = children()
+    with in_memory(GOOD) as fd:
+        for _ in range(2000):
+            validator.check(fd, len(GOOD))
+    assert children() == before
 
 
 def test_closing_twice_and_unused() -> None:

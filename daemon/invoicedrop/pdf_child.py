@@ -4,7 +4,7 @@ It answers one question after another on the socket that is its standard input: 
 descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, start programs of its own
 accord, write files, or take more memory and processor time than one check may.
 
-Run as `python -m invoicedrop.pdf_child MEMORY_MB`.
+Run as `python -m invoicedrop.pdf_child LIFELINE MEMORY_MB` (see `main`).
 """
 
 import contextlib
@@ -72,13 +72,12 @@ class Server:
         self._send({"hello": True})
         while not self._last and (question := self._question()) is not None:
             descriptor, request = question
-            with _no_longer_than_parent(self._connection):
-                _limit_processor_time(request["timeout"])
-                try:
-                    answer = self._answer(descriptor, request)
-                finally:
-                    os.close(descriptor)
-                self._grown(request["size"])
+            _limit_processor_time(request["timeout"])
+            try:
+                answer = self._answer(descriptor, request)
+            finally:
+                os.close(descriptor)
+            self._grown(request["size"])
             self._send(answer | {"last": self._last})
 
     def _question(self) -> tuple[int, dict[str, Any]] | None:
@@ -134,20 +133,15 @@ class Server:
         self._connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
-@contextlib.contextmanager
-def _no_longer_than_parent(connection: socket.socket) -> Any:
-    """Make the kernel end this process, whatever it is doing, should the parent's end of the socket be closed.
+def _live_no_longer_than(lifeline: int) -> None:
+    """Have the kernel end this process, whatever it is doing, when the other end of the pipe `lifeline` is closed.
 
-    SIGIO, whose default is to terminate, comes for whatever happens on the socket (fcntl(2), O_ASYNC): nothing else can
-    happen there while a question is being answered. A parent that was killed closes it, too; the parent-death signal
-    of prctl(2) would come when the thread ends that started us.
+    SIGIO, whose default is to terminate, comes for whatever happens on a descriptor (fcntl(2), O_ASYNC), and nothing
+    but its end ever happens on this one. (Not on the socket: a question itself can bring the signal there.) A parent
+    that is killed closes it, too; the parent-death signal of prctl(2) would come when the thread ends that started us.
     """
-    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
-    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)
-    try:
-        yield
-    finally:
-        fcntl.fcntl(connection, fcntl.F_SETFL, flags)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _pages(column: int) -> int:
@@ -171,10 +165,10 @@ def _limit(kind: int, value: int) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def main(connection: socket.socket, memory_mb: int) -> None:
+def main(connection: socket.socket, lifeline: int, memory_mb: int) -> None:
     """Take on limits that cannot be taken off, and serve."""
+    _live_no_longer_than(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the socket
-    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
     server = Server(connection)
     sys.dont_write_bytecode = True
     _limit(resource.RLIMIT_CORE, 0)
@@ -186,4 +180,4 @@ def main(connection: socket.socket, memory_mb: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=0), int(sys.argv[1]))
+    main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))

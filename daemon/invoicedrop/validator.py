@@ -37,8 +37,6 @@ _SLOW_PRIORITY: Final = 10
 _SUSPECTS: Final = 2
 """For each worker, so many suspects at once: more would let hostile files have all the memory."""
 _STOPPED: Final = "stopped before the PDF was checked"
-# The parent's own module path, because -I (which keeps the environment and the current folder out) would not find a
-# package that was installed for one user only; -S saves the time of working it out again.
 _BOOTSTRAP: Final = (
     "import json, runpy, sys; module, path, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = json.loads(path); "
     "runpy.run_module(module, run_name='__main__')"
@@ -78,7 +76,9 @@ class Validator:
     ) -> None:
         self._timeout = timeout
         self._patience = min(1.0, timeout / 20)
-        self._command = _command(_module, memory_mb)
+        # Our own module path, because -I (which keeps the environment and the current folder out) would not find a
+        # package that was installed for one user only; -S saves the time of working it out again.
+        self._command = (_module, json.dumps([entry for entry in sys.path if entry]), str(memory_mb))
         self._fast = _Lane(workers)
         self._slow = _Lane(workers * _SUSPECTS)
         self._lock = threading.Lock()
@@ -197,7 +197,10 @@ class Validator:
             return self._idle.pop() if self._idle else None
 
     def _started(self) -> "_Child":
-        child = _Child(self._command)
+        try:
+            child = _Child(self._command)
+        except OSError as e:
+            raise Paused(f"the process that checks PDFs cannot be started: {e.strerror}") from e
         with self._lock:
             self._alive.add(child)
         if self._closed.is_set():
@@ -267,23 +270,29 @@ class _Lane:
 class _Child:
     """One process that checks PDFs, and our end of the socket to it. Used by one thread at a time."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: tuple[str, str, str]) -> None:
+        module, path, memory = command
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as on_failure:
+            on_failure.callback(ours.close)
+            # Nothing is ever written there: when our end is closed, or we are dead, the child ends.
+            their_lifeline, self._lifeline = os.pipe()
+            on_failure.callback(os.close, self._lifeline)
             try:
                 # Its own session: Ctrl-C on the terminal is for us to handle. No token in its environment.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    command,
+                    [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, path, str(their_lifeline), memory],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    pass_fds=[their_lifeline],
                     env={"LC_ALL": "C.UTF-8"},
                     cwd="/",
                     start_new_session=True,
                 )
-            except OSError as e:
-                ours.close()
-                raise Paused(f"the process that checks PDFs cannot be started: {e.strerror}") from e
+            finally:
+                os.close(their_lifeline)
+            on_failure.pop_all()
         self._socket = ours
         self._kill_lock = threading.Lock()
         self._said_hello = False
@@ -352,8 +361,4 @@ class _Child:
         """Kill the process and forget it; for the thread that uses it."""
         self.kill()
         self._socket.close()
-
-
-def _command(module: str, memory_mb: int) -> list[str]:
-    path = [entry for entry in sys.path if entry]
-    return [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, json.dumps(path), str(memory_mb)]
+        os.close(self._lifeline)
