@@ -5,6 +5,7 @@ on each other (a hole that swallows whole scans shows there), and no scan may co
 could be the code of.
 """
 
+import re
 from typing import Final, NamedTuple
 
 from invoicedrop.pdf_holes import HOLE, runs_of_zeros
@@ -16,6 +17,9 @@ _SOF: Final = frozenset({0xC0, 0xC1, 0xC2})
 _SOF2, _DHT, _EOI, _SOS, _FIRST_SEGMENT, _STUFFED = 0xC2, 0xC4, 0xD9, 0xDA, 0xC0, 0x00
 _RESTARTS: Final = range(0xD0, 0xD8)
 _AC: Final = 1
+_RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
+_MOST_UNITS: Final = 500_000
+"""Units of a scan whose codes are counted: a picture of 32 million samples."""
 
 
 class Trouble(ValueError):  # noqa: N818 - what it is about a picture
@@ -44,15 +48,40 @@ class _Frame(NamedTuple):
         return sum(
             across * down * self.components[component].horizontal * self.components[component].vertical
             for component in selected
-            if component in self.components
         )
+
+    def units(self, selected: list[int]) -> tuple[int, list[int]]:
+        """Return how many units a scan of these components has, and of how many blocks of each (T.81, A.2)."""
+        horizontal = max(component.horizontal for component in self.components.values())
+        vertical = max(component.vertical for component in self.components.values())
+        chosen = [self.components[component] for component in selected]
+        if len(chosen) == 1:
+            across = -(-self.width * chosen[0].horizontal // (8 * horizontal))
+            down = -(-self.height * chosen[0].vertical // (8 * vertical))
+            return across * down, [1]
+        units = -(-self.width // (8 * horizontal)) * -(-self.height // (8 * vertical))
+        return units, [component.horizontal * component.vertical for component in chosen]
 
 
 class _Table(NamedTuple):
-    """What matters of a Huffman table: the symbol whose code is all zeros, and how long that code is."""
+    """A Huffman table: the symbol whose code is all zeros, how long that code is, and all of it (T.81, B.2.4.2)."""
 
     symbol: int
     bits: int
+    counts: bytes
+    symbols: bytes
+
+    def pattern(self) -> str:
+        """Return an expression for one DC difference: a code, and the bits that it announces (T.81, F.1.2.1)."""
+        choices = []
+        code = place = 0
+        for length, count in enumerate(self.counts, 1):
+            for symbol in self.symbols[place : place + count]:
+                choices.append(f"{code:0{length}b}" + (f"[01]{{{symbol}}}" if symbol else ""))
+                code += 1
+            place += count
+            code <<= 1
+        return f"(?:{'|'.join(choices)})"
 
 
 def jpeg(data: Data, start: int, end: int) -> str | None:
@@ -133,8 +162,9 @@ def _tables(segment: bytes) -> dict[int, _Table]:
     while at + 17 < len(segment):
         counts = segment[at + 1 : at + 17]
         bits = next((index + 1 for index, count in enumerate(counts) if count), 16)
-        found[segment[at]] = _Table(segment[at + 17], bits)
-        at += 17 + sum(counts)
+        end = at + 17 + sum(counts)
+        found[segment[at]] = _Table(segment[at + 17], bits, counts, segment[at + 17 : end])
+        at = end
     return found
 
 
@@ -152,23 +182,42 @@ def _check_scan(
     if len(header) < 4 + 2 * count or not count:
         raise Trouble("has a bad scan")
     selected = list(header[1 : 1 + 2 * count : 2])
+    if not frame.components.keys() >= set(selected):
+        raise Trouble("has a bad scan")
     first, last, approximation = header[1 + 2 * count : 4 + 2 * count]
     before, after = approximation >> 4, approximation & 15
     if frame.progressive:
-        for component in selected:
-            for coefficient in range(first, min(last, 63) + 1):
-                if precision.get((component, coefficient), before) != before:
-                    raise Trouble("lacks a scan")
-                precision[component, coefficient] = after
+        for key in ((component, place) for component in selected for place in range(first, min(last, 63) + 1)):
+            if precision.get(key, before) != before:
+                raise Trouble("lacks a scan")
+            precision[key] = after
     run = max((stop - at for at, stop in runs_of_zeros(data, begin, end)), default=0)
     if run < HOLE:
         return
     if frame.progressive and first:
-        if run >= _AC_HOLE:
-            raise Trouble("has a hole")
-        return
-    if run * 8 > frame.blocks(selected) * _bits(header, count, tables, frame, before):
+        whole = run < _AC_HOLE
+    else:
+        whole = run * 8 <= frame.blocks(selected) * _bits(header, count, tables, frame, before)
+    if whole and frame.progressive and not first and not before:
+        used = [tables[header[at] >> 4] for at in range(2, 2 + 2 * count, 2)]
+        whole = _differences_fit(data[begin:end], frame, selected, used)
+    if not whole:
         raise Trouble("has a hole")
+
+
+def _differences_fit(codes: bytes, frame: _Frame, selected: list[int], tables: list[_Table]) -> bool:
+    """Say whether a scan of DC differences holds exactly as many as the picture has blocks.
+
+    Only such a scan can honestly consist of zeros for long, and only for it this is cheap: its codes are an expression.
+    """
+    units, blocks = frame.units(selected)
+    if _RESTART.search(codes) or units > _MOST_UNITS or len(codes) > _MOST_UNITS:
+        return True
+    codes = codes.replace(b"\xff\x00", b"\xff")
+    unit = "".join(table.pattern() * number for table, number in zip(tables, blocks, strict=True))
+    bits = format(int.from_bytes(codes, "big"), f"0{len(codes) * 8}b")
+    match = re.match(f"(?:{unit}){{{units}}}", bits)
+    return match is not None and len(bits) - match.end() < 8  # noqa: PLR2004 - bits of padding to a whole byte
 
 
 def _bits(header: bytes, count: int, tables: dict[int, _Table], frame: _Frame, before: int) -> int:
