@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from findings import Findings, must, run
@@ -92,7 +93,8 @@ class Share:
     @contextmanager
     def served(self, found: Findings) -> Iterator[None]:
         """Run smbd."""
-        command = ["smbd", "--foreground", "--no-process-group", f"--configfile={self._configuration}"]
+        # At its end it ends its whole process group, which is one of its own only without --no-process-group.
+        command = ["smbd", "--foreground", f"--configfile={self._configuration}"]
         with (
             (self._home / "smbd.log").open("wb") as log,
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
@@ -238,7 +240,7 @@ def over_the_share(share: Share, daemon: Daemon, sandbox: Running, home: Path, f
         found.check("and its file is left alone", (daemon.drop / f"{number}.pdf").exists() and writer.poll() is None)
         code = writer.wait(60)
         found.check("and ended well", code == 0, writer.stdout.read())
-        found.wait("what it wrote arrives", lambda number=number: daemon.processed(f"{number}.pdf"), detail=daemon.log)
+        found.wait("what it wrote arrives", partial(daemon.processed, f"{number}.pdf"), detail=daemon.log)
         sent = [upload for upload in sandbox.uploads() if upload.order_id == number]
         same = len(sent) == 1 and sandbox.store.content(sent[0].attachment_id) == content
         found.check("once, whole, byte for byte", same, sent)
@@ -328,7 +330,7 @@ def without_events(home: Path, sandbox: Running, found: Findings) -> None:
                     (beneath / f"{number}.pdf").write_bytes(invoice_pdf(str(number)))
                     os.chown(beneath / f"{number}.pdf", _SERVICE, _SERVICE)
                     name = f"{number}.pdf"
-                    found.wait(f"{name} arrives", lambda name=name: daemon.processed(name), detail=daemon.log)
+                    found.wait(f"{name} arrives", partial(daemon.processed, name), detail=daemon.log)
                     slowest = max(slowest, time.monotonic() - began)
                 found.check(f"each within two scans ({slowest:.1f} s)", slowest < 2 * _SCAN_INTERVAL + _SETTLE + 0.8)
         finally:

@@ -1,0 +1,277 @@
+"""The files for systemd and Docker against the code and each other; booting them is done by the scripts in deploy/."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from conftest import Merchant
+from invoicedrop.cli import EXIT_CONFIG
+from invoicedrop.sandbox import Options, marketplace_number, serve
+from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.service import _LAST_WAIT
+from invoicedrop.settings import Inbox, Places, Settings, load
+
+PROJECT = Path(__file__).resolve().parents[1]
+SYSTEMD = PROJECT / "systemd"
+UNIT = SYSTEMD / "invoicedrop.service"
+LONGEST_STOP = Inbox.model_fields["request_timeout"].default + _LAST_WAIT
+"""Seconds that an ordered stop may take."""
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+def _unit(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def _seconds(span: str) -> int:
+    units = {"": 1, "s": 1, "min": 60}
+    number, unit = re.fullmatch(r"(\d+)\s*(\w*)", span).groups()  # type: ignore[union-attr]
+    return int(number) * units[unit]
+
+
+def _analyze(*arguments: str, units: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments],
+        env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+# systemd
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_unit_and_its_drop_in(tmp_path: Path) -> None:
+    """`systemd-analyze verify` is silent about the unit, also with every line of the drop-in in force."""
+    # It wants the programs to be there, which they are on no developer's machine.
+    unit = re.sub(r"^(Exec\w+)=(\+?)/\S+", r"\1=\2/bin/true", UNIT.read_text(), flags=re.MULTILINE)
+    (tmp_path / "invoicedrop.service").write_text(unit)
+    verify = ("verify", "--man=no", "invoicedrop.service")
+    alone = _analyze(*verify, units=tmp_path)
+    assert (alone.returncode, alone.stdout) == (0, "")
+    drop_in = re.sub(r"^#(\w+=)", r"\1", (SYSTEMD / "invoicedrop-drop-folder.conf").read_text(), flags=re.MULTILINE)
+    assert "SupplementaryGroups=accounting" in drop_in.splitlines()
+    (tmp_path / "invoicedrop.service.d").mkdir()
+    (tmp_path / "invoicedrop.service.d/drop-folder.conf").write_text(drop_in)
+    both = _analyze(*verify, units=tmp_path)
+    # The share's mount unit exists on no developer's machine either.
+    said = [line for line in both.stdout.splitlines() if "mnt-books.mount" not in line]
+    assert (both.returncode, said) == (0, [])
+
+
+@needs_systemd
+def test_the_unit_is_locked_down_to_a_score_of_1_2() -> None:
+    """`systemd-analyze security` gives the unit 1.2 points of exposure or less."""
+    judged = _analyze("security", "--offline=true", "--threshold=12", str(UNIT), units=SYSTEMD)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_the_unit_agrees_with_the_program() -> None:
+    """Exit code, time to stop, watchdog and the token's way are as the program has them."""
+    assert _unit("Type") == ["notify"]
+    assert _unit("RestartPreventExitStatus") == [str(EXIT_CONFIG)]
+    assert _seconds(_unit("TimeoutStopSec")[0]) > LONGEST_STOP
+    # A beat comes at least once in half of the watchdog's time; one scan must fit in.
+    assert _seconds(_unit("WatchdogSec")[0]) >= 10 * Inbox.model_fields["scan_interval"].default
+    assert _unit("ExecReload")[-1] == "/bin/kill -HUP $MAINPID"
+    (token,) = _unit("Environment")
+    assert token == "INVOICEDROP_API_TOKEN_FILE=%t/invoicedrop/api_token"
+    assert all(line.endswith("%t/invoicedrop/api_token") for line in [*_unit("ExecStartPre"), *_unit("ExecReload")[:1]])
+    assert _unit("LoadCredential") == ["api_token:/etc/invoicedrop/api_token"]
+
+
+def test_the_sample_settings_work_with_the_unit(tmp_path: Path) -> None:
+    """With config/invoicedrop.toml and the unit's environment, the service reads the token that the unit puts there."""
+    token = tmp_path / "api_token"
+    token.write_text("secret")
+    environ = {"INVOICEDROP_API_TOKEN_FILE": str(token), "STATE_DIRECTORY": "/var/lib/invoicedrop"}
+    settings = load(PROJECT / "config/invoicedrop.toml", environ)
+    assert settings.inboxes[0].api_token_file == token
+    assert settings.state_dir == Path("/var/lib/invoicedrop")
+    assert _unit("ReadWritePaths") == [f"-{settings.inboxes[0].drop_dir}"]
+    assert f"d {settings.inboxes[0].drop_dir} 2770 " in (SYSTEMD / "invoicedrop.tmpfiles").read_text()
+
+
+def test_the_administrator_s_command_is_the_unit_s_program_as_its_user() -> None:
+    """systemd/invoicedrop-command is right shell, and runs what the unit runs, with the unit's token and user."""
+    script = SYSTEMD / "invoicedrop-command"
+    subprocess.run(["sh", "-n", script], check=True)
+    text = script.read_text()
+    assert f'{_unit("ExecStart")[0].removesuffix(" run")} "$@"' in text
+    assert f"--property=LoadCredential={_unit('LoadCredential')[0]}" in text
+    assert f"--uid={_unit('User')[0]} --gid={_unit('Group')[0]}" in text
+    assert f"--property=StateDirectory={_unit('StateDirectory')[0]}" in text
+
+
+def test_the_readme_installs_every_file_for_systemd() -> None:
+    """The README's commands put each file of systemd/ in its place, or link it."""
+    section = (PROJECT / "README.md").read_text().partition("## As a systemd service")[2].partition("\n## ")[0]
+    missing = [path.name for path in SYSTEMD.iterdir() if f"systemd/{path.name}" not in section]
+    assert missing == []
+
+
+# Docker
+
+
+def _compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((PROJECT / "config/compose.yaml").read_text())
+    return loaded
+
+
+def test_every_service_of_the_compose_file_is_locked_down() -> None:
+    """Read-only root, no capabilities, no new rights, an init process, and time for an answer, in each of them."""
+    services = _compose()["services"]
+    assert set(services) == {"invoicedrop", "try", "sandbox", "try-invoices"}
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["init"] is True, name
+        assert _seconds(service["stop_grace_period"]) > LONGEST_STOP, name
+        assert not {"privileged", "cap_add"} & set(service), name
+
+
+def test_the_service_of_the_compose_file_agrees_with_the_image() -> None:
+    """The one mount holds all folders of the image's settings, state is a volume, the token a secret where we look."""
+    compose = _compose()
+    service = compose["services"]["invoicedrop"]
+    mounts = [volume.rpartition(":")[2] for volume in service["volumes"]]
+    with (PROJECT / "config/container.toml").open("rb") as file:
+        folders = tomllib.load(file)
+    assert set(folders) == {"drop_dir", "processed_dir", "failed_dir"}
+    assert {str(Path(folder).parent) for folder in folders.values()} == {"/invoices"}
+    assert mounts == ["/invoices", "/state"]
+    assert "INVOICEDROP_STATE_DIR=/state" in (PROJECT / "Dockerfile").read_text()
+    assert service["secrets"] == ["api_token"]
+    assert Places().secret == Path("/run/secrets/api_token")
+    assert compose["secrets"] == {"api_token": {"file": "./api_token"}}
+    assert service["restart"] == "unless-stopped"
+
+
+def test_the_variables_of_the_compose_file_are_settings(tmp_path: Path) -> None:
+    """With the environment of each service the settings load, and example.env has every variable that is asked for."""
+    compose = (PROJECT / "config/compose.yaml").read_text()
+    services = _compose()["services"]
+    (token := tmp_path / "token").write_text("secret")
+    filled = {"INVOICEDROP_COMPANY_ID": "1", "INVOICEDROP_PROJECT_ID": "2", "INVOICEDROP_STATE_DIR": "/state"}
+    live = dict.fromkeys(services["invoicedrop"]["environment"], "7") | filled
+    settings = load(PROJECT / "config/container.toml", live, places=Places(secret=token))
+    assert settings.inboxes[0].api_token_file == token
+    tried = load(PROJECT / "config/container.toml", filled | services["try"]["environment"])
+    assert tried.inboxes[0].api_url == "http://127.0.0.1:8077"
+    asked = set(services["invoicedrop"]["environment"]) | set(re.findall(r"\$\{(\w+)", compose))
+    given = set(re.findall(r"^(\w+)=", (PROJECT / "config/example.env").read_text(), re.MULTILINE))
+    assert given == asked | {"COMPOSE_PROFILES"}
+
+
+def test_the_profile_try_talks_to_its_own_sandbox(tmp_path: Path) -> None:
+    """The account that `try` uses is the one that `invoicedrop sandbox` serves when nothing is said."""
+    services = _compose()["services"]
+    assert services["sandbox"]["command"] == ["sandbox"]
+    assert {name for name, service in services.items() if service["profiles"] == ["try"]} == set(services) - {
+        "invoicedrop"
+    }
+    account = services["try"]["environment"]
+    defaults = Options()
+    assert int(account["INVOICEDROP_COMPANY_ID"]) == defaults.company_id
+    assert int(account["INVOICEDROP_PROJECT_ID"]) in defaults.projects
+    assert account["INVOICEDROP_API_TOKEN"] in defaults.tokens
+    # What makes its invoices is a program inside the file: here with a folder of our own.
+    program = services["try-invoices"]["entrypoint"][2]
+    exec(compile(program.replace("/invoices/drop", str(tmp_path)), "compose.yaml", "exec"), {})
+    assert len(list(tmp_path.glob("*.pdf"))) == 5
+
+
+def test_the_image_is_built_from_what_reaches_the_build_and_runs_as_no_root() -> None:
+    """What the Dockerfile copies passes .dockerignore and is there; user, entry point and health check are right."""
+    text = (PROJECT / "Dockerfile").read_text()
+    passed = set(re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
+    copied = {word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for word in line.split()}
+    assert copied == passed
+    assert all((PROJECT / name).exists() for name in copied)
+    (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
+    assert int(user) > 0
+    assert 'ENTRYPOINT ["invoicedrop"]\nCMD ["run"]' in text
+    assert 'CMD ["invoicedrop", "health"]' in text
+    assert "--require-hashes" in text
+
+
+# What is installed
+
+
+def _needed(name: str) -> set[str]:
+    """Return what a distribution needs on this machine, and what that needs in turn."""
+    found: set[str] = set()
+    for line in requires(name) or []:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            child = canonicalize_name(requirement.name)
+            found |= {child} | (set() if child in found else _needed(child))
+    return found
+
+
+def test_requirements_txt_locks_everything_with_hashes() -> None:
+    """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
+    text = (PROJECT / "requirements.txt").read_text()
+    entries = re.findall(
+        r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
+    )
+    pinned = {name: version for name, version, _ in entries}
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "--hash"))]
+    assert len(lines) == len(pinned), "an entry without hashes, or an option"
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        wanted = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
+    for requirement in wanted:
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+    assert {name for requirement in wanted for name in _needed(requirement.name)} <= set(pinned)
+    assert "://" not in text
+
+
+# Several inboxes
+
+
+def test_the_example_of_three_marketplaces_sends_each_to_its_own_project(tmp_path: Path) -> None:
+    """config/three-marketplaces.toml, with its folders and token elsewhere, files one invoice for each of the three."""
+    text = (PROJECT / "config/three-marketplaces.toml").read_text().replace("/srv/invoices", str(tmp_path / "invoices"))
+    projects = tuple(int(number) for number in re.findall(r"^project_id = (\d+)$", text, re.MULTILINE))
+    with serve(Options(rate=0, company_id=1234, projects=projects)) as api:
+        (tmp_path / "token").write_text(api.token)
+        (tmp_path / "invoicedrop.toml").write_text(text.replace("/etc/invoicedrop/api_token", str(tmp_path / "token")))
+        merchant = Merchant(tmp_path, api)
+        for name in ("COMPANY_ID", "PROJECT_ID", "DROP_DIR", "API_TOKEN"):
+            del merchant.environment[f"INVOICEDROP_{name}"]
+        names = {"bol": "8.pdf", "amazon": f"{marketplace_number(9)}.pdf", "kaufland": "10.pdf"}
+        for shop, name in names.items():
+            (tmp_path / "invoices" / shop).mkdir(parents=True)
+            (tmp_path / "invoices" / shop / name).write_bytes(invoice_pdf(shop))
+        done = merchant.run("run", "--once", "--config", str(tmp_path / "invoicedrop.toml"))
+        assert done.returncode == 0, done.stderr
+        assert {(upload.project, upload.order_id) for upload in api.uploads()} == set(
+            zip(projects, (8, 9, 10), strict=True)
+        )
+    assert all((tmp_path / "invoices" / shop / "processed" / name).is_file() for shop, name in names.items())
+
+
+def test_no_file_for_deployment_names_a_setting_that_is_not_one() -> None:
+    """Every INVOICEDROP_ variable in these files is a setting, or names the settings file."""
+    known = {f"INVOICEDROP_{name.upper()}" for name in (*Inbox.model_fields, *Settings.model_fields)}
+    files = [
+        *SYSTEMD.iterdir(),
+        PROJECT / "Dockerfile",
+        PROJECT / "config/compose.yaml",
+        PROJECT / "config/example.env",
+    ]
+    for file in files:
+        assert set(re.findall(r"INVOICEDROP_[A-Z_]+", file.read_text())) <= known, file.name
