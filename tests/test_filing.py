@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 
-from invoicedrop import disk, filing
+from invoicedrop import disk, filed_names, filing
 from invoicedrop.document import digest, identity_of
 from invoicedrop.filing import Filing, reason_path, reason_text
 from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity
@@ -377,7 +377,7 @@ def test_a_crash_at_every_step_is_repaired(tmp_path: Path, way: str, *, good: bo
                 break
         with pytest.MonkeyPatch.context() as monkeypatch:
             leave_only(way, monkeypatch)
-            monkeypatch.setattr(filing, "datetime", Later)
+            monkeypatch.setattr(filed_names, "datetime", Later)
             folders.filing.prepare()
             folders.filing.clean_up()
             if (folders.drop / "8355.pdf").exists():
@@ -785,4 +785,4 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
         drop,
     )
     assert "failed" in said
-    assert "Read-only" in said
+    assert "read-only" in said

@@ -46,9 +46,28 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _mode(mode: str, *, owner: int, allowed: int, like: str) -> str:
+    if mode and not (mode.isascii() and mode.isdigit() and len(mode) <= len("02770") and set(mode) <= set("01234567")):
+        raise PydanticCustomError("sentence", "must be an octal number in quotes, like {like}", {"like": f'"{like}"'})
+    if mode and (int(mode, 8) & owner != owner or int(mode, 8) & ~allowed):
+        what = "must leave all rights to the service itself and give no unusual ones; like {like}"
+        raise PydanticCustomError("sentence", what, {"like": f'"{like}"'})
+    return mode
+
+
+def _file_mode(mode: str) -> str:
+    return _mode(mode, owner=0o600, allowed=0o666, like="0660")
+
+
+def _folder_mode(mode: str) -> str:
+    return _mode(mode, owner=0o700, allowed=0o3777, like="2770")
+
+
 _Whole = Annotated[int, BeforeValidator(_no_boolean)]
 _Number = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR, allow_inf_nan=False)]
 _AbsolutePath = Annotated[Path, AfterValidator(_absolute_path)]
+OrderNumberRule = Literal["off", "warn", "reject"]
+"""What is to become of an invoice in which no number of its order occurs."""
 
 
 class Inbox(BaseModel):
@@ -99,8 +118,25 @@ class Inbox(BaseModel):
         description="How long an order that Channable does not know may still turn up there, in seconds after the "
         "invoice was first seen; until then the invoice waits.",
     )
+    require_order_number: Annotated[OrderNumberRule, BeforeValidator(_lower)] = Field(
+        default="off",
+        description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
+        "to the wrong customer: off; warn, in the log; or reject, to the failed folder. It costs one more request for "
+        "each invoice.",
+    )
+    max_pages: _Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: _Whole = Field(
         default=10_485_760, ge=1, description="The largest invoice that is accepted, in bytes (10485760 is 10 MiB)."
+    )
+    file_mode: Annotated[str, AfterValidator(_file_mode)] = Field(
+        default="",
+        description="The rights that invoices get when they are moved, and the reasons beside failed ones, as an octal "
+        'number in quotes, like "0660"; without it, invoices keep theirs, and reasons follow the umask.',
+    )
+    dir_mode: Annotated[str, AfterValidator(_folder_mode)] = Field(
+        default="",
+        description="The rights that folders get which the service makes, as an octal number in quotes, "
+        'like "2770"; without it, they follow the umask.',
     )
     settle_seconds: _Number = Field(
         default=1.0,

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from invoicedrop.filing import REASON_SUFFIX
+from invoicedrop.filed_names import REASON_SUFFIX
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 

@@ -178,6 +178,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path, *, parents: bool) -> None:
-    """Make a folder, and its parents if wanted, where it is missing."""
+def make_folder(folder: Path, *, parents: bool, mode: int | None = None) -> None:
+    """Make a folder, and its parents if wanted, where it is missing; `mode` is for the folder itself, if it is made."""
+    if folder.is_dir():
+        return
     folder.mkdir(parents=parents, exist_ok=True)
+    give_mode(folder, mode)
+
+
+def give_mode(path: Path, mode: int | None) -> None:
+    """Give a file or folder these rights, where we may: a file keeps its owner when it is moved, who need not be us.
+
+    Rights that could not be given never hold an invoice up.
+    """
+    if mode is not None:
+        with suppress(OSError):
+            path.chmod(mode)

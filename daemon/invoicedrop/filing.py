@@ -6,32 +6,42 @@ same call finishes what was begun. What is moved is what was read: a file that c
 
 import errno
 import os
-import re
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from invoicedrop import disk
+from invoicedrop import disk, rights
 from invoicedrop.document import digest, identity_of
+from invoicedrop.filed_names import REASON_SUFFIX, named_like, reason_of, reason_path, targets
 from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity
-from invoicedrop.reasons import Reason, advice
+from invoicedrop.reasons import Reason, reason_text
 
-REASON_SUFFIX: Final = ".reason.txt"
-_LONGEST_NAME: Final = 255
 _ONE_FILE_RETRY: Final = 60.0
 """Seconds until a file is tried again that cannot be moved although its folders are in order."""
 
 
 class Filing:
-    """The three folders of an inbox."""
+    """The three folders of an inbox.
 
-    def __init__(self, drop_dir: Path, processed_dir: Path, failed_dir: Path) -> None:
+    `file_mode` are the rights that moved invoices and reasons get, `dir_mode` those of folders made here; without
+    them, what is moved keeps its own and what is made follows the umask.
+    """
+
+    def __init__(
+        self,
+        drop_dir: Path,
+        processed_dir: Path,
+        failed_dir: Path,
+        *,
+        file_mode: int | None = None,
+        dir_mode: int | None = None,
+    ) -> None:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
+        self._file_mode = file_mode
+        self._dir_mode = dir_mode
         self._on_their_way: set[Path] = set()
 
     def clean_up(self) -> None:
@@ -63,7 +73,9 @@ class Filing:
         try:
             there = self.drop_dir.is_dir()
         except OSError as error:
-            raise FolderUnavailable(f"{self.drop_dir} cannot be reached: {error.strerror or error}") from error
+            raise FolderUnavailable(
+                f"{self.drop_dir} cannot be reached: {rights.explained(self.drop_dir, error).sentence}"
+            ) from error
         if not there:
             # Made anew, it would hide that a share is not mounted.
             raise FolderUnavailable(f"{self.drop_dir} is not there")
@@ -71,12 +83,13 @@ class Filing:
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
                 if folder != self.drop_dir:
-                    disk.make_folder(folder, parents=self.drop_dir not in folder.parents)
+                    disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
                 trial = disk.write_new(folder, b"may be removed")
                 ahead = trial.stat().st_ctime - time.time()
                 disk.remove(trial)
             except OSError as error:
-                raise FolderUnavailable(f"{folder} cannot be written: {error.strerror or error}") from error
+                refusal = rights.explained(folder, error)
+                raise FolderUnavailable(f"{folder} cannot be written: {refusal.sentence}") from error
         return ahead
 
     def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
@@ -118,16 +131,17 @@ class Filing:
     def sweep_reasons(self) -> None:
         """Remove every reason whose invoice is no longer beside it."""
         try:
-            for reason in self.failed_dir.glob(f"*.[pP][dD][fF]{REASON_SUFFIX}"):
-                if reason not in self._on_their_way:
-                    self.forget_reason(reason.with_name(reason.name.removesuffix(REASON_SUFFIX)))
+            for reason in self.failed_dir.glob(f"*{REASON_SUFFIX}"):
+                invoice = reason_of(reason)
+                if invoice is not None and reason not in self._on_their_way:
+                    self.forget_reason(invoice)
         except OSError as error:
             raise FolderUnavailable(f"{self.failed_dir}: {error.strerror or error}") from error
 
     def lies_in(self, folder: Path, name: str, sha256: str) -> Path | None:
         """Find the file that a crash kept us from recording: `name`, or `name` made unique, with this content."""
         try:
-            return next((one for one in _named_like(folder, name) if digest(one) == sha256), None)
+            return next((one for one in named_like(folder, name) if digest(one) == sha256), None)
         except OSError as error:
             raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
 
@@ -149,10 +163,11 @@ class Filing:
             if target is not None:
                 if reason is not None and not reason_path(target).exists():
                     self._write_reason(reason_path(target), reason)
+                disk.give_mode(target, self._file_mode)
                 disk.withdraw(source, lambda aside: _is_the_file(aside, identity, sha256))
                 self._sync(folder)
                 return target
-            for target in _targets(folder, name):
+            for target in targets(folder, name):
                 if os.path.lexists(target):
                     continue
                 try:
@@ -171,9 +186,10 @@ class Filing:
 
     def _find_finished(self, source: Path, folder: Path, sha256: str | None, *, resumed: bool) -> Path | None:
         """Find what a crash left of this very move: the file under its new name too, or a whole copy of it."""
-        if not os.path.lexists(folder / source.name):
+        # Without a crash nothing was left half done under another name: no need to go through a folder of thousands.
+        if not resumed and not os.path.lexists(folder / source.name):
             return None
-        for one in _named_like(folder, source.name):
+        for one in named_like(folder, source.name):
             if resumed and disk.is_placeholder(one):
                 disk.remove(one)
             elif _is_our_copy(one, source) or (resumed and sha256 is not None and digest(one) == sha256):
@@ -198,15 +214,21 @@ class Filing:
         finally:
             self._on_their_way.discard(beside)
 
-    @staticmethod
-    def _write_reason(beside: Path, reason: str) -> None:
-        disk.replace(disk.write_new(beside.parent, reason.encode()), beside)
+    def _write_reason(self, beside: Path, reason: str) -> None:
+        temporary = disk.write_new(beside.parent, reason.encode())
+        disk.give_mode(temporary, self._file_mode)
+        try:
+            disk.replace(temporary, beside)
+        except OSError:
+            disk.remove(temporary)
+            raise
 
     def _move_and_look(self, source: Path, target: Path, identity: Identity, sha256: str | None) -> None:
         """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
         if not _move_or_copy(source, target, sha256) and not _is_the_file(target, identity, sha256):
             _put_back(target, self.drop_dir)
             raise Changed("the file was exchanged while it was being moved")
+        disk.give_mode(target, self._file_mode)
 
     def _explain(self, source: Path, folder: Path, error: OSError) -> None:
         """Say whose trouble it is that a file cannot be moved: everybody's, its own, or nobody's (it is gone)."""
@@ -221,57 +243,6 @@ class Filing:
         raise FolderUnavailable(detail) from error
 
 
-def reason_path(filed_as: Path) -> Path:
-    """Return where the reason of a failed invoice stands."""
-    return filed_as.with_name(_fitted(filed_as.name, REASON_SUFFIX))
-
-
-def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> str:
-    """Compose what a bookkeeper finds beside a failed invoice."""
-    problem, remedy = advice(reason)
-    return "\n".join(
-        (
-            f"{_readable(name)} was not sent to the marketplace.",
-            "",
-            "What is wrong:",
-            f"  {problem}",
-            "",
-            "What to do:",
-            f"  {remedy}",
-            "",
-            "Details for your administrator:",
-            f"  reason  {reason}",
-            f"  detail  {_readable(' '.join(detail.split()))}",
-            f"  time    {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-            *(() if sha256 is None else (f"  sha256  {sha256}",)),
-            "",
-        )
-    )
-
-
-def _readable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _fitted(stem: str, suffix: str) -> str:
-    """Join both, cutting the stem where the file system's longest name would be passed."""
-    raw, end = os.fsencode(stem), _LONGEST_NAME - len(os.fsencode(suffix))
-    # Not in the middle of a character: in UTF-8 all its bytes but the first begin with the bits 10.
-    while end < len(raw) and raw[end] & 0xC0 == 0x80:  # noqa: PLR2004 - bit masks
-        end -= 1
-    return os.fsdecode(raw[:end]) + suffix
-
-
-def _targets(folder: Path, name: str) -> Iterator[Path]:
-    """Go through the names that a file may get in `folder`: its own, then with the time, then numbered."""
-    yield folder / name
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
-    stamp = f"_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    yield folder / _fitted(stem, f"{stamp}{suffix}")
-    for number in range(2, 1_000_000):
-        yield folder / _fitted(stem, f"{stamp}-{number}{suffix}")
-
-
 def _is_the_file(path: Path, identity: Identity, sha256: str | None) -> bool:
     """Say whether the file at `path` is the one that was read: the same file untouched, or the same bytes."""
     try:
@@ -279,14 +250,6 @@ def _is_the_file(path: Path, identity: Identity, sha256: str | None) -> bool:
     except FileNotFoundError:
         return False
     return found == identity or (sha256 is not None and digest(path) == sha256)
-
-
-def _named_like(folder: Path, name: str) -> list[Path]:
-    """Return what lies in `folder` under `name`, or under `name` made unique."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
-    unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
-    with os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if unique.fullmatch(entry.name))
 
 
 def _is_our_copy(target: Path, source: Path) -> bool:
@@ -303,7 +266,7 @@ def _is_our_copy(target: Path, source: Path) -> bool:
 
 def _put_back(path: Path, drop_dir: Path) -> None:
     """Move a file that is not ours to file back into the drop folder."""
-    for back in _targets(drop_dir, path.name):
+    for back in targets(drop_dir, path.name):
         try:
             _move_or_copy(path, back, None)
         except FileExistsError:

@@ -17,8 +17,9 @@ Unlike the first sketch of the design, the rate limit is waited for before `uplo
 only waits for its turn is not in doubt.
 """
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -48,7 +49,7 @@ from invoicedrop.reasons import Reason
 from invoicedrop.reconcile import LOOK_AGAIN, LOOKS, find_receipt
 from invoicedrop.settings import Inbox
 from invoicedrop.turns import OneAtATime
-from invoicedrop.validator import Validator
+from invoicedrop.validator import PdfFacts, Validator
 
 _FIRST_DELAY: Final = 2.0
 _LONGEST_DELAY: Final = 900.0
@@ -137,7 +138,7 @@ class Journey:
         try:
             if not self.entry.sent:
                 self._wait_if_put_off()
-                self._check()
+                self._check(self._numbers_to_be_found())
                 self._find_order()
                 with self.means.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
                     self._learn_from_its_twin()
@@ -185,12 +186,25 @@ class Journey:
         if left > 0:
             raise Deferred(left, self.entry.detail or "")
 
-    def _check(self) -> None:
+    def _numbers_to_be_found(self) -> Sequence[str]:
+        """Return the order's numbers of which one must occur in the invoice; none if that is not asked for.
+
+        What may have been sent already has passed this: it is not to end in the failed folder now.
+        """
+        if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self.rejected_before:
+            return ()
+        self._find_order()
+        order, _ = self.project.order(self._order_id)
+        return sorted({self.name.order, *order.numbers})
+
+    def _check(self, numbers: Sequence[str]) -> None:
         """Have the PDF checked, unless it was rejected before a crash."""
-        if self.entry.state is State.REJECTED and self.entry.reason is not None:
+        if self.rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         try:
-            facts = self.means.validator.check(self.document.fd, self.document.size)
+            facts = self.means.validator.check(
+                self.document.fd, self.document.size, max_pages=self.inbox.max_pages, expect=numbers
+            )
         except Paused as trouble:
             raise CheckUnavailable(trouble.detail) from trouble
         except Rejected as rejection:
@@ -208,13 +222,24 @@ class Journey:
             pdfa=facts.pdfa,
             einvoice=facts.einvoice,
         )
-        self.log.info(
+        self._tell_of(facts)
+        if facts.order_number_found is False and self.inbox.require_order_number == "reject":
+            either = " nor ".join(numbers)
+            raise Rejected(
+                Reason.WRONG_ORDER_NUMBER, f"{'neither ' if len(numbers) > 1 else 'no '}{either} occurs in the PDF"
+            )
+
+    def _tell_of(self, facts: PdfFacts) -> None:
+        found = {} if facts.order_number_found is None else {"order_number_found": facts.order_number_found}
+        self.log.log(
+            logging.WARNING if facts.order_number_found is False else logging.INFO,
             "invoice.validated",
             pages=facts.pages,
             pdf_version=facts.version,
             producer=facts.producer,
             pdfa=facts.pdfa,
             einvoice=facts.einvoice,
+            **found,
         )
 
     def _unchanged_for(self) -> float:
@@ -278,6 +303,11 @@ class Journey:
             if self.entry is not before:
                 self.entry = self.ledger.not_taken(self.entry, before)
             raise
+
+    @property
+    def rejected_before(self) -> bool:
+        """Say whether the verdict had been passed when the process died."""
+        return self.entry.state is State.REJECTED
 
     @property
     def _order_id(self) -> int:

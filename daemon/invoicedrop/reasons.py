@@ -4,6 +4,7 @@
 wrong and what to do, in plain language; `filing` writes it beside the PDF in the failed folder.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -129,3 +130,30 @@ _ADVICE = {
 def advice(reason: Reason) -> Advice:
     """Return what a bookkeeper should read about `reason`."""
     return _ADVICE[reason]
+
+
+def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> str:
+    """Compose what a bookkeeper finds beside a failed invoice."""
+    problem, remedy = advice(reason)
+    return "\n".join(
+        (
+            f"{_readable(name)} was not sent to the marketplace.",
+            "",
+            "What is wrong:",
+            f"  {problem}",
+            "",
+            "What to do:",
+            f"  {remedy}",
+            "",
+            "Details for your administrator:",
+            f"  reason  {reason}",
+            f"  detail  {_readable(' '.join(detail.split()))}",
+            f"  time    {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+            *(() if sha256 is None else (f"  sha256  {sha256}",)),
+            "",
+        )
+    )
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

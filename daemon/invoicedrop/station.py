@@ -10,6 +10,7 @@ from typing import Final
 
 from invoicedrop.channable import Project
 from invoicedrop.connection import Connection
+from invoicedrop.file_systems import file_system_of
 from invoicedrop.filing import Filing
 from invoicedrop.intake import Intake
 from invoicedrop.invoice import (
@@ -68,7 +69,13 @@ class Station:
         self.api = Pause(self._api_changed)
         self.folders = Pause(self._folders_changed)
         self.tracker = Tracker(inbox.settle_seconds, clock=time.monotonic)
-        self._filing = Filing(inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+        self._filing = Filing(
+            inbox.drop_dir,
+            inbox.processed_dir,
+            inbox.failed_dir,
+            file_mode=_octal(inbox.file_mode),
+            dir_mode=_octal(inbox.dir_mode),
+        )
         project = Project(self.connection, inbox.company_id, inbox.project_id, self.api)
         self._means = Means(inbox, project, self._filing, ledger, validator, orders)
         self._intake = Intake(self._means)
@@ -119,9 +126,7 @@ class Station:
         if not self._begun:
             self.watcher.scan_soon()
             self.watcher.look()
-            self.log.info(
-                "inbox.watching", folder=str(self.inbox.drop_dir), mode=self.watcher.mode, waiting=self.watcher.waiting
-            )
+            self._watching(waiting=self.watcher.waiting)
         self._begun = True
         self._try_folders = False
 
@@ -226,6 +231,20 @@ class Station:
 
     def _folders_changed(self, detail: str | None, seconds: float) -> None:
         if detail is None:
-            self.log.info("inbox.watching", folder=str(self.inbox.drop_dir), mode=self.watcher.mode)
+            self._watching()
         else:
             self.log.error("inbox.unavailable", detail=detail, seconds=round(seconds, 1))
+
+    def _watching(self, **more: object) -> None:
+        folder = self.inbox.drop_dir
+        self.log.info(
+            "inbox.watching",
+            folder=str(folder),
+            file_system=str(file_system_of(folder)),
+            mode=self.watcher.mode,
+            **more,
+        )
+
+
+def _octal(mode: str) -> int | None:
+    return int(mode, 8) if mode else None
