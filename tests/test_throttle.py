@@ -248,12 +248,14 @@ class Told:
         except Paused:
             return False
 
-    def fail_a_probe(self, detail: str = "down", *, retry_after: float | None = None) -> float:
+    def fail_a_probe(
+        self, detail: str = "down", *, wait: float | None = None, retry_after: float | None = None
+    ) -> float:
         """Wait for the next probe and let it fail; return the seconds waited."""
         waited = max(0.0, self.pause.until - self.clock.now)
         self.clock.now += waited
         with self.pause.passage():
-            self.pause.closed(detail, retry_after=retry_after)
+            self.pause.closed(detail, wait=wait, retry_after=retry_after)
         return waited
 
 
@@ -323,19 +325,54 @@ def test_it_is_told_once_and_again_when_the_reason_changes(told: Told) -> None:
 
 
 def test_the_apis_own_wish_is_obeyed_and_capped(told: Told) -> None:
-    """Retry-After sets the next probe, up to five minutes."""
+    """Retry-After puts the next probe off, up to five minutes."""
     told.pause.closed("maintenance", retry_after=60)
     assert told.pause.until - told.clock.now == 60
     told.fail_a_probe(retry_after=86400)
     assert told.pause.until - told.clock.now == 300
 
 
-def test_a_wish_for_no_wait_at_all_does_not_make_probes_hot(told: Told) -> None:
-    """An API that is down and says `Retry-After: 0` is probed after growing waits all the same."""
-    told.pause.closed("down", retry_after=0)
+@pytest.mark.parametrize("wish", [0, 1, 3])
+def test_a_short_wish_does_not_keep_the_waits_from_growing(told: Told, wish: int) -> None:
+    """An API that is down for hours and says `Retry-After: 1` is probed after the same growing waits as ever."""
+    told.pause.closed("maintenance", retry_after=wish)
+    steps = [told.fail_a_probe("maintenance", retry_after=wish) for _ in range(10)]
+    for number, step in enumerate(steps):
+        assert step >= max(wish, 0.75 * min(Pause.CAP, Pause.FIRST * 2**number))
+
+
+def test_the_wait_of_a_429_is_taken_as_it_is(told: Told) -> None:
+    """What the throttle made of a 429 is no outage: it replaces the backoff step, however often it comes."""
+    told.pause.closed("rate limit", wait=1.0)
     for _ in range(10):
-        told.fail_a_probe(retry_after=0)
+        assert told.fail_a_probe("rate limit", wait=1.0) == 1.0
+    assert told.fail_a_probe("rate limit", wait=1.0, retry_after=500.0) == 1.0
+    assert told.pause.until - told.clock.now == 1.0
+
+
+def test_a_429_for_no_wait_at_all_does_not_make_probes_hot(told: Told) -> None:
+    """An API that refuses everything with `Retry-After: 0` is probed after growing waits all the same."""
+    told.pause.closed("rate limit", wait=0.0)
+    for _ in range(10):
+        told.fail_a_probe("rate limit", wait=0.0)
     assert told.clock.now - 1000 > 60
+
+
+def test_a_longer_wish_of_a_request_under_way_counts(told: Told) -> None:
+    """A request that fails after the way has closed is no further step, but what its answer asks for is kept."""
+    told.pause.closed("down")
+    told.pause.closed("maintenance", retry_after=60)
+    assert told.pause.until - told.clock.now == 60
+    told.pause.closed("maintenance", retry_after=5)
+    assert told.pause.until - told.clock.now == 60
+
+
+def test_a_wish_from_before_it_opened_is_forgotten(told: Told) -> None:
+    """Once a request went through, the next trouble begins with the first step."""
+    told.pause.closed("maintenance", retry_after=60)
+    told.pause.opened()
+    told.pause.closed("down")
+    assert told.pause.until - told.clock.now <= Pause.FIRST
 
 
 def test_a_probe_that_ends_undecided_gives_its_place_back(told: Told) -> None:

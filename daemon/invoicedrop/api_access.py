@@ -7,7 +7,7 @@ where the daemon has the better claim (HTTP 429) the command waits instead of fa
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -93,6 +93,9 @@ def open_project(inbox: Inbox, ledger: Ledger | None) -> Iterator[Project]:
         yield Project(connection, inbox.company_id, inbox.project_id, pause)
     finally:
         connection.close()
+        if ledger is not None and inbox.requests_per_second > 0:
+            with suppress(LedgerUnavailable):
+                _remember(throttle, inbox, ledger)
 
 
 def trouble(project: Project, error: Paused | Unanswered) -> str:
@@ -148,3 +151,14 @@ def _begun(throttle: _Throttle, inbox: Inbox, ledger: Ledger | None) -> _Throttl
     if remembered is not None:
         throttle.restore(remembered)
     return throttle
+
+
+def _remember(throttle: Throttle, inbox: Inbox, ledger: Ledger) -> None:
+    """Write down what this command has put into the bucket, for the next command and the next start of the daemon."""
+    remembered = ledger.bucket(inbox.account)
+    if remembered is not None:
+        if remembered.at > time.time():
+            # The daemon is at work and has said that it may be full: no more can be said.
+            return
+        throttle.restore(remembered)
+    ledger.remember_bucket(inbox.account, throttle.level())

@@ -234,7 +234,7 @@ class Connection:
             pause.strained(subject, f"{self._host} is in trouble: {said}")
             raise doubt(said)
         wait = self.throttle.refused(answer.retry_after) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
-        pause.closed(f"{trouble} ({said})", retry_after=answer.retry_after if wait is None else wait)
+        pause.closed(f"{trouble} ({said})", wait=wait, retry_after=answer.retry_after)
         if success:
             raise doubt(said)
         raise Paused(said)

@@ -131,12 +131,15 @@ class Service:
     def _hand_out(self, ledger: Ledger, pool: ThreadPoolExecutor) -> None:
         """Give every inbox's oldest files to the upload threads, a fair share each."""
         for station in self._stations[:]:
-            # The last one served is the next one's next.
-            self._stations.append(self._stations.pop(0))
             free = self._free()
             if free <= 0 or not station.room(free) or not self._bucket_is_written(ledger, station.inbox):
                 continue
-            for settled in station.hand_out(max(1, free // len(self._stations))):
+            files = station.hand_out(max(1, free // len(self._stations)))
+            if files:
+                # Who was served goes to the end: who found nothing free comes first next time.
+                self._stations.remove(station)
+                self._stations.append(station)
+            for settled in files:
                 future = pool.submit(station.work, settled)
                 future.add_done_callback(self._done(station, settled.name))
 

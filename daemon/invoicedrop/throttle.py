@@ -26,6 +26,10 @@ _SLOWEST_SHARE: Final = 1 / 16
 _SLOW_DOWN: Final = 0.7
 _SPEED_UP_SECONDS: Final = 120.0
 """Without a 429, the rate grows from nothing back to the allowed one in this time."""
+_UNTOLD_WAIT: Final = 1.0
+"""Seconds to wait after a 429 that does not say how long."""
+_SAME_NEWS: Final = 1.0
+"""Seconds within which several refusals tell one thing once."""
 
 
 class BucketLevel(NamedTuple):
@@ -87,7 +91,7 @@ class Throttle:
     def _leak(self, now: float) -> None:
         passed = max(0.0, now - self._at)
         self._at = now
-        if now - self._slowed_at > 1:
+        if now - self._slowed_at > _SAME_NEWS:
             self._rate = min(self._allowed, self._rate + self._allowed * passed / _SPEED_UP_SECONDS)
         self._level = max(0.0, self._level - passed * self._rate)
 
@@ -95,11 +99,10 @@ class Throttle:
         """Learn from a 429: the bucket is full and somebody else uses it too. Return the seconds to wait."""
         with self._changed:
             now = self._clock()
-            wait = 1.0 if retry_after is None else min(max(retry_after, 0.0), _RETRY_AFTER_CAP)
+            wait = _UNTOLD_WAIT if retry_after is None else min(max(retry_after, 0.0), _RETRY_AFTER_CAP)
             if self._allowed > 0:
                 self._leak(now)
-                if now - self._slowed_at > 1:
-                    # Several refusals within a second tell one thing once.
+                if now - self._slowed_at > _SAME_NEWS:
                     self._rate = max(self._allowed * _SLOWEST_SHARE, self._rate * _SLOW_DOWN)
                     self._slowed_at = now
                 self._level = self._capacity
@@ -210,18 +213,28 @@ class Pause:
             self._step = 0.0
         self._on_change(None, 0.0)
 
-    def closed(self, detail: str, *, retry_after: float | None = None) -> None:
-        """Nobody can upload now: close the way, for the next backoff step or as long as the API wishes (capped)."""
+    def closed(self, detail: str, *, wait: float | None = None, retry_after: float | None = None) -> None:
+        """Nobody can upload now: close the way for the next backoff step.
+
+        Args:
+            detail: why, in words.
+            wait: seconds to wait instead of the backoff step, if not 0: what `Throttle.refused` made of a 429, which is
+                no outage.
+            retry_after: seconds that the API asks for, capped. They can make a step longer, not shorter: a server that
+                answers 503 with `Retry-After: 1` for hours is probed ever less often all the same.
+
+        """
         with self._lock:
             news = detail != self._detail
             now = self._clock()
+            wish = wait or min(retry_after or 0.0, _RETRY_AFTER_CAP)
             if self._detail is None or now >= self._until:
-                # Requests that were under way when the way closed fail too, and are no further step.
                 self._step = min(self._cap, self._step * 2 or self._first)
-                wait = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
-                if retry_after:
-                    wait = min(retry_after, _RETRY_AFTER_CAP)
-                self._until = now + wait
+                step = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
+                self._until = now + (wait or max(step, wish))
+            else:
+                # Requests that were under way when the way closed fail too, and are no further step.
+                self._until = max(self._until, now + wish)
             self._detail = detail
             left = max(0.0, self._until - now)
         if news:
