@@ -25,8 +25,8 @@ COPY config/container.toml /etc/invoicedrop/invoicedrop.toml
 ENV PATH=/opt/invoicedrop/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     INVOICEDROP_STATE_DIR=/state
-# /state is for whatever user the container runs as, and for nobody else: what is in it is that user's alone.
-RUN install -d -o 10001 -g 10001 /invoices /invoices/drop && install -d -m 1777 /state
+# /state is for whatever user the container runs as (1777), and what is in it is that user's alone.
+RUN install -d -o 10001 -g 10001 /invoices /invoices/drop && install -d -o 10001 -g 10001 -m 1777 /state
 # A number, so that Kubernetes can see that it is not root. Without a passwd entry on purpose: any other number works.
 USER 10001:10001
 VOLUME ["/state"]

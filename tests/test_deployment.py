@@ -149,8 +149,11 @@ def test_the_service_of_the_compose_file_agrees_with_the_image() -> None:
     service = compose["services"]["invoicedrop"]
     mounts = [volume.rpartition(":")[2] for volume in service["volumes"]]
     with (PROJECT / "config/container.toml").open("rb") as file:
-        folders = tomllib.load(file)
-    assert set(folders) == {"drop_dir", "processed_dir", "failed_dir"}
+        image = tomllib.load(file)
+    folders = {name: image.pop(name) for name in ("drop_dir", "processed_dir", "failed_dir")}
+    # The rights that the unit's umask gives: see README.md, "Shared folders".
+    assert image == {"file_mode": "0660", "dir_mode": "2770"}
+    assert _unit("UMask") == ["0007"]
     assert {str(Path(folder).parent) for folder in folders.values()} == {"/invoices"}
     assert mounts == ["/invoices", "/state"]
     assert "INVOICEDROP_STATE_DIR=/state" in (PROJECT / "Dockerfile").read_text()

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from conftest import Merchant
+from invoicedrop.disk import give_mode
 
 
 def _mode(path: Path) -> str:
@@ -57,14 +59,29 @@ give_mode(Path(sys.argv[1]), 0o666)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_rights_that_cannot_be_given_hold_nobody_up(tmp_path: Path) -> None:
+def test_rights_that_cannot_be_given_hold_nobody_up() -> None:
     """A file that belongs to somebody else keeps its rights, and that is no error."""
-    file = tmp_path / "8.pdf"
-    file.touch(mode=0o640)
-    # Its path is not open to the other user; its descriptor, as a path, is.
-    with file.open("rb") as stream:
-        place = f"/proc/self/fd/{stream.fileno()}"
-        subprocess.run(
-            [sys.executable, "-c", _AS_SOMEBODY_ELSE, place], pass_fds=[stream.fileno()], check=True, cwd="/"
-        )
-    assert _mode(file) == "0640"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        file = Path(folder) / "8.pdf"
+        file.touch()
+        file.chmod(0o644)
+        subprocess.run([sys.executable, "-c", _AS_SOMEBODY_ELSE, str(file)], check=True, cwd="/")
+        assert _mode(file) == "0644"
+
+
+def test_rights_are_not_given_through_a_link(tmp_path: Path) -> None:
+    """Somebody who puts a link in the place of an invoice does not get at the file behind it."""
+    ours = tmp_path / "ledger"
+    ours.touch(mode=0o600)
+    (tmp_path / "8.pdf").symlink_to(ours)
+    give_mode(tmp_path / "8.pdf", 0o666)
+    assert _mode(ours) == "0600"
+
+
+def test_folder_keeps_the_group_that_it_inherits(merchant: Merchant) -> None:
+    """A setgid bit that the drop folder hands down stays, whatever dir_mode says beside it."""
+    merchant.drop.chmod(0o2770)
+    merchant.drop_pdf("8.pdf")
+    merchant.run("run", "--once", dir_mode="0750")
+    assert _mode(merchant.processed) == "2750"

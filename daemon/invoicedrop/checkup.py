@@ -5,6 +5,7 @@ any file but trial files of our own.
 """
 
 import os
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -61,8 +62,10 @@ def _user(settings: Settings) -> list[Finding]:
 
 
 def _owner(state_dir: Path) -> int | None:
+    """Return whose the service's memory is; None where there is none yet in a folder that is anybody's (1777)."""
     try:
-        return state_dir.stat().st_uid
+        found = state_dir.stat()
+        return (state_dir / api_access.LEDGER).stat().st_uid if found.st_mode & stat.S_ISVTX else found.st_uid
     except OSError:
         return None
 

@@ -182,8 +182,19 @@ def make_folder(folder: Path, *, parents: bool, mode: int | None = None) -> None
     """Make a folder, and its parents if wanted, where it is missing; `mode` is for the folder itself, if it is made."""
     if folder.is_dir():
         return
-    folder.mkdir(parents=parents, exist_ok=True)
-    give_mode(folder, mode)
+    if mode is None:
+        folder.mkdir(parents=parents, exist_ok=True)
+        return
+    # By the umask, for a chmod would take away the setgid bit by which a share's folder hands its group down. It is the
+    # whole process's: what another thread makes in that moment gets no more rights than the folder.
+    before = os.umask(~mode & 0o777)
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    finally:
+        os.umask(before)
+    if mode & ~stat.S_IMODE(folder.stat().st_mode):
+        # setgid or sticky, not inherited. (The systemd unit forbids this one; there the drop folder has the bit.)
+        give_mode(folder, mode)
 
 
 def give_mode(path: Path, mode: int | None) -> None:
@@ -193,4 +204,9 @@ def give_mode(path: Path, mode: int | None) -> None:
     """
     if mode is not None:
         with suppress(OSError):
-            path.chmod(mode)
+            # Not by its name: others may write in a shared folder, and could put a link to a file of ours there.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)

@@ -73,12 +73,13 @@ class Filing:
         try:
             there = self.drop_dir.is_dir()
         except OSError as error:
+            refusal = rights.explained(self.drop_dir, error)
             raise FolderUnavailable(
-                f"{self.drop_dir} cannot be reached: {rights.explained(self.drop_dir, error).sentence}"
+                f"{self.drop_dir} cannot be reached ({error.strerror}): {refusal.sentence}"
             ) from error
         if not there:
             # Made anew, it would hide that a share is not mounted.
-            raise FolderUnavailable(f"{self.drop_dir} is not there")
+            raise FolderUnavailable(f"{self.drop_dir} is not there: is its share mounted?")
         ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
@@ -89,7 +90,7 @@ class Filing:
                 disk.remove(trial)
             except OSError as error:
                 refusal = rights.explained(folder, error)
-                raise FolderUnavailable(f"{folder} cannot be written: {refusal.sentence}") from error
+                raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
         return ahead
 
     def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
@@ -238,6 +239,9 @@ class Filing:
         # A file that has left already is never tried again: only the recovery of a whole folder completes its entry.
         if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR} and os.path.lexists(source):
             self.prepare()
+            refusal = rights.sticky(self.drop_dir)
+            if refusal is not None:
+                detail = f"{detail}; {refusal.sentence}"
             # A missing folder has just been made; for any other trouble there is no telling when it ends.
             raise Deferred(1.0 if error.errno == errno.ENOENT else _ONE_FILE_RETRY, detail) from error
         raise FolderUnavailable(detail) from error

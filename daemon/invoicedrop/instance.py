@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from invoicedrop import rights
 from invoicedrop.invoice import ConfigError, InstanceRunning
 
 
@@ -27,7 +29,7 @@ def only_instance(state_dir: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
-            [f"state_dir: {state_dir} cannot be used: {error.strerror}; create it, or give us the right to"]
+            [f"state_dir: {state_dir} cannot be used: {_refusal(state_dir, path, error).sentence}"]
         ) from error
     with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
         try:
@@ -41,6 +43,21 @@ def only_instance(state_dir: Path) -> Iterator[None]:
             file.truncate(0)
             os.pwrite(descriptor, json.dumps(ours).encode(), 0)
         yield
+
+
+def _refusal(state_dir: Path, lock: Path, error: OSError) -> rights.Refusal:
+    """Say what is wrong: with the folder, or with what another user has left in it."""
+    try:
+        found = lock.lstat()
+    except OSError:
+        return rights.explained(state_dir, error)
+    if not isinstance(error, PermissionError) or found.st_uid == os.geteuid():
+        return rights.explained(state_dir, error)
+    name = rights.user_name(os.geteuid())
+    return rights.Refusal(
+        f"{lock} belongs to {rights.owned(found)}; we run as {rights.ourselves()}",
+        f"chown -R {name} {shlex.quote(str(state_dir))}, or run it as {rights.user_name(found.st_uid)}",
+    )
 
 
 def _holder(content: str) -> str:

@@ -9,6 +9,7 @@ import os
 import pwd
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -65,7 +66,9 @@ def missing_folder(folder: Path) -> Refusal:
 def explained(folder: Path, error: OSError) -> Refusal:
     """Say why using `folder` (reading, writing, renaming and deleting in it) ended with `error`, and what mends it."""
     if error.errno in _REFUSED:
-        return _refused(folder)
+        # Looking at it may be refused as well.
+        with suppress(OSError):
+            return _refused(folder)
     if error.errno == errno.EROFS:
         return Refusal(
             f"{folder} is read-only here",
@@ -82,7 +85,10 @@ def explained(folder: Path, error: OSError) -> Refusal:
 
 def sticky(folder: Path) -> Refusal | None:
     """Say so if we may not move other people's files out of `folder`, as in /tmp (the sticky bit)."""
-    found = folder.stat()
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
     if not found.st_mode & stat.S_ISVTX or os.geteuid() in {0, found.st_uid}:
         return None
     return Refusal(

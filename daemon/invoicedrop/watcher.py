@@ -26,7 +26,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from invoicedrop import disk
+from invoicedrop import disk, rights
 from invoicedrop.document import identity_of
 from invoicedrop.invoice import FolderUnavailable, Identity, ignored
 from invoicedrop.stability import Tracker
@@ -207,7 +207,11 @@ class Watcher:
         except OSError as error:
             self._next_scan = started + self._scan_interval
             self._folder_identity = None
-            raise FolderUnavailable(f"{self.folder} cannot be read: {error.strerror or error}") from error
+            if isinstance(error, FileNotFoundError):
+                # To make it anew would hide that a share is not mounted.
+                raise FolderUnavailable(f"{self.folder} is not there: is its share mounted?") from error
+            refusal = rights.explained(self.folder, error)
+            raise FolderUnavailable(f"{self.folder} cannot be read ({error.strerror}): {refusal.sentence}") from error
         took = time.monotonic() - started
         self._next_scan = started + max(self._scan_interval, took * _SCAN_SHARE)
 

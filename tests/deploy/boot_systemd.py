@@ -390,6 +390,42 @@ def works_elsewhere(machine: Machine, found: Findings) -> None:
     found.note(lines[-1])
 
 
+def works_below_home(machine: Machine, found: Findings) -> None:
+    """A drop folder in somebody's home, by the drop-in; and rights by settings, where the unit forbids to set setgid."""
+    found.section("A drop folder below /home, with file_mode and dir_mode")
+    machine.must("useradd -m -G invoicedrop anna && install -d -o anna -g invoicedrop -m 2770 /home/anna/invoices")
+    example = (machine.root / "opt/invoicedrop/systemd/invoicedrop-drop-folder.conf").read_text()
+    example = example.replace("/mnt/books/invoices", "/home/anna/invoices")
+    _drop_in(
+        machine, "drop-folder", example.replace("#ProtectHome=", "ProtectHome=").replace("#BindPaths=", "BindPaths=")
+    )
+    settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
+    text = settings.read_text().replace('"/mnt/books/invoices"', '"/home/anna/invoices"', 1)
+    text = text.replace('# file_mode = ""', 'file_mode = "0640"').replace('# dir_mode = ""', 'dir_mode = "2750"')
+    settings.write_text(text)
+    check = machine.run("invoicedrop check")
+    found.check("`check` finds no problem", check.returncode == 0, check.stdout)
+    machine.must("systemctl restart invoicedrop")
+    for name in ("45.pdf", "998.pdf"):
+        machine.drop(name, "/home/anna/invoices")
+    found.wait(
+        "invoices go from there",
+        lambda: machine.processed("45.pdf", folder="/home/anna/invoices"),
+        detail=machine.journal,
+    )
+    reason = "/home/anna/invoices/failed/998.pdf.reason.txt"
+    found.wait("or fail there", (machine.root / reason.lstrip("/")).is_file, detail=machine.journal)
+    modes = machine.must(f"stat -c '%G %a' /home/anna/invoices/processed /home/anna/invoices/failed {reason}").split(
+        "\n"
+    )
+    found.check("folders have dir_mode, and the group", modes[:2] == ["invoicedrop 2750"] * 2, modes)
+    found.check("a reason has file_mode, and the group", modes[2] == "invoicedrop 640", modes)
+    hidden = machine.run("nsenter -t $(systemctl show -P MainPID invoicedrop) -m ls -A /home /home/anna").stdout.split()
+    found.check(
+        "the service sees nothing else in the homes", hidden.count("invoices") == 1 and ".bashrc" not in hidden, hidden
+    )
+
+
 def _drop_in(machine: Machine, name: str, content: str | None) -> None:
     path = machine.root / f"etc/systemd/system/invoicedrop.service.d/{name}.conf"
     path.parent.mkdir(exist_ok=True)
@@ -428,6 +464,7 @@ def main() -> None:
         keeps_the_token(machine, found)
         gives_up_on_wrong_settings(machine, found)
         works_elsewhere(machine, found)
+        works_below_home(machine, found)
     must(["rm", "-rf", root])
     found.end()
 

@@ -3,8 +3,8 @@
     apt-get install -y samba smbclient python3-samba bindfs iproute2
     sudo .venv/bin/python tests/deploy/samba.py
 
-Needs root. smbd listens on loopback, and its users exist, only in namespaces of this script: nothing of this machine
-is changed. A folder without events is made with bindfs (FUSE).
+Needs root. smbd listens on loopback, and its users (anna, who drops invoices, and bert, the bookkeeper) exist, only in
+namespaces of this script: nothing of this machine is changed. A folder without events is made with bindfs (FUSE).
 """
 
 import argparse
@@ -29,8 +29,8 @@ from invoicedrop.sandbox.paper import invoice_pdf
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _INSIDE = "INVOICEDROP_IN_NAMESPACE"
-_ANNA, _SERVICE = 4101, 4100
-_PASSWORD = "anna-s-password"
+_SERVICE, _ANNA, _BERT = 4100, 4101, 4102
+_PASSWORD = "a-password"
 _SCAN_INTERVAL = 2.0
 _SETTLE = 0.2
 
@@ -39,8 +39,8 @@ def enter_namespace(home: Path) -> None:
     """Start this script again where anna and the service's user exist, and where that user can reach Python."""
     accounts = {
         "passwd": f"invoicedrop:x:{_SERVICE}:{_SERVICE}::/nonexistent:/usr/sbin/nologin\n"
-        f"anna:x:{_ANNA}:{_ANNA}::/nonexistent:/bin/sh\n",
-        "group": f"invoicedrop:x:{_SERVICE}:anna\nanna:x:{_ANNA}:\n",
+        f"anna:x:{_ANNA}:{_ANNA}::/nonexistent:/bin/sh\nbert:x:{_BERT}:{_BERT}::/nonexistent:/bin/sh\n",
+        "group": f"invoicedrop:x:{_SERVICE}:anna,bert\nanna:x:{_ANNA}:\nbert:x:{_BERT}:\n",
     }
     # Its own loopback as well: Samba's Python client knows only the standard port.
     script = ["set -e", "ip link set lo up"]
@@ -88,7 +88,8 @@ class Share:
             f"server role = standalone server\ndisable spoolss = yes\nload printers = no\nlog file = {home}/samba/log\n"
             f"{own}\n{section.replace('/srv/invoices', str(folder))}"
         )
-        must(["smbpasswd", "-c", self._configuration, "-a", "-s", "anna"], stdin=f"{_PASSWORD}\n{_PASSWORD}\n")
+        for user in ("anna", "bert"):
+            must(["smbpasswd", "-c", self._configuration, "-a", "-s", user], stdin=f"{_PASSWORD}\n{_PASSWORD}\n")
 
     @contextmanager
     def served(self, found: Findings) -> Iterator[None]:
@@ -109,15 +110,15 @@ class Share:
             finally:
                 process.terminate()
 
-    def do(self, *commands: str) -> str:
-        """Carry smbclient's commands out as anna; return what it said."""
-        done = self._client("; ".join(commands))
+    def do(self, *commands: str, user: str = "anna") -> str:
+        """Carry smbclient's commands out; return what it said."""
+        done = self._client("; ".join(commands), user)
         if done.returncode != 0:
             sys.exit(f"smbclient: {done.stdout}")
         return done.stdout
 
-    def _client(self, commands: str) -> subprocess.CompletedProcess[str]:
-        login = ["-U", f"anna%{_PASSWORD}", "-s", str(self._configuration)]
+    def _client(self, commands: str, user: str = "anna") -> subprocess.CompletedProcess[str]:
+        login = ["-U", f"{user}%{_PASSWORD}", "-s", str(self._configuration)]
         return run(["smbclient", *login, "//127.0.0.1/invoices", "-c", commands])
 
     def write(self, way: str, name: str, content: bytes, seconds: float) -> subprocess.Popen[bytes]:
@@ -138,14 +139,17 @@ class Share:
 
 
 class Daemon:
-    """The real command, run as the service's user."""
+    """The real command, run as the service's user, with the systemd unit's umask if nothing else is said."""
 
-    def __init__(self, home: Path, drop: Path, sandbox: Running) -> None:
+    def __init__(
+        self, home: Path, drop: Path, sandbox: Running, *, umask: int = 0o007, settings: dict[str, str] | None = None
+    ) -> None:
         self.drop = drop
+        self._umask = umask
         state = home / f"state-{drop.name}"
-        state.mkdir()
+        state.mkdir(exist_ok=True)
         os.chown(state, _SERVICE, _SERVICE)
-        self._log = home / f"{drop.name}.log"
+        self._log = home / f"{drop.name}-{umask:03o}.log"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")},
             "INVOICEDROP_COMPANY_ID": str(sandbox.company_id),
@@ -157,6 +161,7 @@ class Daemon:
             "INVOICEDROP_SETTLE_SECONDS": str(_SETTLE),
             "INVOICEDROP_SCAN_INTERVAL": str(_SCAN_INTERVAL),
             "INVOICEDROP_INCOMPLETE_GRACE": "20",
+            **(settings or {}),
         }
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -185,8 +190,7 @@ class Daemon:
                 user=_SERVICE,
                 group=_SERVICE,
                 extra_groups=[],
-                # The unit's own: what the service makes must not depend on it.
-                umask=0o007,
+                umask=self._umask,
                 cwd="/",
                 stdout=log,
                 stderr=log,
@@ -216,7 +220,6 @@ def over_the_share(share: Share, daemon: Daemon, sandbox: Running, home: Path, f
     """What clients of a share do."""
     found.section("Over the share")
     sources = home / "anna"
-    sources.mkdir()
     for number in range(1, 31):
         (sources / f"{number}.pdf").write_bytes(invoice_pdf(str(number)))
     share.do(f"lcd {sources}", "prompt OFF", "mput *.pdf")
@@ -250,38 +253,22 @@ def over_the_share(share: Share, daemon: Daemon, sandbox: Running, home: Path, f
 
 
 def rights_of_people(share: Share, daemon: Daemon, home: Path, found: Findings) -> None:
-    """What the bookkeeper may do with what the service made."""
-    found.section("The bookkeeper's rights")
-    listing = share.do("ls", "ls processed/*")
+    """What the bookkeeper may do with what others dropped and the service made."""
+    _belong_to_the_group(daemon, found)
+    sees = share.do("ls", "ls processed/*", user="bert")
     found.check(
-        "she sees processed and failed, and what is in them",
-        re.search(r"processed +D", listing) and "30.pdf" in listing,
-        listing,
+        "he sees processed and failed, and what is in them", re.search(r"processed +D", sees) and "30.pdf" in sees, sees
     )
-    for folder in ("processed", "failed"):
-        state = (daemon.drop / folder).stat()
-        found.check(
-            f"{folder} is the group's", (state.st_gid, state.st_mode & 0o7777) == (_SERVICE, 0o2770), oct(state.st_mode)
-        )
-    (home / "anna/bad").write_bytes(invoice_pdf("9999"))
-    share.do(f"lcd {home}/anna", "put bad 9999.pdf")
-    reason = daemon.drop / "failed/9999.pdf.reason.txt"
-    found.wait("a bad one is in failed, its reason beside it", reason.is_file, detail=daemon.log)
-    state = reason.stat()
-    found.check(
-        "the reason is the group's", (state.st_gid, state.st_mode & 0o777) == (_SERVICE, 0o660), oct(state.st_mode)
-    )
-    share.do(f"lcd {home}/anna", "get failed/9999.pdf.reason.txt reason")
-    found.check("she can read it", "was not sent" in (home / "anna/reason").read_text())
-    share.do("rename failed/9999.pdf 35.pdf")
-    found.wait(
-        "she can move the PDF back under a right name, and it goes",
-        lambda: daemon.processed("35.pdf"),
-        detail=daemon.log,
-    )
-    share.do("del processed/1.pdf")
-    found.check("she can clear out processed", not (daemon.drop / "processed/1.pdf").exists())
+    share.do(f"lcd {home}/bert", "get processed/30.pdf 30.pdf", user="bert")
+    found.check("he can read what anna dropped", (home / "bert/30.pdf").read_bytes() == invoice_pdf("30"))
+    _mends_what_failed(share, daemon, home, "35.pdf", found)
+    share.do("del processed/1.pdf", user="bert")
+    found.check("he can clear out processed", not (daemon.drop / "processed/1.pdf").exists())
 
+
+def closed_file(daemon: Daemon, found: Findings) -> None:
+    """A file of which the group has no rights: it waits, and its owner and the command are told."""
+    found.section("A file without rights for the group")
     closed = daemon.drop / "36.pdf"
     part = daemon.drop / "36.part"
     part.write_bytes(invoice_pdf("36"))
@@ -290,17 +277,73 @@ def rights_of_people(share: Share, daemon: Daemon, home: Path, found: Findings) 
     part.rename(closed)
     check = daemon.command("check")
     found.check(
-        "a file without rights for the group is told by `check`",
+        "`check` tells whose it is, and what to do",
         check.returncode == 1 and "36.pdf" in check.stdout and "anna" in check.stdout and "chmod" in check.stdout,
         check.stdout,
     )
     found.wait(
-        "and in the log",
+        "so does the log",
         lambda: [line for line in daemon.events("invoice.deferred") if line["file"] == "36.pdf"],
         detail=daemon.log,
     )
-    found.note(str(daemon.events("invoice.deferred")[-1]["detail"]))
+    told = str(daemon.events("invoice.deferred")[-1]["detail"])
+    found.check("with the owner and the command", "anna:anna" in told and "chmod g+r" in told, told)
+    found.note(told)
     closed.unlink()
+
+
+def rights_by_settings(share: Share, home: Path, drop: Path, sandbox: Running, found: Findings) -> None:
+    """Where the umask gives the group nothing (Docker's gives no writing, a person's perhaps nothing), settings do."""
+    found.section("With file_mode and dir_mode, against a umask of 077")
+    for folder in ("processed", "failed"):
+        shutil.rmtree(drop / folder)
+    settings = {"INVOICEDROP_FILE_MODE": "0660", "INVOICEDROP_DIR_MODE": "2770"}
+    daemon = Daemon(home, drop, sandbox, umask=0o077, settings=settings)
+    check = daemon.command("check")
+    found.check("`check` finds no problem", check.returncode == 0, check.stdout)
+    with daemon.running(found):
+        _belong_to_the_group(daemon, found)
+        # As accounting software leaves it that runs as the service's own user.
+        part = drop / "37.part"
+        part.write_bytes(invoice_pdf("37"))
+        os.chown(part, _SERVICE, _SERVICE)
+        part.chmod(0o600)
+        part.rename(drop / "37.pdf")
+        found.wait("an invoice of the service's own user arrives", lambda: daemon.processed("37.pdf"))
+        found.wait("with the group's rights", lambda: _rights(drop / "processed/37.pdf") == (_SERVICE, 0o660))
+        share.do(f"lcd {home}/bert", "get processed/37.pdf 37.pdf", user="bert")
+        found.check("the bookkeeper can read it", (home / "bert/37.pdf").read_bytes() == invoice_pdf("37"))
+        _mends_what_failed(share, daemon, home, "38.pdf", found)
+
+
+def _mends_what_failed(share: Share, daemon: Daemon, home: Path, name: str, found: Findings) -> None:
+    """Anna drops an invoice under a wrong name, another under a worse one; bert puts one right and clears the other."""
+    failed = daemon.drop / "failed"
+    (home / "anna/bad").write_bytes(invoice_pdf(name))
+    share.do(f"lcd {home}/anna", "put bad 9999.pdf", "put bad 9998.pdf")
+    for wrong in ("9999.pdf", "9998.pdf"):
+        reason = failed / f"{wrong}.reason.txt"
+        found.wait(f"{wrong} is in failed, its reason beside it", (failed / wrong).is_file, detail=daemon.log)
+        found.check("the reason is the group's", _rights(reason) == (_SERVICE, 0o660), _rights(reason))
+    share.do(f"lcd {home}/bert", "get failed/9999.pdf.reason.txt reason", user="bert")
+    found.check("the bookkeeper can read it", "was not sent" in (home / "bert/reason").read_text())
+    share.do("del failed/9998.pdf.reason.txt", "del failed/9998.pdf", user="bert")
+    found.check("he can delete a reason and its PDF", not list(failed.glob("9998*")), list(failed.iterdir()))
+    share.do(f"rename failed/9999.pdf {name}", user="bert")
+    found.wait(
+        "he can move a PDF back under its right name, and it goes", lambda: daemon.processed(name), detail=daemon.log
+    )
+
+
+def _belong_to_the_group(daemon: Daemon, found: Findings) -> None:
+    for folder in ("processed", "failed"):
+        state = _rights(daemon.drop / folder)
+        found.check(f"{folder} is the group's", state == (_SERVICE, 0o2770), state)
+
+
+def _rights(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_gid, state.st_mode & 0o7777
 
 
 def without_events(home: Path, sandbox: Running, found: Findings) -> None:
@@ -360,10 +403,11 @@ def main() -> None:
     os.chown(drop, _SERVICE, _SERVICE)
     drop.chmod(0o2770)
     (section,) = [
-        block
-        for block in commands_of(options.readme.read_text(), "On a shared folder (Samba)")
-        if block.startswith("[")
+        block for block in commands_of(options.readme.read_text(), "Shared folders") if block.startswith("[invoices]")
     ]
+    for user, number in (("anna", _ANNA), ("bert", _BERT)):
+        (home / user).mkdir()
+        os.chown(home / user, number, number)
     with ExitStack() as stack:
         sandbox = stack.enter_context(serve(Options(rate=0)))
         share = Share(home, drop, section)
@@ -373,7 +417,10 @@ def main() -> None:
         found.check("`check` finds no problem", check.returncode == 0, check.stdout)
         with daemon.running(found):
             over_the_share(share, daemon, sandbox, home, found)
+            found.section("The bookkeeper's rights")
             rights_of_people(share, daemon, home, found)
+            closed_file(daemon, found)
+        rights_by_settings(share, home, drop, sandbox, found)
         without_events(home, sandbox, found)
     found.end()
 
