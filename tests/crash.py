@@ -13,6 +13,7 @@ and starting its process for each of thousands of lives would be most of the tim
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -22,8 +23,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
-
-from sqlalchemy.engine.default import DefaultDialect
 
 from invoicedrop import connection, disk, filing, logs, pipeline, reconcile, service
 from invoicedrop.settings import load
@@ -83,6 +82,26 @@ def hastened(moment: float = MOMENT, cap: float = 1.0) -> Iterator[None]:
             setattr(owner, name, value)
 
 
+class LedgerCursor(sqlite3.Cursor):
+    """A cursor whose method can be wrapped: that of sqlite3's own cannot."""
+
+    def execute(self, *args: Any) -> Self:
+        """Execute a statement."""
+        return super().execute(*args)
+
+
+class LedgerConnection(sqlite3.Connection):
+    """A connection whose methods can be wrapped, by whatever layers the ledger reaches it."""
+
+    def commit(self) -> None:
+        """Commit what was executed."""
+        super().commit()
+
+    def cursor(self, factory: Any = LedgerCursor) -> Any:
+        """Return a cursor."""
+        return super().cursor(factory)
+
+
 class Effects:
     """Counts the effects of this process, by thread; `meet` is told of each, before and after."""
 
@@ -98,7 +117,15 @@ class Effects:
         self._wrap(shutil, "copyfileobj")
         if disk._renameat2 is not None:
             self._wrap(disk, "_renameat2")
-        self._wrap(DefaultDialect, "do_commit")
+        real = sqlite3.dbapi2.connect
+
+        def connect(*args: Any, **more: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = real(*args, **{**more, "factory": LedgerConnection})
+            return connection
+
+        # SQLAlchemy's dialect looks it up there; the tests look at the ledger by `sqlite3.connect`.
+        vars(sqlite3.dbapi2)["connect"] = connect
+        self._wrap(LedgerConnection, "commit")
         self._wrap(connection, "_exchange")
 
     def _wrap(self, owner: Any, name: str, changes: Callable[..., bool] = lambda *_args, **_more: True) -> None:
@@ -111,10 +138,20 @@ class Effects:
             self.seen[thread].append(name)
             number = len(self.seen[thread])
             self._meet(thread, number, name, False)
+            result = None
             try:
-                return real(*args, **more)
+                result = real(*args, **more)
             finally:
-                self._meet(thread, number, name, True)
+                try:
+                    self._meet(thread, number, name, True)
+                except Exception:
+                    # Whoever asked for it never learns that it was opened, so nobody else can close it.
+                    if name in {"open", "memfd_create"} and result is not None:
+                        os.close(result)
+                    elif name == "scandir" and result is not None:
+                        result.close()
+                    raise
+            return result
 
         setattr(owner, name, effect)
 

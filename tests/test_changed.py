@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine.default import DefaultDialect
 
-from crash import EveryPdfIsGood, force_way, hastened
+from crash import EveryPdfIsGood, LedgerConnection, LedgerCursor, force_way, hastened
 from invoicedrop import connection, disk, logs, service
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -63,7 +62,9 @@ class Folder:
                 (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
                 (shutil, "copyfileobj"),
                 (disk, "_renameat2 move"),
-                (DefaultDialect, "do_commit"),
+                (LedgerConnection, "commit"),
+                (LedgerCursor, "execute"),
+                (sqlite3.dbapi2, "connect"),
                 (connection, "_exchange"),
             ):
                 for name in names.split():
@@ -105,9 +106,9 @@ class Folder:
         checked = self.checked
 
         class Recorder(EveryPdfIsGood):
-            def check(self, fd: int, size: int, **_more: Any) -> PdfFacts:
-                checked.add(_sha256(os.pread(fd, size, 0)))
-                return super().check(fd, size)
+            def check(self, _fd: int, _size: int, **_more: Any) -> PdfFacts:
+                checked.add(_sha256(os.pread(_fd, _size, 0)))
+                return super().check(_fd, _size)
 
         return Recorder
 
@@ -135,7 +136,7 @@ class Folder:
             yield f"left in the drop folder: {left}"
         if left := {path.name for path in self.failed.iterdir()}:
             yield f"in failed: {left}"
-        if left := [path.name for path in self.home.rglob(".invoicedrop-*")]:
+        if left := {path.name for path in self.home.rglob(".invoicedrop-*")}:
             yield f"left over: {left}"
         yield from self._ledger(found)
 
@@ -224,7 +225,7 @@ _CHANGES: Mapping[str, Callable[[Folder], set[bytes]]] = {
     "its name taken": _take_its_name,
 }
 _WAYS = ("rename", "link", "copy")
-_STEPS = {"sendfile", "_exchange", "_renameat2", "link", "copyfileobj"}
+_STEPS = {"sendfile", "_exchange", "_renameat2", "link", "copyfileobj", "mkdir"}
 
 
 class Stage:

@@ -2,16 +2,23 @@
 
 SQLite lets one writer in at a time, and each commit waits for the disk. What other threads want to write meanwhile is
 gathered and committed as one: the promise of each (on disk when it returns) stays, the waits are shared.
+
+The driver is spoken to directly (PEP 249): SQLAlchemy's own execution took ten times as long as SQLite's.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from contextlib import closing
+from typing import Any, Final, Generic, TypeVar, cast
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 _Result = TypeVar("_Result")
+Work = Callable[[DBAPICursor], _Result]
+_BEGIN: Final = "BEGIN IMMEDIATE"
+"""A writer that only later finds out that it has to write may meet another one, and cannot wait for it."""
 
 
 class GroupCommit:
@@ -22,7 +29,7 @@ class GroupCommit:
         self._writing = threading.Lock()
         self._waiting: deque[_Write[Any]] = deque()
 
-    def commit(self, work: Callable[[Connection], _Result]) -> _Result:
+    def commit(self, work: Work[_Result]) -> _Result:
         """Do `work` in a transaction, shared perhaps with others' work; return its result when it is on disk.
 
         Raises what `work` or the commit raises. `work` may be run twice, if somebody else's work failed beside it:
@@ -40,8 +47,7 @@ class GroupCommit:
 
     def _commit_all(self, batch: Sequence["_Write[Any]"]) -> None:
         try:
-            with self._engine.begin() as connection:
-                results = [write.work(connection) for write in batch]
+            results = self._in_one_transaction(batch)
         except BaseException as error:  # noqa: BLE001 - handed to the thread whose work it was
             if len(batch) == 1 or not isinstance(error, Exception):
                 for write in batch:
@@ -54,11 +60,19 @@ class GroupCommit:
             for write, result in zip(batch, results, strict=True):
                 write.succeed(result)
 
+    def _in_one_transaction(self, batch: Sequence["_Write[Any]"]) -> list[Any]:
+        # Given back to the pool, a connection is rolled back, whatever state it was left in.
+        with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(_BEGIN)
+            results = [write.work(cursor) for write in batch]
+            connection.commit()
+            return results
+
 
 class _Write(Generic[_Result]):
     """Something to be written, and what came of it."""
 
-    def __init__(self, work: Callable[[Connection], _Result]) -> None:
+    def __init__(self, work: Work[_Result]) -> None:
         self.work = work
         self.over = False
         self._result: _Result | None = None

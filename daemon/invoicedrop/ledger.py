@@ -2,24 +2,26 @@
 
 An entry is one invoice: `(account, project, reference, sha256)`, the reference being the order as the file name says
 it. A committed entry survives power loss (SQLite: WAL with `synchronous=FULL`, https://sqlite.org/pragma.html).
-SQLAlchemy Core keeps the statements free of any one database's dialect.
+SQLAlchemy Core keeps the statements free of any one database's dialect. Those executed for every invoice are put into
+the database's own words once and handed to its driver: executing them by SQLAlchemy took five times as long.
 
 The file carries a numbered schema version: an older one is brought up to date at start, a newer one is refused.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import SQLAlchemyError
 
-from invoicedrop.group_commit import GroupCommit
+from invoicedrop.group_commit import GroupCommit, Work
 from invoicedrop.invoice import Changed, LedgerUnavailable, Receipt, State
 from invoicedrop.ledger_schema import buckets, invoices, migrate, sqlite_engine
 from invoicedrop.reasons import Reason
@@ -70,21 +72,49 @@ class Entry:
         return self.attachment_id is not None
 
 
-# Built once: what is executed for every invoice shall not be put together for every invoice.
-_COLUMNS: Final = tuple(column.name for column in invoices.c if column.name != "id")
-_INSERT: Final = sa.insert(invoices)
-_UPDATE: Final = sa.update(invoices).where(
-    invoices.c.id == sa.bindparam("key"), invoices.c.changed == sa.bindparam("as_of")
-)
+_COLUMNS: Final = tuple(column.name for column in invoices.c)
+_WRITTEN: Final = tuple(name for name in _COLUMNS if name != "id")
 _STALE: Final = "another copy of this invoice was written down meanwhile"
-_FIND: Final = sa.select(invoices).where(
-    *(invoices.c[name] == sa.bindparam(name) for name in ("account", "project_id", "reference", "sha256"))
-)
-_SAME: Final = sa.select(invoices).where(
-    *(invoices.c[name] == sa.bindparam(name) for name in ("account", "project_id", "order_id", "sha256")),
-    invoices.c.id != sa.bindparam("id"),
-    invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
-)
+
+
+class _Statement:
+    """A statement in its database's own words, for the values of the parameters named."""
+
+    def __init__(self, clause: sa.Select[Any] | sa.UpdateBase, dialect: Dialect, *parameters: str) -> None:
+        compiled = clause.compile(dialect=dialect, column_keys=parameters or None)
+        assert isinstance(compiled, sa.Compiled)
+        self._text = str(compiled)
+        self._order = getattr(compiled, "positiontup", None)
+
+    def execute(self, cursor: DBAPICursor, values: Mapping[str, Any]) -> DBAPICursor:
+        """Execute it on the driver's cursor, and return that; `values` may hold more than it needs."""
+        cursor.execute(self._text, values if self._order is None else [values[name] for name in self._order])
+        return cursor
+
+
+def _bound(*names: str) -> Iterator[sa.ColumnElement[bool]]:
+    return (invoices.c[name] == sa.bindparam(name) for name in names)
+
+
+class _Statements:
+    """What is executed for every invoice."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        known = sa.select(invoices)
+        self.find = _Statement(known.where(*_bound("account", "project_id", "reference", "sha256")), dialect)
+        same = known.where(
+            *_bound("account", "project_id", "order_id", "sha256"),
+            invoices.c.id != sa.bindparam("id"),
+            invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
+        )
+        self.same = _Statement(same, dialect)
+        self.insert = _Statement(sa.insert(invoices).returning(invoices.c.id), dialect, *_WRITTEN)
+        known_one = sa.update(invoices).where(
+            invoices.c.id == sa.bindparam("key"), invoices.c.changed == sa.bindparam("as_of")
+        )
+        self.update = _Statement(known_one, dialect, *_WRITTEN)
+        self.forget_bucket = _Statement(sa.delete(buckets).where(buckets.c.account == sa.bindparam("account")), dialect)
+        self.remember_bucket = _Statement(sa.insert(buckets), dialect, *buckets.c.keys())
 
 
 class Ledger:
@@ -97,9 +127,12 @@ class Ledger:
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "ledger.sqlite3"
         self._engine = sqlite_engine(self.path)
+        self._say = _Statements(self._engine.dialect)
         self._commits = GroupCommit(self._engine)
+        self._driver = self._engine.dialect.loaded_dbapi
         try:
-            self._commit(lambda connection: migrate(connection, self.path))
+            with self._explained("written"), self._engine.begin() as connection:
+                migrate(connection, self.path)
         except BaseException:
             self.close()
             raise
@@ -118,10 +151,8 @@ class Ledger:
 
     def find(self, account: str, project_id: int, reference: str, sha256: str) -> Entry | None:
         """Return what is known of this invoice."""
-        known = {"account": account, "project_id": project_id, "reference": reference, "sha256": sha256}
-        with self._read() as connection:
-            row = connection.execute(_FIND, known).first()
-        return None if row is None else _entry(row._asdict())
+        wanted = {"account": account, "project_id": project_id, "reference": reference, "sha256": sha256}
+        return next(self._look(self._say.find, wanted), None)
 
     def same_invoice(self, entry: Entry) -> Entry | None:
         """Return another entry for the same bytes at the same Channable order: sent, or perhaps sent."""
@@ -132,9 +163,7 @@ class Ledger:
             "sha256": entry.sha256,
             "id": entry.id,
         }
-        with self._read() as connection:
-            found = [_entry(row._asdict()) for row in connection.execute(_SAME, where)]
-        return min(found, key=lambda one: not one.sent, default=None)
+        return min(self._look(self._say.same, where), key=lambda one: not one.sent, default=None)
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, str]:
         """Return the attachment ids of all our receipts for this order, with the SHA-256 of each."""
@@ -180,57 +209,53 @@ class Ledger:
     def uploading(self, entry: Entry) -> Entry:
         """Intent: from now on the invoice may have reached the API."""
         return self._put(
-            replace(
-                entry,
-                state=State.UPLOADING,
-                attempts=entry.attempts + 1,
-                doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
-                looks=0,
-                next_try=None,
-                reason=None,
-                filed_as=None,
-            )
+            entry,
+            state=State.UPLOADING,
+            attempts=entry.attempts + 1,
+            doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
+            looks=0,
+            next_try=None,
+            reason=None,
+            filed_as=None,
         )
 
     def not_taken(self, entry: Entry, before: Entry) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
-        return self._put(replace(entry, state=before.state, doubt_since=before.doubt_since, looks=before.looks))
+        return self._put(entry, state=before.state, doubt_since=before.doubt_since, looks=before.looks)
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
         """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
-        return self._put(replace(entry, looks=entry.looks + 1, next_try=time.time() + delay))
+        return self._put(entry, looks=entry.looks + 1, next_try=time.time() + delay)
 
     def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
         """Fact: the API has it."""
         return self._put(
-            replace(
-                entry,
-                state=State.UPLOADED,
-                attachment_id=receipt.attachment_id,
-                uploaded_at=time.time(),
-                doubt_since=None,
-                next_try=None,
-                reason=None,
-                detail=receipt.message,
-                filed_as=None,
-            )
+            entry,
+            state=State.UPLOADED,
+            attachment_id=receipt.attachment_id,
+            uploaded_at=time.time(),
+            doubt_since=None,
+            next_try=None,
+            reason=None,
+            detail=receipt.message,
+            filed_as=None,
         )
 
     def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
-        return self._put(replace(entry, state=State.PROCESSED, filed_as=_text(filed_as)))
+        return self._put(entry, state=State.PROCESSED, filed_as=_text(filed_as))
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
-        return self._put(replace(entry, next_try=time.time() + delay, delay=delay, detail=detail))
+        return self._put(entry, next_try=time.time() + delay, delay=delay, detail=detail)
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
-        return self._put(replace(entry, state=State.REJECTED, reason=reason, detail=detail, next_try=None))
+        return self._put(entry, state=State.REJECTED, reason=reason, detail=detail, next_try=None)
 
     def failed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a bad invoice, until a person moves it back."""
-        return self._put(replace(entry, state=State.FAILED, filed_as=_text(filed_as)))
+        return self._put(entry, state=State.FAILED, filed_as=_text(filed_as))
 
     def retried(self, entry: Entry) -> Entry:
         """A person moved it back: it starts over, but for a doubt about an earlier try."""
@@ -256,30 +281,40 @@ class Ledger:
 
     def remember_bucket(self, account: str, bucket: BucketLevel) -> None:
         """Write down what is in the account's bucket."""
+        values = {"account": account, "level": bucket.level, "at": bucket.at}
 
-        def write(connection: Connection) -> None:
-            connection.execute(sa.delete(buckets).where(buckets.c.account == account))
-            connection.execute(sa.insert(buckets).values(account=account, level=bucket.level, at=bucket.at))
+        def write(cursor: DBAPICursor) -> None:
+            self._say.forget_bucket.execute(cursor, values)
+            self._say.remember_bucket.execute(cursor, values)
 
         self._commit(write)
 
     # How
 
-    def _put(self, entry: Entry) -> Entry:
+    def _put(self, entry: Entry, **changes: Any) -> Entry:
         # Also the entry's version, so that it grows even while the clock is set back.
-        changed = replace(entry, changed=max(time.time(), math.nextafter(entry.changed, math.inf)))
-        values = {name: getattr(changed, name) for name in _COLUMNS}
+        changed = replace(entry, **changes, changed=max(time.time(), math.nextafter(entry.changed, math.inf)))
+        values = {name: getattr(changed, name) for name in _WRITTEN}
 
-        def write(connection: Connection) -> int:
+        def write(cursor: DBAPICursor) -> int:
             if entry.id:
-                if connection.execute(_UPDATE, {"key": entry.id, "as_of": entry.changed, **values}).rowcount == 0:
+                known = {"key": entry.id, "as_of": entry.changed, **values}
+                if self._say.update.execute(cursor, known).rowcount == 0:
                     raise Changed(_STALE)
                 return entry.id
-            key = connection.execute(_INSERT, values).inserted_primary_key
-            assert key is not None
-            return int(key[0])
+            return int(self._say.insert.execute(cursor, values).fetchall()[0][0])
 
-        return replace(changed, id=self._commit(write))
+        key = self._commit(write)
+        return changed if entry.id else replace(changed, id=key)
+
+    def _look(self, statement: _Statement, values: Mapping[str, Any]) -> Iterator[Entry]:
+        with (
+            self._explained("read"),
+            closing(self._engine.raw_connection()) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            rows = statement.execute(cursor, values).fetchall()
+        return (_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
 
     def _all(
         self, *conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None, limit: int | None = None
@@ -290,19 +325,22 @@ class Ledger:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect().execution_options(reads=True) as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise LedgerUnavailable(f"the ledger cannot be read: {_words(error)}") from error
+        with self._explained("read"), self._engine.connect().execution_options(reads=True) as connection:
+            yield connection
 
-    def _commit(self, work: Callable[[Connection], _Result]) -> _Result:
+    def _commit(self, work: Work[_Result]) -> _Result:
+        with self._explained("written"):
+            try:
+                return self._commits.commit(work)
+            except self._driver.IntegrityError as error:
+                raise Changed(_STALE) from error
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
         try:
-            return self._commits.commit(work)
-        except IntegrityError as error:
-            raise Changed(_STALE) from error
-        except SQLAlchemyError as error:
-            raise LedgerUnavailable(f"the ledger cannot be written: {_words(error)}") from error
+            yield
+        except (SQLAlchemyError, self._driver.Error) as error:
+            raise LedgerUnavailable(f"the ledger cannot be {done}: {_words(error)}") from error
 
 
 def backoff(delay: float, first: float, cap: float) -> float:
@@ -324,5 +362,5 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else readable(str(path))
 
 
-def _words(error: SQLAlchemyError) -> str:
+def _words(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error)
