@@ -3,6 +3,8 @@
 Results go to stdout, logs to stderr. What a command needs is imported when it runs, so that `--help` is quick.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -27,6 +29,7 @@ app = typer.Typer(
     help="Uploads invoice PDFs from a shared drop folder to their orders in Channable, exactly once.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # typer's boxes load rich with its Markdown and its lexers: half of the time of --help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -110,7 +113,7 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
     raise typer.Exit(overview.status(settings, _console(), as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="List recent orders: their ids, and the invoices attached.")
 def orders(
     context: typer.Context,
     config: ConfigOption = None,
@@ -137,7 +140,7 @@ def orders(
     )
 
 
-@app.command()
+@app.command(short_help="Compare, byte for byte, what Channable has with what was sent.")
 def verify(
     context: typer.Context,
     config: ConfigOption = None,
@@ -161,7 +164,7 @@ def health(context: typer.Context, config: ConfigOption = None) -> None:
     raise typer.Exit(judge(settings.state_dir))
 
 
-@app.command("config")
+@app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
     settings = _settings(context, config)
@@ -178,7 +181,7 @@ def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     _console().print(table)
 
 
-@app.command()
+@app.command(short_help="Serve a local stand-in for the Channable API.")
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8077,
     token: Annotated[str, typer.Option(help="The token that is valid.")] = "sandbox-token",  # noqa: S107 - of the sandbox
@@ -211,7 +214,7 @@ def sandbox(
     )
 
 
-@app.command()
+@app.command(short_help="Show the whole thing in a few seconds: nothing is needed.")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folders to look at them.")] = False,
 ) -> None:
@@ -223,6 +226,10 @@ def demo(
 
 def main() -> NoReturn:
     """Run a command; every error of ours becomes a sentence and an exit code."""
+    if os.getpid() == 1:
+        # In a container: the kernel spares PID 1 the default actions, so that until the service has its own handlers
+        # a SIGTERM would be lost, and the engine would wait for its whole time-out.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         app()
     except ConfigError as error:
