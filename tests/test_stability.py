@@ -70,6 +70,21 @@ def test_a_change_starts_the_wait_anew(tracker: Tracker, clock: Clock) -> None:
     assert since == pytest.approx(1002.7)
 
 
+def test_what_was_put_off_takes_turns_with_what_was_not(tracker: Tracker, clock: Clock) -> None:
+    """Due again, files that were put off are handed out every second time, the longest due first."""
+    for name in ("1.pdf", "2.pdf"):
+        tracker.saw(name, like(1))
+    clock.now += SETTLE
+    assert names(tracker) == ["1.pdf", "2.pdf"]
+    tracker.put_off("2.pdf", 1)
+    tracker.put_off("1.pdf", 2)
+    for name in ("3.pdf", "4.pdf", "5.pdf"):
+        tracker.saw(name, like(1))
+    clock.now += 10
+    assert names(tracker, 1) == ["2.pdf"]
+    assert names(tracker) == ["3.pdf", "1.pdf", "4.pdf", "5.pdf"]
+
+
 def test_a_change_after_settling_but_before_taking_counts(tracker: Tracker, clock: Clock) -> None:
     """A file that was ready and then changed is not handed out until it holds still again."""
     for name in ("1.pdf", "2.pdf"):

@@ -188,12 +188,12 @@ class Ledger:
             conditions.append(invoices.c.order_id == order_id)
         return self._all(*conditions, order=invoices.c.uploaded_at.asc())
 
-    def others_pass(self, entry: Entry) -> bool:
-        """Say whether the project took another invoice since this one was last written down."""
+    def others_pass(self, entry: Entry, *, since: float) -> bool:
+        """Say whether the project took another invoice since then."""
         query = sa.select(invoices.c.id).where(
             invoices.c.account == entry.account,
             invoices.c.project_id == entry.project_id,
-            invoices.c.uploaded_at > entry.changed,
+            invoices.c.uploaded_at > since,
         )
         with self._read() as connection:
             return connection.execute(query.limit(1)).first() is not None

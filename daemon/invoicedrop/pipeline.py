@@ -374,8 +374,11 @@ class Journey:
 
     def _put_off(self, detail: str) -> Outcome:
         """It has trouble of its own: try later, and give up when others pass and its time is over."""
-        overdue = time.time() - self.entry.first_seen > self.inbox.give_up_after
-        if overdue and self.ledger.others_pass(self.entry):
+        now = time.time()
+        # Its own trouble began with its first upload in doubt: an outage before that was nobody's.
+        overdue = now - (self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
+        # Others pass if one did about since it was last put off: few would while this one is being tried.
+        if overdue and self.ledger.others_pass(self.entry, since=now - 2 * self.entry.delay):
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, _FIRST_DELAY, _LONGEST_DELAY)
         self.ledger.deferred(self.entry, delay, detail)

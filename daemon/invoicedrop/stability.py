@@ -2,7 +2,8 @@
 
 It touches no file and no clock but the one it is given, so that every order of events can be tried in a test.
 A file is settled when it has not changed for `settle_seconds` since it was first seen like this: its own times are
-not believed (a Windows copy keeps the old ones). Order is order of arrival.
+not believed (a Windows copy keeps the old ones). Order is order of arrival; those that were put off and are due take
+turns with those that were not, the longest due first, so that neither can starve the other.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ WINDOW: Final = 4000
 
 
 class _Sighting:
-    __slots__ = ("busy", "due", "identity", "number", "since", "waits")
+    __slots__ = ("again", "busy", "due", "identity", "number", "since", "waits")
 
     def __init__(self, identity: Identity, number: int, now: float, due: float) -> None:
         self.identity = identity
@@ -25,6 +26,7 @@ class _Sighting:
         self.due = due
         self.busy = False
         self.waits = False
+        self.again = False
 
 
 class Tracker:
@@ -37,6 +39,8 @@ class Tracker:
         self._files: dict[str, _Sighting] = {}
         self._settling: list[tuple[float, int, str]] = []
         self._ready: list[tuple[int, str]] = []
+        self._ready_again: list[tuple[float, int, str]] = []
+        self._again_next = False
         self._put_off = 0
         self._numbers = 0
 
@@ -67,7 +71,7 @@ class Tracker:
             known = self._files[name] = _Sighting(identity, self._numbers, now, now + self._settle)
         else:
             self._count_wait(known, waits=False)
-            known.identity, known.since, known.due = identity, now, now + self._settle
+            known.identity, known.since, known.due, known.again = identity, now, now + self._settle, False
         heappush(self._settling, (known.due, known.number, name))
 
     def complete(self, name: str) -> None:
@@ -100,14 +104,15 @@ class Tracker:
             known = self._files.get(name)
             if known is not None and known.number == number and known.due == due and not known.busy:
                 self._count_wait(known, waits=False)
-                heappush(self._ready, (number, name))
+                self._queue(known, name)
         taken: list[tuple[str, Identity, float]] = []
-        while self._ready and len(taken) < limit:
-            number, name = heappop(self._ready)
+        while (self._ready or self._ready_again) and len(taken) < limit:
+            number, name = self._next()
             known = self._files.get(name)
             # It may have changed, or been put off, since it was found settled.
             if known is not None and known.number == number and known.due <= now and not known.busy:
                 known.busy = True
+                self._again_next = not known.again
                 taken.append((name, known.identity, known.since))
         return taken
 
@@ -120,7 +125,7 @@ class Tracker:
         known = self._files.get(name)
         if known is not None:
             known.busy = False
-            heappush(self._ready, (known.number, name))
+            self._queue(known, name)
 
     def put_off(self, name: str, delay: float) -> None:
         """It must wait `delay` seconds, unless it changes before."""
@@ -128,18 +133,31 @@ class Tracker:
         if known is not None:
             known.busy = False
             self._count_wait(known, waits=True)
+            known.again = True
             known.due = self._clock() + delay
             heappush(self._settling, (known.due, known.number, name))
 
     def next_due(self) -> float | None:
         """Return the time when something may be settled; None if there is nothing to wait for."""
-        if self._ready:
+        if self._ready or self._ready_again:
             return self._clock()
         return self._settling[0][0] if self._settling else None
 
     def put_off_until(self) -> float | None:
         """Return when the first of the files put off is due; None if none is."""
         return min((known.due for known in self._files.values() if known.waits), default=None)
+
+    def _queue(self, known: _Sighting, name: str) -> None:
+        if known.again:
+            heappush(self._ready_again, (known.due, known.number, name))
+        else:
+            heappush(self._ready, (known.number, name))
+
+    def _next(self) -> tuple[int, str]:
+        if self._ready_again and (self._again_next or not self._ready):
+            _, number, name = heappop(self._ready_again)
+            return number, name
+        return heappop(self._ready)
 
     def _count_wait(self, known: _Sighting, *, waits: bool) -> None:
         self._put_off += waits - known.waits
