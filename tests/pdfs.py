@@ -161,6 +161,8 @@ def careless() -> dict[str, bytes]:
     no_length[5] = re.sub(rb"/Length \d+", b"/Length 7", no_length[5], count=1)
     indirect = objects(padding=3000, more={6: b"%d" % len(zlib.compress(random.Random(3000).randbytes(3000)))})
     indirect[5] = re.sub(rb"/Length \d+", b"/Length 6 0 R", indirect[5], count=1)
+    far_away = build(indirect)
+    far_away = far_away.replace(b"%010d 00000 n" % far_away.find(b"6 0 obj"), b"9" * 20 + b" 00000 n")
     return {
         "junk before the header": b"HTTP/1.1 200 OK\r\n\r\n" + good,
         "junk behind the end": good + b"\r\n--boundary--\r\n",
@@ -171,6 +173,7 @@ def careless() -> dict[str, bytes]:
         "one endobj missing": build(objects(padding=3000)).replace(b">>\nendobj\n3 0 obj", b">>\n       3 0 obj"),
         "wrong length of a compressed stream": build(no_length),
         "length in another object": build(indirect),
+        "length in an object that is far outside, says the table": far_away,
         "table one off": good.replace(b"xref\n0 11\n0000000000 65535 f \n", b"xref\n1 10\n", 1),
         "comments between objects": build({**objects(), 3: FONT + b" % the font (of course"}),
         "deep parentheses": build(objects(page=b"/Note ((((((((((deep))))))))))")),
@@ -321,6 +324,10 @@ def not_invoices() -> dict[str, tuple[bytes, str]]:
         "update cut off": (updated(good, 3, FONT)[:-30], "incomplete"),
         "no pages": (build({1: CATALOG, 2: b"<< /Type /Pages /Count 0 /Kids [] >>"}), "no_pages"),
         "blank": (build(objects(more={4: stream(b"q Q")})), "no_pages"),
+        "content in the coding of a picture": (
+            build(objects(more={4: b"<< /Length 9 /Filter /JBIG2Decode >>\nstream\n0 0 m 9 9\nendstream"})),
+            "damaged",
+        ),
         "content that is not there": (build({n: b for n, b in objects().items() if n != 4}), "damaged"),
     }
 

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import hashlib
 import mmap
 import os
@@ -61,6 +62,44 @@ def test_without_memory_files_a_temporary_file_serves(path: Path, monkeypatch: p
     with read(path, LIMIT) as document:
         path.write_bytes(b"other")
         assert bytes(document.view) == b"%PDF"
+
+
+@pytest.mark.parametrize("oldest", [False, True])
+def test_what_was_read_is_sealed(path: Path, monkeypatch: pytest.MonkeyPatch, *, oldest: bool) -> None:
+    """Nobody who has the descriptor can write to the memory or change its size, on older kernels, too."""
+    if oldest:
+        create = os.memfd_create
+
+        def as_before_linux_6_3(name: str, flags: int) -> int:
+            if flags & ~(os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return create(name, flags)
+
+        monkeypatch.setattr(os, "memfd_create", as_before_linux_6_3)
+    path.write_bytes(b"%PDF the first")
+    with read(path, LIMIT) as document:
+        with pytest.raises(PermissionError):
+            os.pwrite(document.fd, b"x", 0)
+        with pytest.raises(PermissionError):
+            mmap.mmap(document.fd, 4)
+        for size in (3, 4000):
+            with pytest.raises(PermissionError):
+                os.ftruncate(document.fd, size)
+        with pytest.raises(PermissionError):
+            fcntl.fcntl(document.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        assert bytes(document.view) == b"%PDF the first"
+
+
+def test_trouble_with_memory_leaves_no_descriptor(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is not granted or cannot be sealed, the inbox waits, and every descriptor is given back."""
+    path.write_bytes(b"%PDF")
+    before = descriptors()
+    for module, call in ((os, "memfd_create"), (fcntl, "fcntl")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, call, refusing(errno.ENOMEM))
+            with pytest.raises(FolderUnavailable):
+                read(path, LIMIT)
+    assert descriptors() == before
 
 
 def test_what_was_read_stays_as_it_was(path: Path) -> None:

@@ -25,6 +25,11 @@ REAL = sorted((Path(__file__).parents[2] / "shared" / "invoices").glob("*.pdf"))
 DAMAGE = ("incomplete", "damaged")
 
 
+def examples(number: int) -> int:
+    """Return how many examples a test takes: so many in every run, and more in a search for new ones."""
+    return max(number, settings().max_examples)
+
+
 @contextmanager
 def mapped(pdf: bytes) -> Iterator[mmap.mmap]:
     """Lend the bytes as the child has them."""
@@ -170,7 +175,7 @@ GOOD = {
 MANGLED = GOOD | {name: pdf for name, pdf in pdfs.careless().items() if len(pdf) < 10_000}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(GOOD)), share=st.floats(0, 1, exclude_max=True))
 @example(name="table", share=0.0)
 def test_truncation_is_caught(name: str, share: float) -> None:
@@ -188,7 +193,7 @@ def test_missing_tail_is_caught(name: str, missing: int) -> None:
     assert verdict(pdf[:-missing]) == "incomplete"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     name=st.sampled_from(["table", "fpdf2", "object streams"]),
     share=st.floats(0, 1),
@@ -203,7 +208,7 @@ def test_holes_are_caught(name: str, share: float, size: int) -> None:
     assert verdict(pdf[:at] + bytes(size) + pdf[at + size :]) in DAMAGE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(name=st.sampled_from(sorted(GOOD)), share=st.floats(0, 1, exclude_max=True), size=st.integers(1, 2000))
 def test_missing_middle_is_caught(name: str, share: float, size: int) -> None:
     """Bytes that are missing from inside a stream are caught."""
@@ -214,7 +219,7 @@ def test_missing_middle_is_caught(name: str, share: float, size: int) -> None:
     assert verdict(pdf[:at] + pdf[min(end, at + size) :]) in DAMAGE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     name=st.sampled_from(["table", "fpdf2", "object streams"]),
     share=st.floats(0, 1, exclude_max=True),
@@ -244,7 +249,7 @@ def test_text_mode_transfer_is_caught(name: str) -> None:
     assert verdict(windows.replace(b"\r\n", b"\n")[: len(windows)]) in ("ok", *DAMAGE)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(MANGLED)),
     edits=st.lists(
@@ -269,6 +274,73 @@ def test_whatever_comes_gets_a_verdict(name: str, edits: list[tuple[float, int, 
         at = int(share * len(pdf))
         pdf = pdf[:at] + text + pdf[at + length :]
     verdict(pdf)
+
+
+WORDS = [
+    *b"<< >> [ ] ( ) < > / % obj endobj stream\n endstream xref\n trailer startxref %%EOF null true -1 0 .5 1e9".split(
+        b" "
+    ),
+    *b"/Length /Filter /FlateDecode /DCTDecode /LZWDecode /JBIG2Decode /Type /ObjStm /XRef /Metadata /Kids".split(),
+    *b"/Count /Prev /W /Index /N /First /DecodeParms /Columns /Encrypt /OpenAction /AA /S /JavaScript /Names".split(),
+    *b"/Contents /Pages /Root /Size /Collection #4a".split(),
+    *[b" 0 R", b"1 0 R", b"10 0 R", b"/Predictor 12", b"\r", b"\n", bytes(200)],
+]
+NUMBERS = [0, 1, -1, 2, 5, 10, 255, 65_536, 2**31, 2**63, 10**19, 10**30]
+
+
+def mutated(pdf: bytes, chance: random.Random) -> bytes:
+    """Return the PDF with a few changes of the kinds that parsers stumble over, inside its streams, too."""
+    body = bytearray(pdf)
+    for _ in range(chance.choice((1, 1, 2, 3, 5, 10))):
+        at = chance.randrange(len(body) + 1)
+        match chance.randrange(7):
+            case 0:
+                body[at : at + chance.randrange(20)] = chance.choice(WORDS)
+            case 1:
+                del body[at : at + chance.choice((1, 2, 10, 100, 1000))]
+            case 2:
+                body[at : at + 1] = chance.randbytes(1)
+            case 3:
+                other = chance.randrange(len(body) + 1)
+                body[at:at] = body[other : other + chance.choice((5, 50, 500))]
+            case 4:
+                change_one(body, rb"\d+", lambda _: b"%d" % chance.choice(NUMBERS), chance)
+            case 5:
+                change_one(body, rb"/[A-Za-z]+", lambda _: chance.choice([w for w in WORDS if w[:1] == b"/"]), chance)
+            case _:
+                change_one(
+                    body, rb"/Length \d+[^\0]{0,99}?stream\r?\n.*?endstream", lambda old: rewritten(old, chance), chance
+                )
+    return bytes(body) or b"%PDF-1.4"
+
+
+def change_one(body: bytearray, pattern: bytes, change: Callable[[bytes], bytes], chance: random.Random) -> None:
+    """Change one of the places where a pattern is found, whichever."""
+    found = list(re.finditer(pattern, body, re.DOTALL))
+    if found:
+        match = chance.choice(found)
+        body[match.start() : match.end()] = change(match[0])
+
+
+def rewritten(old: bytes, chance: random.Random) -> bytes:
+    """Return a Flate stream (from its length on) with changes in what it says, compressed again."""
+    head, _, rest = old.partition(b"stream")
+    try:
+        text = bytearray(zlib.decompress(rest.strip().removesuffix(b"endstream")))
+    except zlib.error:
+        return old
+    for _ in range(3):
+        at = chance.randrange(len(text) + 1)
+        text[at : chance.randrange(at, len(text) + 1)] = chance.choice(WORDS)
+    data = zlib.compress(bytes(text))
+    return re.sub(rb"/Length \d+", b"/Length %d" % len(data), head) + b"stream\n" + data + b"\nendstream"
+
+
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(sorted(MANGLED)), seed=st.integers(0, 2**64))
+def test_whatever_a_mutation_makes_gets_a_verdict(name: str, seed: int) -> None:
+    """Words, names, numbers and streams put where they do not belong end with facts or a verdict, too."""
+    verdict(mutated(MANGLED[name], random.Random(seed)))
 
 
 def test_generator_without_checksums_is_forgiven() -> None:
@@ -424,7 +496,7 @@ def test_parsing_refuses_what_is_no_value(text: bytes) -> None:
         parse(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.binary(max_size=200))
 def test_tokens_and_values_agree(text: bytes) -> None:
     """What parses as a value without a word of its own consists of right tokens all the way."""

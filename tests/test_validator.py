@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import fpdf
@@ -22,7 +22,8 @@ from fpdf.enums import EncryptionMethod
 
 import pdfs
 from conftest import wait_until
-from invoicedrop.invoice import Paused, Rejected, Stopping
+from invoicedrop.document import read
+from invoicedrop.invoice import CheckUnavailable, Rejected, Stopping
 from invoicedrop.reasons import Reason
 from invoicedrop.validator import PdfFacts, Validator
 
@@ -52,14 +53,32 @@ def check(data, **wishes):
         os.kill(os.getpid(), signal.SIGKILL)
     if order == b"WRITE":
         with open(argument, "wb", buffering=0) as file: file.write(b"x")
+    if order == b"TAMPER": return {"reason": "damaged", "detail": tampered()}
     return real(data, **wishes)
+def tampered():
+    import ctypes, fcntl, mmap, resource
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd < 3 or "memfd:" not in os.readlink(f"/proc/self/fd/{fd}"): continue
+        size = os.fstat(fd).st_size
+        tried = {
+            "write": lambda: os.pwrite(fd, b"x", 0),
+            "map": lambda: mmap.mmap(fd, size).__setitem__(0, 120),
+            "open": lambda: os.pwrite(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), b"x", 0),
+            "shrink": lambda: os.ftruncate(fd, 1),
+            "grow": lambda: os.ftruncate(fd, size + 1),
+            "seal": lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
+        }
+        return ", ".join(name for name, attempt in tried.items() if not refused(attempt)) or "nothing"
+def refused(attempt):
+    try: attempt()
+    except OSError: return True
 def open_rest(data):
     import mmap
     body = data[:].split(b"\\n", 2)[2]
     copy = mmap.mmap(-1, len(body)); copy[:] = body
     return copy
 pdf_child._import_check = lambda **_: check
-MOST_FILES
+MORE
 pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
 """
 
@@ -108,9 +127,8 @@ def stubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     """Make validators whose processes do what their files say."""
     made: list[Validator] = []
 
-    def make(*, timeout: float = 20, workers: int = 2, most_files: int | None = None) -> Validator:
-        most = "" if most_files is None else f"pdf_child._MOST_FILES = {most_files}"
-        (tmp_path / "checking_stub.py").write_text(STUB.replace("MOST_FILES", most))
+    def make(*, timeout: float = 20, workers: int = 2, more: str = "") -> Validator:
+        (tmp_path / "checking_stub.py").write_text(STUB.replace("MORE", more))
         monkeypatch.syspath_prepend(tmp_path)
         made.append(Validator(timeout=timeout, memory_mb=512, workers=workers, _module="checking_stub"))
         return made[-1]
@@ -195,6 +213,16 @@ def test_the_process_knows_no_secrets(validator: Validator, monkeypatch: pytest.
     assert "secret-token" not in str(child.environ())
 
 
+def test_limits_of_the_process(validator: Validator) -> None:
+    """A checking process may dump no core, write no file, start nothing, and take only so much memory."""
+    check(validator, GOOD)
+    (child,) = children()
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        assert child.rlimit(limit) == (0, 0)
+    soft, hard = child.rlimit(resource.RLIMIT_AS)
+    assert soft == hard <= child.memory_info().vms + 512 * 2**20
+
+
 def test_ctrl_c_is_not_for_the_process(validator: Validator) -> None:
     """An interrupt from the terminal does not reach a checking process, and does not end it."""
     check(validator, GOOD)
@@ -277,9 +305,56 @@ def test_time_limit(stubbed: Callable[..., Validator], order: bytes) -> None:
     assert check(validator, GOOD).pages == 1
 
 
+@pytest.mark.parametrize(
+    "fault",
+    ["os.kill(os.getpid(), signal.SIGKILL)", "import not_installed", "bytearray(2**40)", "time.sleep(1000)"],
+    ids=["killed", "incomplete", "no memory", "stuck"],
+)
+def test_broken_check_is_no_verdict(stubbed: Callable[..., Validator], tmp_path: Path, fault: str) -> None:
+    """If the check fails on every file, that is told as trouble of ours; mended, it passes and blames again."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    more = f"""
+def real(data, really=real, **wishes):
+    if os.path.exists({str(broken)!r}): {fault}
+    return really(data, **wishes)
+"""
+    validator = stubbed(more=more, timeout=1 if "sleep" in fault else 20)
+    with pytest.raises(CheckUnavailable, match="good ones too"):
+        check(validator, GOOD)
+    broken.unlink()
+    assert check(validator, GOOD).pages == 1
+    assert reason(validator, b"KILL\n") is Reason.CHECK_CRASHED
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_taken_over_process_cannot_change_what_is_sent(
+    stubbed: Callable[..., Validator], tmp_path: Path, *, sealed: bool
+) -> None:
+    """A process that does its worst with the descriptor changes no byte of a document; without seals, it would."""
+    content = b"TAMPER\n" + GOOD
+    (tmp_path / "8355.pdf").write_bytes(content)
+    with ExitStack() as at_end:
+        if sealed:
+            document = at_end.enter_context(read(tmp_path / "8355.pdf", len(content)))
+            fd = document.fd
+        else:
+            fd = os.memfd_create("invoice")
+            at_end.callback(os.close, fd)
+            os.write(fd, content)
+        with pytest.raises(Rejected) as caught:
+            stubbed().check(fd, len(content))
+        if sealed:
+            assert caught.value.detail == "nothing"
+            assert bytes(document.view) == os.pread(fd, len(content) + 1, 0) == content
+        else:
+            assert "map" in caught.value.detail
+            assert os.pread(fd, len(content), 0) != content
+
+
 def test_fresh_process_after_some_files(stubbed: Callable[..., Validator]) -> None:
     """A process makes room for a fresh one after so many files."""
-    validator = stubbed(most_files=3)
+    validator = stubbed(more="pdf_child._MOST_FILES = 3")
     seen = []
     for _ in range(7):
         check(validator, GOOD)
@@ -296,8 +371,8 @@ def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -
         endless = [threads.submit(reason, validator, b"SLEEP\n") for _ in range(8)]
         wait_until(lambda: len(children()) >= 6, what="the endless files to be under way")
         started = time.monotonic()
-        for future in [threads.submit(check, validator, GOOD) for _ in range(40)]:
-            assert future.result().pages == 1
+        for good in [threads.submit(check, validator, GOOD) for _ in range(40)]:
+            assert good.result().pages == 1
         assert time.monotonic() - started < 8
         assert not any(future.done() for future in endless)
         validator.close()
@@ -404,7 +479,7 @@ def test_processes_do_not_outlive_us(stubbed: Callable[..., Validator], tmp_path
 def test_process_that_does_not_start() -> None:
     """If no process can be started, that is told as trouble of ours, and not as a verdict on the file."""
     validator = Validator(timeout=5, memory_mb=512, _module="no_such_module")
-    with pytest.raises(Paused):
+    with pytest.raises(CheckUnavailable):
         check(validator, GOOD)
     validator.close()
 
@@ -418,7 +493,7 @@ def test_no_descriptors_left_for_a_process() -> None:
         for spare in range(6):
             resource.setrlimit(resource.RLIMIT_NOFILE, (before + 1 + spare, hard))
             try:
-                with pytest.raises(Paused):
+                with pytest.raises(CheckUnavailable):
                     validator.check(fd, len(GOOD))
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,19 +2,23 @@
 
 A dropped file is opened once and copied, inside the kernel, into anonymous shared memory (a memfd). From there it is
 hashed, handed to the checking process as a descriptor, and uploaded: one copy in memory, whatever the file's writer
-does meanwhile.
+does meanwhile. That memory is sealed: not even a checking process that a hostile file has taken over can change what
+is sent.
 """
 
 import errno
+import fcntl
 import hashlib
 import mmap
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from invoicedrop import rights
 from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity, Rejected
 from invoicedrop.reasons import Reason
 
@@ -22,6 +26,8 @@ _CHUNK: Final = 1 << 20
 _UNREADABLE_RETRY: Final = 60.0
 """Seconds until a file is tried again that cannot be read: nobody tells when its rights are mended."""
 _ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
+_MFD_NOEXEC_SEAL: Final = 0x0008
+"""Linux 6.3, memfd_create(2): memory that may be sealed, and never executed; hardened systems grant no other."""
 # A name that leads to no regular file (any more): gone, a symlink (O_NOFOLLOW), a folder, a socket, a device.
 _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
 
@@ -39,7 +45,8 @@ class Document:
         self.size = size
         self.identity = identity_of(found)
         self.changed_at = found.st_ctime
-        self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ) if size else None
+        # Private: Linux before 6.7 refuses to share a memfd that is sealed against writing.
+        self._map = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else None
         self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
         self.sha256 = hashlib.sha256(self.view).hexdigest()
 
@@ -87,9 +94,11 @@ def read(path: Path, max_bytes: int) -> Document:
             raise Changed("not a regular file")
         if before.st_size > max_bytes:
             raise Rejected(Reason.TOO_LARGE, f"{before.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
-        target = _anonymous_file()
+        target = anonymous_file()
         try:
-            return Document(target, _copy(source, target, before), before)
+            size = _copy(source, target, before)
+            freeze(target)
+            return Document(target, size, before)
         except BaseException:
             os.close(target)
             raise
@@ -117,6 +126,9 @@ def require_there(path: Path) -> None:
 
 def _trouble(path: Path, error: OSError) -> Deferred | FolderUnavailable:
     detail = f"{path.name} in {path.parent} cannot be read: {error.strerror or error}"
+    with suppress(OSError):
+        if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
+            detail = f"{detail}; {rights.unreadable(path).sentence}"
     return Deferred(_UNREADABLE_RETRY, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
 
 
@@ -135,12 +147,36 @@ def digest(path: Path) -> str | None:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _anonymous_file() -> int:
-    """Memory with a descriptor; where the system has no memfd, an unlinked temporary file."""
+def anonymous_file() -> int:
+    """Return a descriptor of empty memory; where the system has no memfd, of an unlinked temporary file.
+
+    Raises:
+        OSError: there is none now.
+
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("invoicedrop", os.MFD_CLOEXEC)
+        try:
+            return os.memfd_create("invoicedrop", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return os.memfd_create("invoicedrop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as stream:
         return os.dup(stream.fileno())
+
+
+def freeze(fd: int) -> None:
+    """Seal memory for good: nobody who has its descriptor can change it, or its size, any more (fcntl(2)).
+
+    (A temporary file has no seals; no Linux needs one.)
+
+    Raises:
+        OSError: it cannot be sealed.
+
+    """
+    if hasattr(os, "memfd_create"):
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
 
 def _copy(source: int, target: int, before: os.stat_result) -> int:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from invoicedrop.pdf_syntax import NeedsCryptographyError, Refused
 
-_OPTIONAL: Final = ("PIL", "fontTools", "cryptography", "Crypto")
+_OPTIONAL: Final = ("PIL", "fontTools", "brotli", "cryptography", "Crypto")
 """What pypdf takes if it is there: time at the start, memory, and code for hostile files to reach."""
 _MOST_FILES: Final = 5_000
 """Files after which a fresh process takes over, whatever it looks like."""
@@ -95,14 +95,16 @@ class Server:
             except Refused as verdict:
                 return {"reason": verdict.reason, "detail": verdict.detail}
             except MemoryError:
-                self._last = True
-                return {"reason": "damaged", "detail": "reading it takes more memory than an invoice can need"}
+                return self._unexpected("reading it takes more memory than an invoice can need")
             except RecursionError:
-                self._last = True
-                return {"reason": "damaged", "detail": "its objects are nested too deep"}
+                return self._unexpected("its objects are nested too deep")
             except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
-                self._last = True
-                return {"reason": "damaged", "detail": f"it cannot be read ({type(e).__name__})"}
+                return self._unexpected(f"it cannot be read ({type(e).__name__})")
+
+    def _unexpected(self, detail: str) -> dict[str, Any]:
+        """Return the verdict on a file that broke the check; the parent will see whether it was the file."""
+        self._last = True
+        return {"reason": "damaged", "detail": detail, "unexpected": True}
 
     def _checked(self, data: mmap.mmap, request: dict[str, Any]) -> dict[str, Any]:
         wishes = {"max_pages": request["max_pages"], "expect": request["expect"]}
@@ -174,6 +176,7 @@ def main(connection: socket.socket, lifeline: int, memory_mb: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
     _limit(resource.RLIMIT_AS, _pages(0) + memory_mb * _MIB)  # beyond what is mapped already: that is no file's doing
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         server.serve()

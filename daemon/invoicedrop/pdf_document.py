@@ -32,6 +32,8 @@ from invoicedrop.pdf_syntax import Name, NeedsCryptographyError, Ref, Refused, p
 # What it has to say about a file is the file's content, and no log of ours.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
 logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
+# It would start this program for a file that asks for it.
+pypdf.overwrite_configuration(jbig2dec_binary=None)
 
 
 class Reader(pypdf.PdfReader):
@@ -192,10 +194,12 @@ def _reading() -> Iterator[None]:
     """Turn whatever pypdf raises on a document that it cannot read into a verdict; its words may quote the content."""
     try:
         yield
-    except (Refused, MemoryError):
-        raise
-    except DependencyError:
-        raise NeedsCryptographyError from None
+    except (Refused, MemoryError, ImportError):
+        raise  # an incomplete installation is no fault of the file
+    except DependencyError as e:
+        if "cryptography" in str(e):
+            raise NeedsCryptographyError from None
+        raise Refused("damaged", "its pages need a decoder that is not for pages") from None
     except RecursionError:
         raise Refused("damaged", "its objects are nested too deep") from None
     except Exception as e:  # noqa: BLE001 - a parser of hostile data raises anything

@@ -207,7 +207,7 @@ def merged(sections: list[Section]) -> tuple[dict[int, int | None], dict[str, An
 
 def integer_at(data: Data, at: int, reference: Ref) -> int | None:
     """Return the integer object `reference` if it lies at `at`."""
-    match = _INTEGER.match(data, at) if at >= 0 else None
+    match = _INTEGER.match(data, at) if 0 <= at < len(data) else None
     return int(match[2]) if match is not None and int(match[1]) == reference.number else None
 
 

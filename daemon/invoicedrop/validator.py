@@ -4,13 +4,16 @@
 allows, and kills what does not answer. Nothing in this process parses a PDF; nothing is copied: the child maps the
 same memory.
 
-Why not a library's process pool: Pebble 5.2 (the one with time limits for single tasks) polls every 0.1 s in several
-threads, idle or not, notices an expired task up to 0.1 s late, and pickles its arguments through a shared pipe, so
-that it cannot pass a descriptor. What is needed here is small: one child for one thread at a time.
+Why not a library's process pool: Pebble (the one with time limits for single tasks) was measured beside it, see
+tests/bench/README.md. What is needed here is small: one child for one thread at a time.
 
 How one slow file is kept from holding up the rest: a check starts in the fast lane, which has `workers` places. One
 that has not answered after a moment is a suspect: it goes on, with a low priority, in the slow lane, and its place is
 free for the next file. If the slow lane is full, the suspect is stopped and starts again there when its turn comes.
+Its last try has the usual priority: on a busy machine a file must not fail for want of processor time.
+
+A file is blamed for a crash, a time-out or an error only if a good PDF passes in its place: otherwise the checking
+itself is broken (half an installation, no memory left), and that is no verdict on any invoice.
 """
 
 import contextlib
@@ -26,7 +29,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from invoicedrop.invoice import Paused, Rejected, Stopping
+from invoicedrop.document import anonymous_file, freeze
+from invoicedrop.invoice import CheckUnavailable, Rejected, Stopping
 from invoicedrop.reasons import Reason
 
 _START_SECONDS: Final = 60.0
@@ -36,7 +40,15 @@ _SLOW_PRIORITY: Final = 10
 """Nice value of a suspect: it may use what the others leave."""
 _SUSPECTS: Final = 2
 """For each worker, so many suspects at once: more would let hostile files have all the memory."""
+_MOST_PAGES: Final = 500
 _STOPPED: Final = "stopped before the PDF was checked"
+_GOOD_PDF: Final = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R>>endobj\n4 0 obj<</Length 13>>stream\n"
+    b"0 0 m 9 9 l S\nendstream endobj\nxref\n0 5\n0000000000 65535 f \n0000000009 00000 n \n0000000052 00000 n \n"
+    b"0000000101 00000 n \n0000000175 00000 n \ntrailer<</Size 5/Root 1 0 R>>\nstartxref\n234\n%%EOF\n"
+)
+"""The smallest PDF that passes: one page with one line."""
 _BOOTSTRAP: Final = (
     "import json, runpy, sys; module, path, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = json.loads(path); "
     "runpy.run_module(module, run_name='__main__')"
@@ -58,6 +70,10 @@ class PdfFacts:
     pdfa: str | None
     einvoice: str | None
     order_number_found: bool | None
+
+
+class _Unexpected(Rejected):
+    """A verdict that came of an error in the check: a good file's, too, if the check is broken."""
 
 
 _Outcome = PdfFacts | Rejected | Reason
@@ -90,14 +106,14 @@ class Validator:
         """Start a child without waiting for it, so that the first check need not.
 
         Raises:
-            Paused: no process can be started.
+            CheckUnavailable: no process can be started.
 
         """
         child = self._started()
         with self._lock:
             self._idle.append(child)
 
-    def check(self, fd: int, size: int, *, max_pages: int = 500, expect: Sequence[str] = ()) -> PdfFacts:
+    def check(self, fd: int, size: int, *, max_pages: int = _MOST_PAGES, expect: Sequence[str] = ()) -> PdfFacts:
         """Check the PDF in the first `size` bytes behind `fd` (a memfd or a file; it is only read, and stays open).
 
         `expect` are numbers of the order of which at least one should occur in the text or in the embedded
@@ -106,28 +122,52 @@ class Validator:
         Raises:
             Rejected: the file is no invoice that can be sent; the reason says why.
             Stopping: `close` was called meanwhile.
-            Paused: no child can be started (no memory, no processes left): not this file's fault.
+            CheckUnavailable: no child can be started, or none works (no memory, no processes left, an incomplete
+                installation): not this file's fault.
 
         """
         if size == 0:
             raise Rejected(Reason.EMPTY, "the file has 0 bytes")
+        outcome = self._tried_twice(fd, self._request(size, max_pages, expect))
+        if isinstance(outcome, PdfFacts):
+            return outcome
+        if isinstance(outcome, Reason | _Unexpected):
+            self._require_working()
+        if isinstance(outcome, Rejected):
+            raise outcome
+        detail = f"no result after {self._timeout:g} s" if outcome is Reason.CHECK_TIMEOUT else "the process died"
+        raise Rejected(outcome, f"{detail}, tried twice")
+
+    def _request(self, size: int, max_pages: int, expect: Sequence[str]) -> bytes:
         question = {"size": size, "max_pages": max_pages, "expect": list(expect), "timeout": self._timeout}
-        request = json.dumps(question).encode() + b"\n"
+        return json.dumps(question).encode() + b"\n"
+
+    def _tried_twice(self, fd: int, request: bytes) -> _Outcome:
+        """Check; after a crash or a time-out once more, in a fresh child."""
         outcome = self._first_try(fd, request)
         if outcome is Reason.CHECK_CRASHED:
             outcome = self._first_try(fd, request, fresh=True)
-            outcome = self._try_slowly(fd, request) if outcome is None else outcome
-        elif outcome is None:
-            outcome = self._try_slowly(fd, request)
-            outcome = self._try_slowly(fd, request) if isinstance(outcome, Reason) else outcome
-        elif outcome is Reason.CHECK_TIMEOUT:
-            outcome = self._try_slowly(fd, request)
-        if isinstance(outcome, Rejected):
-            raise outcome
-        if isinstance(outcome, Reason):
-            detail = f"no result after {self._timeout:g} s" if outcome is Reason.CHECK_TIMEOUT else "the process died"
-            raise Rejected(outcome, f"{detail}, tried twice")
-        return outcome
+            return self._try_slowly(fd, request) if outcome is None else outcome
+        if outcome is None:
+            outcome = self._try_slowly(fd, request, give_way=True)
+            return self._try_slowly(fd, request) if isinstance(outcome, Reason) else outcome
+        return self._try_slowly(fd, request) if outcome is Reason.CHECK_TIMEOUT else outcome
+
+    def _require_working(self) -> None:
+        """See that a good PDF passes in a fresh child; raise CheckUnavailable if it does not."""
+        try:
+            with contextlib.ExitStack() as at_end:
+                fd = anonymous_file()
+                at_end.callback(os.close, fd)
+                os.write(fd, _GOOD_PDF)
+                freeze(fd)
+                outcome = self._try_slowly(fd, self._request(len(_GOOD_PDF), _MOST_PAGES, ()))
+        except OSError as e:
+            raise CheckUnavailable(f"PDFs cannot be checked: {e.strerror}") from e
+        if not isinstance(outcome, PdfFacts):
+            raise CheckUnavailable(
+                "the process that checks PDFs fails on good ones too: is the installation whole, and memory left?"
+            )
 
     def close(self) -> None:
         """Kill every child; checks under way raise `Stopping`. May be called more than once."""
@@ -162,11 +202,12 @@ class Validator:
         finally:
             place.leave()
 
-    def _try_slowly(self, fd: int, request: bytes) -> _Outcome:
+    def _try_slowly(self, fd: int, request: bytes, *, give_way: bool = False) -> _Outcome:
         self._slow.enter()
         try:
             with self._child(fresh=True) as child:
-                child.give_way()
+                if give_way:
+                    child.give_way()
                 child.ask(fd, request)
                 return child.answer(self._timeout)
         finally:
@@ -200,7 +241,7 @@ class Validator:
         try:
             child = _Child(self._command)
         except OSError as e:
-            raise Paused(f"the process that checks PDFs cannot be started: {e.strerror}") from e
+            raise CheckUnavailable(f"the process that checks PDFs cannot be started: {e.strerror}") from e
         with self._lock:
             self._alive.add(child)
         if self._closed.is_set():
@@ -211,7 +252,7 @@ class Validator:
     def _await_hello(self, child: "_Child") -> None:
         if not child.ready():
             self._stop_if_closed()
-            raise Paused("the process that checks PDFs does not start")
+            raise CheckUnavailable("the process that checks PDFs does not start")
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():
@@ -320,8 +361,9 @@ class _Child:
             return answer
         try:
             last = answer.pop("last")
+            verdict = _Unexpected if answer.pop("unexpected", False) else Rejected
             outcome = (
-                Rejected(Reason(answer["reason"]), str(answer["detail"])) if "reason" in answer else PdfFacts(**answer)
+                verdict(Reason(answer["reason"]), str(answer["detail"])) if "reason" in answer else PdfFacts(**answer)
             )
         except (KeyError, TypeError, ValueError):
             return Reason.CHECK_CRASHED  # no answer of ours: something else speaks there

@@ -3,8 +3,8 @@
     python tests/bench/damage.py [--rounds 20] [--seed 1] [--json FILE]
 
 Measured on real invoices (the folder in INVOICEDROP_BENCH_INVOICES, else `../shared/invoices` beside the project, else
-none) and on PDFs that generators make here: fpdf2 always, and reportlab, LibreOffice, wkhtmltopdf and Chromium where
-they are installed. qpdf is left out where it is not. "Accepted undamaged" should be 100%, all else is what was caught.
+none) and on PDFs that generators make here: those of the extra `bench`, and the programs that are installed. qpdf is
+left out where it is not. "Accepted undamaged" should be 100%, all else is what was caught.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import platform
 import random
 import re
 import shutil
@@ -24,6 +25,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -117,41 +120,112 @@ def real_invoices() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.pdf"))}
 
 
+LINES = [f"Position {n}: article {n * 37 % 1000}, {n % 7 + 1} pieces, {n * 3.17:.2f} EUR" for n in range(150)]
+HTML = "<meta charset=utf-8><h1>Rechnung 8355</h1><p>" + "<p>".join(LINES)
+
+
+def by_reportlab() -> bytes:
+    """Return an invoice of reportlab's."""
+    from reportlab.pdfgen.canvas import Canvas  # noqa: PLC0415 - only where it is installed
+
+    out = io.BytesIO()
+    canvas = Canvas(out, pageCompression=1)
+    for n, line in enumerate(LINES):
+        if n % 50 == 0 and n:
+            canvas.showPage()
+        canvas.drawString(50, 800 - n % 50 * 14, line)
+    canvas.save()
+    return out.getvalue()
+
+
+def by_weasyprint() -> bytes:
+    """Return an invoice of WeasyPrint's."""
+    from weasyprint import HTML as Page  # noqa: N811, PLC0415 - only where it is installed
+
+    return bytes(Page(string=HTML).write_pdf())
+
+
+def by_matplotlib() -> bytes:
+    """Return a page of matplotlib's, a chart of the prices."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only where it is installed
+
+    out = io.BytesIO()
+    figure = Figure()
+    figure.subplots().plot([n * 3.17 for n in range(150)])
+    figure.savefig(out, format="pdf")
+    return out.getvalue()
+
+
+LIBRARIES: dict[str, Callable[[], bytes]] = {
+    "reportlab": by_reportlab,
+    "weasyprint": by_weasyprint,
+    "matplotlib": by_matplotlib,
+}
+PROGRAMS = {
+    # name: what makes invoice.pdf of invoice.html, invoice.tex or invoice.ms
+    "LibreOffice": "soffice --headless --convert-to pdf invoice.html",
+    "LibreOffice, PDF/A-3": "soffice --headless --convert-to "
+    """'pdf:writer_web_pdf_Export:{"SelectPdfVersion":{"type":"long","value":"3"}}' invoice.html""",
+    "wkhtmltopdf": "wkhtmltopdf -q invoice.html invoice.pdf",
+    "Chromium": "chromium --headless --no-sandbox --print-to-pdf=invoice.pdf invoice.html",
+    "pdfTeX": "pdflatex -interaction=batchmode invoice.tex",
+    "groff": "groff -k -ms -T pdf invoice.ms > invoice.pdf",
+    "Ghostscript": "groff -k -ms -T ps invoice.ms | gs -q -dBATCH -dNOPAUSE -sDEVICE=pdfwrite -o invoice.pdf -",
+    "Cairo": "groff -k -ms -T pdf invoice.ms > in.pdf && pdftocairo -pdf in.pdf invoice.pdf",
+    "qpdf, object streams": "wkhtmltopdf -q invoice.html in.pdf && "
+    "qpdf --object-streams=generate --linearize in.pdf invoice.pdf",
+}
+
+
 def generated() -> dict[str, bytes]:
     """Return what the installed generators make of one invoice."""
-    lines = [f"Position {n}: article {n * 37 % 1000}, {n % 7 + 1} pieces, {n * 3.17:.2f} EUR" for n in range(150)]
     found = {"fpdf2": pdfs.fpdf2(lines=200), "fpdf2, restricted": pdfs.fpdf2(lines=200, restricted=True)}
     found["by hand, object streams"] = pdfs.compressed(pdfs.objects(padding=60_000))
-    with suppress(ImportError):
-        from reportlab.pdfgen.canvas import Canvas  # noqa: PLC0415 - only where it is installed
-
-        out = io.BytesIO()
-        canvas = Canvas(out, pageCompression=1)
-        for n, line in enumerate(lines):
-            if n % 50 == 0 and n:
-                canvas.showPage()
-            canvas.drawString(50, 800 - n % 50 * 14, line)
-        canvas.save()
-        found["reportlab"] = out.getvalue()
+    for library, make in LIBRARIES.items():
+        with suppress(ImportError):
+            found[library] = make()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        page = folder / "invoice.html"
-        page.write_text("<meta charset=utf-8><h1>Rechnung 8355</h1><p>" + "<p>".join(lines))
-        target = folder / "invoice.pdf"
-        commands = {
-            "LibreOffice": ["soffice", "--headless", "--convert-to", "pdf", "--outdir", name, str(page)],
-            "wkhtmltopdf": ["wkhtmltopdf", "-q", str(page), str(target)],
-            "Chromium": ["chromium", "--headless", "--no-sandbox", f"--print-to-pdf={target}", page.as_uri()],
-        }
+        (folder / "invoice.html").write_text(HTML)
+        (folder / "invoice.ms").write_text(".LP\n" + "\n.LP\n".join(LINES) + "\n")
+        tex = "\n\n".join(LINES)
+        (folder / "invoice.tex").write_text(f"\\documentclass{{article}}\\begin{{document}}{tex}\\end{{document}}")
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "HOME": name}
-        for generator, command in commands.items():
-            target.unlink(missing_ok=True)
-            if shutil.which(command[0]):
-                with suppress(subprocess.SubprocessError):
-                    subprocess.run(command, capture_output=True, timeout=120, check=False, env=environment)
-            if target.exists():
-                found[generator] = target.read_bytes()
+        for program, command in PROGRAMS.items():
+            made = folder / "invoice.pdf"
+            made.unlink(missing_ok=True)
+            with suppress(subprocess.SubprocessError):
+                subprocess.run(
+                    ["sh", "-c", command], cwd=name, env=environment, capture_output=True, timeout=120, check=True
+                )
+                found[program] = made.read_bytes()
     return found
+
+
+VERSIONS = {
+    "qpdf": "qpdf --version",
+    "LibreOffice": "soffice --version",
+    "wkhtmltopdf": "wkhtmltopdf --version",
+    "Chromium": "chromium --version",
+    "pdfTeX": "pdflatex --version",
+    "groff": "groff --version",
+    "Ghostscript": "gs --version",
+    "pdftocairo": "pdftocairo -v",
+}
+
+
+def versions() -> str:
+    """Return with what this is measured, and when."""
+    found = [f"{date.today():%-d %B %Y}", f"{os.cpu_count()} cores", f"Python {platform.python_version()}"]  # noqa: DTZ011 - a day
+    for library in ("pypdf", "fpdf2", *LIBRARIES):
+        with suppress(metadata.PackageNotFoundError):
+            found.append(f"{library} {metadata.version(library)}")
+    for program, command in VERSIONS.items():
+        if shutil.which(command.split()[0]):
+            done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+            number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+            found.append(f"{program} {number[0] if number else '?'}")
+    return ", ".join(found)
 
 
 @contextmanager
@@ -244,29 +318,47 @@ def table(title: str, counts: Counts, checks: list[str]) -> str:
     """Return the counts as a table in Markdown."""
     targets = {kind: f"{target:g}%" if target else "" for kind, (_, _, target) in KINDS.items()}
     lines = [f"| {title} | number | target | {' | '.join(checks)} |", "| --- " * (len(checks) + 3) + "|"]
-    for kind, found in counts.items():
+    for kind in ("accepted undamaged", *KINDS):
+        found = counts.get(kind)
+        if found is None:
+            continue
         shares = [f"{100 * found[check][0] / found[check][1]:.2f}%" for check in checks]
         lines.append(f"| {kind} | {found[checks[0]][1]} | {targets.get(kind, '100%')} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 
 def speed(ours: Ours, files: dict[str, bytes]) -> dict[str, float]:
-    """Return how long undamaged files take, one after the other, and how large a checking process is then."""
+    """Return how long undamaged files take, one after the other, and how large a checking process is then.
+
+    What else the machine does (`load`: how many want a core, on average) matters less to the best of each file's ten
+    times, and to the processor time of the checking process for each file.
+    """
     for pdf in files.values():
         ours(pdf)
     ours.times.clear()
+    before = _processor_seconds()
     for _ in range(10):
         for pdf in files.values():
             ours(pdf)
+    best = sorted(min(ours.times[n :: len(files)]) for n in range(len(files)))
     times = sorted(ours.times)
+    used = _processor_seconds() - before
     resident = [child.memory_info().rss for child in psutil.Process().children()]
     return {
         "median_ms": round(statistics.median(times), 2),
         "p95_ms": round(times[int(len(times) * 0.95)], 2),
         "max_ms": round(times[-1], 2),
+        "best_median_ms": round(statistics.median(best), 2),
+        "best_p95_ms": round(best[int(len(best) * 0.95)], 2),
+        "processor_ms": round(1000 * used / len(times), 2),
         "mean_kb": round(statistics.mean(map(len, files.values())) / 1000),
         "child_rss_mb": round(max(resident) / 2**20, 1),
+        "load": round(os.getloadavg()[0], 1),
     }
+
+
+def _processor_seconds() -> float:
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
 
 
 def main() -> None:
@@ -278,6 +370,7 @@ def main() -> None:
     arguments.add_argument("--only-ours", action="store_true", help="leave out the others, which take their time")
     wanted = arguments.parse_args()
     logging.disable(logging.CRITICAL)
+    print(versions(), "\n")
     ours = Ours()
     checks: dict[str, Callable[[bytes], bool]] = {"ours": ours}
     if not wanted.only_ours:
