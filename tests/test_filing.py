@@ -15,9 +15,10 @@ import pytest
 
 from invoicedrop import disk, filed_names, filing
 from invoicedrop.document import digest, identity_of
-from invoicedrop.filing import Filing, reason_path, reason_text
+from invoicedrop.filed_names import reason_path
+from invoicedrop.filing import Filing
 from invoicedrop.invoice import Changed, Deferred, FolderUnavailable, Identity
-from invoicedrop.reasons import Reason
+from invoicedrop.reasons import Reason, reason_text
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"
@@ -98,12 +99,13 @@ def leave_only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way == "copy":
         atomically = disk._move_atomically
 
-        def within_a_folder(source: Path, target: Path) -> None:
-            if source.parent != target.parent:
+        def within_a_disk(source: Path, target: Path) -> None:
+            # Processed and failed are on another disk; a folder that a file is put aside in is not.
+            if len({path.parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
             atomically(source, target)
 
-        monkeypatch.setattr(disk, "_move_atomically", within_a_folder)
+        monkeypatch.setattr(disk, "_move_atomically", within_a_disk)
 
 
 @pytest.fixture(params=WAYS)
@@ -214,25 +216,29 @@ def test_a_file_exchanged_in_the_very_moment_comes_back(
     assert leftovers(*folders.all) == []
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("two_steps", ["link", "copy"])
 def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch
+    folders: Folders, two_steps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a move takes two steps, a new file that takes the old name between them stays for its own turn."""
+    leave_only(two_steps, monkeypatch)
     read = folders.put()
-    remove = disk.remove
+    withdraw = disk.withdraw
     exchanged: list[Path] = []
 
-    def raced(path: Path) -> None:
+    def raced(path: Path, is_ours: Callable[[Path], bool]) -> None:
         if path == folders.drop / "8355.pdf" and not exchanged:
             exchanged.append(path)
             folders.exchange()
-        remove(path)
+        withdraw(path, is_ours)
 
-    monkeypatch.setattr(disk, "remove", raced)
-    folders.filing.processed("8355.pdf", read, OUR_SHA)
+    monkeypatch.setattr(disk, "withdraw", raced)
+    filed = folders.filing.processed("8355.pdf", read, OUR_SHA)
+    assert exchanged
+    assert filed.read_bytes() == OURS
     assert contents(folders.processed_dir) == [OURS]
-    assert contents(folders.drop) == ([OTHER] if exchanged else [])
+    assert (folders.drop / "8355.pdf").read_bytes() == OTHER
+    assert leftovers(*folders.all) == []
 
 
 def test_a_file_exchanged_while_a_crash_is_repaired_is_not_lost(
