@@ -78,7 +78,7 @@ class FolderUnavailable(Paused):
 
 
 class CheckUnavailable(Paused):
-    """No process can be started that checks PDFs (no memory, no descriptors)."""
+    """No process that checks PDFs can be started (no memory, no descriptors), or none works."""
 
 
 class LedgerUnavailable(Paused):

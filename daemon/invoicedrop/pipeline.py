@@ -33,7 +33,6 @@ from invoicedrop.document import Document
 from invoicedrop.filing import Filing
 from invoicedrop.invoice import (
     Changed,
-    CheckUnavailable,
     Deferred,
     Identity,
     OrderName,
@@ -205,8 +204,6 @@ class Journey:
             facts = self.means.validator.check(
                 self.document.fd, self.document.size, max_pages=self.inbox.max_pages, expect=numbers
             )
-        except Paused as trouble:
-            raise CheckUnavailable(trouble.detail) from trouble
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from invoicedrop import __version__
 from invoicedrop.heartbeat import Heartbeat
@@ -78,15 +78,19 @@ class Service:
             notifier = Notifier()
             interval = min(inbox.scan_interval for inbox in settings.inboxes)
             heartbeat = Heartbeat(settings.state_dir, interval, ledger, notifier)
+            in_order = False
             try:
                 self._build(ledger, validator)
                 self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=len(self._stations))
                 for warning in settings.warnings:
                     self._log.warning("service.started", detail=warning)
                 self._loop(ledger, pool, heartbeat, once=once)
+                in_order = True
             finally:
                 notifier.stopping()
-                self._shut_down(ledger, validator, pool, heartbeat)
+                if self._shut_down(ledger, validator, pool, heartbeat):
+                    # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
+                    self._leave_it_behind(self._exit_code() if once else EXIT_OK, in_order=in_order)
         return self._exit_code() if once else EXIT_OK
 
     def _build(self, ledger: Ledger, validator: Validator) -> None:
@@ -236,7 +240,8 @@ class Service:
         self.wake()
 
     def _heed_signals(self) -> None:
-        while self._signals:
+        # What comes after a request to stop is for the shutdown: it hurries that.
+        while self._signals and not self._stopping:
             number = self._signals.popleft()
             if number == signal.SIGHUP:
                 for station in self._stations:
@@ -247,8 +252,14 @@ class Service:
 
     # The end
 
-    def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> None:
-        """Stop in this order, so that nothing begins after what it needs has ended."""
+    def _leave_it_behind(self, code: int, *, in_order: bool) -> NoReturn:
+        if not in_order:
+            # Nobody else will tell of it.
+            self._log.error("service.stopped", exc_info=True)
+        os._exit(code if in_order else EXIT_FAILED)
+
+    def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> int:
+        """Stop in this order, so that nothing begins after what it needs has ended; return how many did not end."""
         # 1. What waits for its turn goes back: it has not begun.
         for throttle in self._throttles.values():
             throttle.close()
@@ -269,19 +280,19 @@ class Service:
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._wake_read = self._wake_write = -1
-        if busy:
-            # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
-            os._exit(EXIT_OK)
+        return busy
 
     def _wait_for_uploads(self) -> int:
         """Wait for running uploads, at most `request_timeout`; return how many did not end."""
         longest = max(inbox.request_timeout for inbox in self._settings.inboxes)
         deadline = time.monotonic() + longest + _LAST_WAIT
-        hurried = False
+        again = hurried = False
         while True:
             self._take_back()
+            while self._signals:
+                again = self._signals.popleft() != signal.SIGHUP or again
             busy = sum(station.busy for station in self._stations)
-            if self._signals and not hurried:
+            if again and not hurried:
                 hurried = True
                 deadline = time.monotonic() + _LAST_WAIT
                 for station in self._stations:
