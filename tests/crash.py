@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
 from invoicedrop import connection, disk, filing, logs, pipeline, reconcile, service
+from invoicedrop.check_process import PdfFacts
 from invoicedrop.settings import load
 from invoicedrop.throttle import Pause
-from invoicedrop.validator import PdfFacts
 
 DIED: Final = 137
 BROKE: Final = 99

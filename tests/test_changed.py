@@ -22,11 +22,11 @@ import pytest
 
 from crash import EveryPdfIsGood, LedgerConnection, LedgerCursor, force_way, hastened
 from invoicedrop import connection, disk, logs, service
+from invoicedrop.check_process import PdfFacts
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import EXIT_WORK_LEFT, Service
 from invoicedrop.settings import load
-from invoicedrop.validator import PdfFacts
 from test_io_errors import Calls
 
 _OLD = invoice_pdf("5")

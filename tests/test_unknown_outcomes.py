@@ -24,13 +24,13 @@ import pytest
 from conftest import Merchant, wait_until
 from crash import EveryPdfIsGood, hastened
 from invoicedrop import logs, pipeline, service
+from invoicedrop.check_process import PdfFacts
 from invoicedrop.connection import Connection
 from invoicedrop.ledger import Ledger
 from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import EXIT_WORK_LEFT, Service
 from invoicedrop.throttle import Throttle
-from invoicedrop.validator import PdfFacts
 
 
 class Story:

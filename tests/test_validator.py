@@ -22,10 +22,11 @@ from fpdf.enums import EncryptionMethod
 
 import pdfs
 from conftest import wait_until
+from invoicedrop.check_process import PdfFacts
 from invoicedrop.document import read
 from invoicedrop.invoice import CheckUnavailable, Rejected, Stopping
 from invoicedrop.reasons import Reason
-from invoicedrop.validator import PdfFacts, Validator
+from invoicedrop.validator import Validator
 
 GOOD = pdfs.invoice(padding=20_000)
 STUB = """

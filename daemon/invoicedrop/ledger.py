@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import SQLAlchemyError
 
 from invoicedrop.group_commit import GroupCommit, Work
 from invoicedrop.invoice import Changed, LedgerUnavailable, Receipt, State
 from invoicedrop.ledger_schema import buckets, invoices, migrate, sqlite_engine
+from invoicedrop.ledger_statements import COLUMNS, WRITTEN, Statement, Statements
 from invoicedrop.reasons import Reason
 from invoicedrop.throttle import BucketLevel
 
@@ -72,49 +73,7 @@ class Entry:
         return self.attachment_id is not None
 
 
-_COLUMNS: Final = tuple(column.name for column in invoices.c)
-_WRITTEN: Final = tuple(name for name in _COLUMNS if name != "id")
 _STALE: Final = "another copy of this invoice was written down meanwhile"
-
-
-class _Statement:
-    """A statement in its database's own words, for the values of the parameters named."""
-
-    def __init__(self, clause: sa.Select[Any] | sa.UpdateBase, dialect: Dialect, *parameters: str) -> None:
-        compiled = clause.compile(dialect=dialect, column_keys=parameters or None)
-        assert isinstance(compiled, sa.Compiled)
-        self._text = str(compiled)
-        self._order = getattr(compiled, "positiontup", None)
-
-    def execute(self, cursor: DBAPICursor, values: Mapping[str, Any]) -> DBAPICursor:
-        """Execute it on the driver's cursor, and return that; `values` may hold more than it needs."""
-        cursor.execute(self._text, values if self._order is None else [values[name] for name in self._order])
-        return cursor
-
-
-def _bound(*names: str) -> Iterator[sa.ColumnElement[bool]]:
-    return (invoices.c[name] == sa.bindparam(name) for name in names)
-
-
-class _Statements:
-    """What is executed for every invoice."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        known = sa.select(invoices)
-        self.find = _Statement(known.where(*_bound("account", "project_id", "reference", "sha256")), dialect)
-        same = known.where(
-            *_bound("account", "project_id", "order_id", "sha256"),
-            invoices.c.id != sa.bindparam("id"),
-            invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
-        )
-        self.same = _Statement(same, dialect)
-        self.insert = _Statement(sa.insert(invoices).returning(invoices.c.id), dialect, *_WRITTEN)
-        known_one = sa.update(invoices).where(
-            invoices.c.id == sa.bindparam("key"), invoices.c.changed == sa.bindparam("as_of")
-        )
-        self.update = _Statement(known_one, dialect, *_WRITTEN)
-        self.forget_bucket = _Statement(sa.delete(buckets).where(buckets.c.account == sa.bindparam("account")), dialect)
-        self.remember_bucket = _Statement(sa.insert(buckets), dialect, *buckets.c.keys())
 
 
 class Ledger:
@@ -127,7 +86,7 @@ class Ledger:
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "ledger.sqlite3"
         self._engine = sqlite_engine(self.path)
-        self._say = _Statements(self._engine.dialect)
+        self._say = Statements(self._engine.dialect)
         self._commits = GroupCommit(self._engine)
         self._driver = self._engine.dialect.loaded_dbapi
         try:
@@ -294,7 +253,7 @@ class Ledger:
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         # Also the entry's version, so that it grows even while the clock is set back.
         changed = replace(entry, **changes, changed=max(time.time(), math.nextafter(entry.changed, math.inf)))
-        values = {name: getattr(changed, name) for name in _WRITTEN}
+        values = {name: getattr(changed, name) for name in WRITTEN}
 
         def write(cursor: DBAPICursor) -> int:
             if entry.id:
@@ -307,14 +266,14 @@ class Ledger:
         key = self._commit(write)
         return changed if entry.id else replace(changed, id=key)
 
-    def _look(self, statement: _Statement, values: Mapping[str, Any]) -> Iterator[Entry]:
+    def _look(self, statement: Statement, values: Mapping[str, Any]) -> Iterator[Entry]:
         with (
             self._explained("read"),
             closing(self._engine.raw_connection()) as connection,
             closing(connection.cursor()) as cursor,
         ):
             rows = statement.execute(cursor, values).fetchall()
-        return (_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+        return (_entry(dict(zip(COLUMNS, row, strict=True))) for row in rows)
 
     def _all(
         self, *conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None, limit: int | None = None

@@ -29,6 +29,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable import Project
+from invoicedrop.check_process import PdfFacts
 from invoicedrop.document import Document
 from invoicedrop.filing import Filing
 from invoicedrop.invoice import (
@@ -48,7 +49,7 @@ from invoicedrop.reasons import Reason
 from invoicedrop.reconcile import LOOK_AGAIN, LOOKS, find_receipt
 from invoicedrop.settings import Inbox
 from invoicedrop.turns import OneAtATime
-from invoicedrop.validator import PdfFacts, Validator
+from invoicedrop.validator import Validator
 
 _FIRST_DELAY: Final = 2.0
 _LONGEST_DELAY: Final = 900.0

@@ -19,25 +19,18 @@ itself is broken (half an installation, no memory left), and that is no verdict 
 import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from invoicedrop.check_process import CheckProcess, Outcome, PdfFacts, Unexpected
 from invoicedrop.document import anonymous_file, freeze
 from invoicedrop.invoice import CheckUnavailable, Rejected, Stopping
 from invoicedrop.reasons import Reason
 
-_START_SECONDS: Final = 60.0
-"""For the interpreter to start and import, on a machine that is busy with other things."""
-_LONGEST_ANSWER: Final = 16_384
-_SLOW_PRIORITY: Final = 10
-"""Nice value of a suspect: it may use what the others leave."""
 _SUSPECTS: Final = 2
 """For each worker, so many suspects at once: more would let hostile files have all the memory."""
 _MOST_PAGES: Final = 500
@@ -49,35 +42,6 @@ _GOOD_PDF: Final = (
     b"0000000101 00000 n \n0000000175 00000 n \ntrailer<</Size 5/Root 1 0 R>>\nstartxref\n234\n%%EOF\n"
 )
 """The smallest PDF that passes: one page with one line."""
-_BOOTSTRAP: Final = (
-    "import json, runpy, sys; module, path, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = json.loads(path); "
-    "runpy.run_module(module, run_name='__main__')"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PdfFacts:
-    """What a checked invoice says about itself, for the log and the ledger; nothing of its content.
-
-    `version` is the PDF version ("1.7"), `producer` the program that wrote it, `pdfa` the PDF/A part and level it
-    claims ("3B"), `einvoice` "ZUGFeRD 1", "ZUGFeRD 2", "Factur-X" or "XRechnung". `order_number_found` is None
-    when no number was asked for.
-    """
-
-    pages: int
-    version: str
-    producer: str | None
-    pdfa: str | None
-    einvoice: str | None
-    order_number_found: bool | None
-
-
-class _Unexpected(Rejected):
-    """A verdict that came of an error in the check: a good file's, too, if the check is broken."""
-
-
-_Outcome = PdfFacts | Rejected | Reason
-"""What came of one try: facts, a verdict, or the trouble (CHECK_TIMEOUT, CHECK_CRASHED) that it ended in."""
 
 
 class Validator:
@@ -98,8 +62,8 @@ class Validator:
         self._fast = _Lane(workers)
         self._slow = _Lane(workers * _SUSPECTS)
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
-        self._alive: set[_Child] = set()
+        self._idle: list[CheckProcess] = []
+        self._alive: set[CheckProcess] = set()
         self._closed = threading.Event()
 
     def warm_up(self) -> None:
@@ -131,7 +95,7 @@ class Validator:
         outcome = self._tried_twice(fd, self._request(size, max_pages, expect))
         if isinstance(outcome, PdfFacts):
             return outcome
-        if isinstance(outcome, Reason | _Unexpected):
+        if isinstance(outcome, Reason | Unexpected):
             self._require_working()
         if isinstance(outcome, Rejected):
             raise outcome
@@ -142,7 +106,7 @@ class Validator:
         question = {"size": size, "max_pages": max_pages, "expect": list(expect), "timeout": self._timeout}
         return json.dumps(question).encode() + b"\n"
 
-    def _tried_twice(self, fd: int, request: bytes) -> _Outcome:
+    def _tried_twice(self, fd: int, request: bytes) -> Outcome:
         """Check; after a crash or a time-out once more, in a fresh child."""
         outcome = self._first_try(fd, request)
         if outcome is Reason.CHECK_CRASHED:
@@ -182,7 +146,7 @@ class Validator:
         for child in idle:
             self._end(child)
 
-    def _first_try(self, fd: int, request: bytes, *, fresh: bool = False) -> _Outcome | None:
+    def _first_try(self, fd: int, request: bytes, *, fresh: bool = False) -> Outcome | None:
         """Check in the fast lane; None if it was slow and the slow lane has no place for it now."""
         place = self._fast
         place.enter()
@@ -202,7 +166,7 @@ class Validator:
         finally:
             place.leave()
 
-    def _try_slowly(self, fd: int, request: bytes, *, give_way: bool = False) -> _Outcome:
+    def _try_slowly(self, fd: int, request: bytes, *, give_way: bool = False) -> Outcome:
         self._slow.enter()
         try:
             with self._child(fresh=True) as child:
@@ -214,7 +178,7 @@ class Validator:
             self._slow.leave()
 
     @contextlib.contextmanager
-    def _child(self, *, fresh: bool) -> "Iterator[_Child]":
+    def _child(self, *, fresh: bool) -> "Iterator[CheckProcess]":
         """Lend a child: the one used last, or a new one. It is kept if it is good for more, else ended."""
         child = None if fresh else self._waiting_child()
         if child is None:
@@ -233,13 +197,13 @@ class Validator:
         if not kept:
             self._end(child)
 
-    def _waiting_child(self) -> "_Child | None":
+    def _waiting_child(self) -> CheckProcess | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def _started(self) -> "_Child":
+    def _started(self) -> CheckProcess:
         try:
-            child = _Child(self._command)
+            child = CheckProcess(self._command)
         except OSError as e:
             raise CheckUnavailable(f"the process that checks PDFs cannot be started: {e.strerror}") from e
         with self._lock:
@@ -249,7 +213,7 @@ class Validator:
         self._stop_if_closed()
         return child
 
-    def _await_hello(self, child: "_Child") -> None:
+    def _await_hello(self, child: CheckProcess) -> None:
         if not child.ready():
             self._stop_if_closed()
             raise CheckUnavailable("the process that checks PDFs does not start")
@@ -258,7 +222,7 @@ class Validator:
         if self._closed.is_set():
             raise Stopping(_STOPPED)
 
-    def _end(self, child: "_Child") -> None:
+    def _end(self, child: CheckProcess) -> None:
         child.end()
         with self._lock:
             self._alive.discard(child)
@@ -306,101 +270,3 @@ class _Lane:
             self._closed = True
             for gate in self._waiting:
                 gate.set()
-
-
-class _Child:
-    """One process that checks PDFs, and our end of the socket to it. Used by one thread at a time."""
-
-    def __init__(self, command: tuple[str, str, str]) -> None:
-        module, path, memory = command
-        ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as on_failure:
-            on_failure.callback(ours.close)
-            # Nothing is ever written there: when our end is closed, or we are dead, the child ends.
-            their_lifeline, self._lifeline = os.pipe()
-            on_failure.callback(os.close, self._lifeline)
-            try:
-                # Its own session: Ctrl-C on the terminal is for us to handle. No token in its environment.
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, path, str(their_lifeline), memory],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[their_lifeline],
-                    env={"LC_ALL": "C.UTF-8"},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            finally:
-                os.close(their_lifeline)
-            on_failure.pop_all()
-        self._socket = ours
-        self._kill_lock = threading.Lock()
-        self._said_hello = False
-        self._slowed = False
-        self.reusable = False
-
-    def ready(self) -> bool:
-        """Wait for the child's hello, once."""
-        if not self._said_hello:
-            self._said_hello = self._receive(_START_SECONDS) == {"hello": True}
-        return self._said_hello
-
-    def ask(self, fd: int, request: bytes) -> None:
-        # One that died while it was idle shows in the answer.
-        with contextlib.suppress(OSError):
-            self._socket.settimeout(_START_SECONDS)
-            sent = socket.send_fds(self._socket, [request], [fd])
-            self._socket.sendall(request[sent:])
-
-    def answer(self, seconds: float) -> _Outcome:
-        """Return what the child found, CHECK_TIMEOUT if it has not answered yet, CHECK_CRASHED if it never will."""
-        self.reusable = False
-        answer = self._receive(seconds)
-        if isinstance(answer, Reason):
-            return answer
-        try:
-            last = answer.pop("last")
-            verdict = _Unexpected if answer.pop("unexpected", False) else Rejected
-            outcome = (
-                verdict(Reason(answer["reason"]), str(answer["detail"])) if "reason" in answer else PdfFacts(**answer)
-            )
-        except (KeyError, TypeError, ValueError):
-            return Reason.CHECK_CRASHED  # no answer of ours: something else speaks there
-        self.reusable = not last and not self._slowed
-        return outcome
-
-    def _receive(self, seconds: float) -> dict[str, Any] | Reason:
-        deadline = time.monotonic() + seconds
-        line = b""
-        try:
-            while not line.endswith(b"\n"):
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                piece = self._socket.recv(_LONGEST_ANSWER)
-                line += piece
-                if not piece or len(line) > _LONGEST_ANSWER:
-                    return Reason.CHECK_CRASHED
-            answer = json.loads(line)
-        except TimeoutError:
-            return Reason.CHECK_TIMEOUT
-        except (OSError, ValueError):
-            return Reason.CHECK_CRASHED
-        return answer if isinstance(answer, dict) else Reason.CHECK_CRASHED
-
-    def give_way(self) -> None:
-        """Give this process a low priority, for good: nobody may raise it again."""
-        self._slowed = True
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _SLOW_PRIORITY)
-
-    def kill(self) -> None:
-        """Kill the process and wait until it is gone; may be called by any thread."""
-        with self._kill_lock:
-            self._process.kill()
-            self._process.wait()
-
-    def end(self) -> None:
-        """Kill the process and forget it; for the thread that uses it."""
-        self.kill()
-        self._socket.close()
-        os.close(self._lifeline)
