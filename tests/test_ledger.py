@@ -465,6 +465,7 @@ def test_a_full_disk_is_ledger_trouble_and_passes(ledger: Ledger) -> None:
         dbapi_connection.execute(f"PRAGMA max_page_count = {limit}").close()
 
     limit = pages
+    ledger._commits.close()
     sa.event.listen(ledger._engine, "checkout", limited)
     with pytest.raises(LedgerUnavailable, match="full"):
         ledger.deferred(replace(entry, producer="x" * 100_000), 1.0, "")
@@ -480,6 +481,7 @@ def test_a_read_only_ledger_is_ledger_trouble(ledger: Ledger) -> None:
     def read_only(dbapi_connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
         dbapi_connection.execute("PRAGMA query_only = ON").close()
 
+    ledger._commits.close()
     sa.event.listen(ledger._engine, "checkout", read_only)
     with pytest.raises(LedgerUnavailable, match="readonly"):
         ledger.processed(entry, None)
@@ -494,6 +496,7 @@ def test_a_locked_ledger_is_ledger_trouble(ledger: Ledger) -> None:
     def impatient(dbapi_connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
         dbapi_connection.execute("PRAGMA busy_timeout = 50").close()
 
+    ledger._commits.close()
     sa.event.listen(ledger._engine, "checkout", impatient)
     other = sqlite3.connect(ledger.path, isolation_level=None)
     try:

@@ -306,7 +306,8 @@ def test_another_client_is_made_room_for_and_its_end_is_noticed(tmp_path: Path) 
             f"\n20/s, another client with 10/s: ours {shared:.1f}/s, at the end {late:.1f}/s; 429: {before} of "
             f"{len(times)}; the other client: {other.let_in} let in, {other.refused} refused"
         )
-        assert 0.6 * 10 <= shared <= 1.4 * 10
+        # In these few seconds each refusal counts; the long version is exact.
+        assert 0.6 * 10 <= shared <= 1.6 * 10
         assert before <= 0.1 * len(times)
         # One request may have been on its way when the other client ended.
         assert company.refusals() <= before + 1

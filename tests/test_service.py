@@ -303,6 +303,25 @@ def test_no_new_work_is_begun_after_a_stop(merchant: Merchant) -> None:
     assert len(merchant.sandbox.uploads()) == 2
 
 
+def test_no_more_uploads_at_a_time_than_there_are_workers(merchant: Merchant) -> None:
+    """Two inboxes and two workers: two uploads are under way at a time, not two for each inbox."""
+    merchant.sandbox.faults.add("latency", "upload", seconds=0.4)
+    tables = ""
+    for name in ("bol", "amazon"):
+        folder = merchant.home / name
+        folder.mkdir()
+        for number in range(1, 4):
+            (folder / f"{number}.pdf").write_bytes(invoice_pdf(f"{name} {number}"))
+        tables += f'[[inboxes]]\nname = "{name}"\ndrop_dir = "{folder}"\n'
+    config = merchant.home / "invoicedrop.toml"
+    config.write_text(tables)
+    del merchant.environment["INVOICEDROP_DROP_DIR"]
+    assert merchant.run("run", "--once", "--config", str(config), upload_workers="2").returncode == 0
+    times = sorted(request.time for request in merchant.sandbox.requests if request.kind == "upload")
+    assert len(times) == 6
+    assert all(after - before > 0.35 for before, after in zip(times, times[2:], strict=False))
+
+
 def test_a_second_signal_hurries_and_the_lost_answer_is_asked_about(merchant: Merchant) -> None:
     """A hanging upload is broken off by a second signal; the next start finds that it arrived, and sends nothing."""
     merchant.sandbox.faults.add("hang_after_store", "upload", count=1)

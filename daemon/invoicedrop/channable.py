@@ -4,7 +4,6 @@ Facts: the help-centre page "Upload and manage invoices with Channable API" and 
 order connection API (2026-10). Uploads and downloads are v1, order reads v2, as they ask for.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final, NamedTuple, TypeVar
 
+import pybase64
 from pydantic import BaseModel, ValidationError
 
 from invoicedrop.api_models import AttachmentUrl, Order, OrderAnswer, OrdersPage, UploadAnswer
@@ -179,5 +179,5 @@ def _parse(model: type[_Model], answer: Answer, doubt: type[OutcomeUnknown] | ty
 def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
     yield prefix
     for start in range(0, len(view), _CHUNK):
-        yield base64.b64encode(view[start : start + _CHUNK])
+        yield pybase64.b64encode(view[start : start + _CHUNK])
     yield suffix

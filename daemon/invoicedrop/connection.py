@@ -12,7 +12,9 @@ The table of statuses is that of the public OpenAPI 3.1 document of Channable's 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -101,7 +103,8 @@ class Connection:
     """One company's way to the API, for up to `connections` threads at once.
 
     `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
-    `request_timeout` is the total time of one request in seconds.
+    `request_timeout` is the total time of one request in seconds; `places` are shared with others who send (without
+    it, as many as there are `connections`).
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Connection:
         *,
         request_timeout: float,
         connections: int,
+        places: threading.Semaphore | None = None,
     ) -> None:
         self.api_url = api_url
         self.throttle = throttle
@@ -120,6 +124,7 @@ class Connection:
         self._token: str | None = None
         self._used: str | None = None
         self._token_is_bad = False
+        self._places = places or threading.BoundedSemaphore(connections)
         agent = {"User-Agent": f"invoicedrop/{__version__}"}
         self._transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
         self._api = httpx.Client(
@@ -181,8 +186,7 @@ class Connection:
             Stopping: the service is being stopped.
 
         """
-        self.throttle.acquire()
-        with pause.passage():
+        with self._turn(), pause.passage():
             authorisation = {"Authorization": f"Bearer {self._current_token(pause)}"}
             if before_sending is not None:
                 before_sending()
@@ -195,7 +199,7 @@ class Connection:
                     content=content,
                     headers=authorisation | dict(headers or {}),
                 )
-                answer = _exchange(self._api, request)
+                answer = _exchange(self._transport, request)
             except (NotSent, httpx.InvalidURL, UnicodeError) as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
@@ -206,6 +210,15 @@ class Connection:
                 raise doubt(str(error)) from error
             self._judge(answer, pause, subject, doubt)
             return answer
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the rate limit, then for a place among the requests under way."""
+        # In this order: who waits for one company's limit takes no place from another company.
+        self.throttle.acquire()
+        with self._places:
+            self.throttle.require_open()
+            yield
 
     def _current_token(self, pause: Pause) -> str:
         if self._token is None:
@@ -280,8 +293,9 @@ def _place(loc: object) -> str:
     return ".".join(map(str, loc)) if isinstance(loc, list) else "request"
 
 
-def _exchange(client: httpx.Client, request: httpx.Request) -> Answer:
-    response = client.send(request, stream=True)
+def _exchange(transport: DeadlineTransport, request: httpx.Request) -> Answer:
+    # Without the client's own layers, for redirects, cookies and logins, of which there are none here.
+    response = transport.handle_request(request)
     try:
         body = bytearray()
         for chunk in response.iter_bytes():

@@ -10,10 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
 
 _Result = TypeVar("_Result")
 Work = Callable[[DBAPICursor], _Result]
@@ -28,6 +31,7 @@ class GroupCommit:
         self._engine = engine
         self._writing = threading.Lock()
         self._waiting: deque[_Write[Any]] = deque()
+        self._connection: PoolProxiedConnection | None = None
 
     def commit(self, work: Work[_Result]) -> _Result:
         """Do `work` in a transaction, shared perhaps with others' work; return its result when it is on disk.
@@ -45,6 +49,13 @@ class GroupCommit:
                 self._commit_all(batch)
         return write.outcome()
 
+    def close(self) -> None:
+        """Give back what it holds of the engine; it may be used again."""
+        with self._writing:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
     def _commit_all(self, batch: Sequence["_Write[Any]"]) -> None:
         try:
             results = self._in_one_transaction(batch)
@@ -61,12 +72,21 @@ class GroupCommit:
                 write.succeed(result)
 
     def _in_one_transaction(self, batch: Sequence["_Write[Any]"]) -> list[Any]:
-        # Given back to the pool, a connection is rolled back, whatever state it was left in.
-        with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(_BEGIN)
-            results = [write.work(cursor) for write in batch]
-            connection.commit()
-            return results
+        # One for all, as only one may write: to fetch it from the pool for every write took as long as the writing.
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+        connection = self._connection
+        try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(_BEGIN)
+                results = [write.work(cursor) for write in batch]
+                connection.commit()
+                return results
+        except BaseException:
+            # Given back to the pool, it is rolled back, whatever state it was left in.
+            self._connection = None
+            connection.close()
+            raise
 
 
 class _Write(Generic[_Result]):

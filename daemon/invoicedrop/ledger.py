@@ -98,6 +98,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database; what was committed is on disk already."""
+        self._commits.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

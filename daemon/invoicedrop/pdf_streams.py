@@ -6,9 +6,10 @@ JPEG see `pdf_jpeg`; for the rest there is what its coding cannot contain.
 
 import base64
 import re
-import zlib
 from collections.abc import Sequence
 from typing import Any, Final
+
+from zlib_ng import zlib_ng
 
 from invoicedrop.pdf_holes import HOLE
 from invoicedrop.pdf_syntax import Data, Name
@@ -36,10 +37,10 @@ class Budget:
 
 def inflate(data: Data, start: int, end: int, budget: Budget, *, keep: int = 0) -> tuple[str, int, bytes]:
     """Decompress a Flate stream and return its state, where it ended, and up to `keep` bytes of it."""
-    state, at, kept = _inflate(data, start, end, budget, keep, zlib.MAX_WBITS)
+    state, at, kept = _inflate(data, start, end, budget, keep, zlib_ng.MAX_WBITS)
     if state != OK and zlib_header(data[start : start + 2]):
         # Was it the checksum alone? Then the same data without its frame is whole.
-        raw, raw_at, raw_kept = _inflate(data, start + 2, end, budget, keep, -zlib.MAX_WBITS)
+        raw, raw_at, raw_kept = _inflate(data, start + 2, end, budget, keep, -zlib_ng.MAX_WBITS)
         if raw == OK:
             return CHECKSUM, min(end, raw_at + 4), raw_kept
     return state, at, kept
@@ -54,7 +55,7 @@ _FLUSHED: Final = re.compile(rb"\x00\x00\xff\xff[\r\n]{0,2}\Z")
 
 
 def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: int) -> tuple[str, int, bytes]:
-    inflater = zlib.decompressobj(bits)
+    inflater = zlib_ng.decompressobj(bits)
     kept: list[bytes] = []
     at = start
     try:
@@ -74,7 +75,7 @@ def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: 
                     if len(out) < _AT_ONCE:
                         break
                     out = inflater.decompress(inflater.unconsumed_tail, _AT_ONCE)
-    except zlib.error:
+    except zlib_ng.error:  # type: ignore[misc] # its stub lacks the base class
         return BROKEN, at, b""
     if not inflater.eof:
         # Some writers flush instead of finishing: an empty block is the last one (RFC 1951, 3.2.4), without a checksum.

@@ -74,7 +74,7 @@ class Service:
         with only_instance(settings.state_dir), self._signal_handlers():
             ledger = _open_ledger(settings)
             validator = Validator(timeout=settings.validator_timeout, memory_mb=settings.validator_memory_mb)
-            pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="upload")
+            pool = ThreadPoolExecutor(_threads(settings), thread_name_prefix="upload")
             notifier = Notifier()
             interval = min(inbox.scan_interval for inbox in settings.inboxes)
             heartbeat = Heartbeat(settings.state_dir, interval, ledger, notifier)
@@ -95,6 +95,7 @@ class Service:
 
     def _build(self, ledger: Ledger, validator: Validator) -> None:
         orders = OneAtATime()
+        places = threading.BoundedSemaphore(self._settings.upload_workers)
         for inbox in self._settings.inboxes:
             throttle = self._throttles.get(inbox.account)
             if throttle is None:
@@ -111,6 +112,7 @@ class Service:
                     ledger=ledger,
                     validator=validator,
                     orders=orders,
+                    places=places,
                     wake=self.wake,
                 )
             )
@@ -148,7 +150,7 @@ class Service:
                 future.add_done_callback(self._done(station, settled.name))
 
     def _free(self) -> int:
-        # One waits behind each that is being uploaded, so that no thread idles while this one looks up.
+        # None of the threads shall idle while this one looks up.
         return 2 * self._settings.upload_workers - sum(station.busy for station in self._stations)
 
     def _done(self, station: Station, name: str) -> Callable[[Future[Outcome]], None]:
@@ -332,3 +334,11 @@ def _token_reader(inbox: Inbox) -> Callable[[], str]:
         return token
 
     return read
+
+
+def _threads(settings: Settings) -> int:
+    """Return how many threads work: while one waits for its answer, another one's file is read, checked and filed.
+
+    Only one, where one uploads: there the order of arrival is kept exactly.
+    """
+    return 2 * settings.upload_workers if settings.upload_workers > 1 else 1

@@ -3,6 +3,7 @@
 Everything here runs in the main loop's thread, but for `work`, which runs in the upload threads.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -53,6 +54,7 @@ class Station:
         ledger: Ledger,
         validator: Validator,
         orders: OneAtATime,
+        places: threading.Semaphore,
         wake: Callable[[], None],
     ) -> None:
         self.inbox = inbox
@@ -65,6 +67,7 @@ class Station:
             throttle,
             request_timeout=inbox.request_timeout,
             connections=settings.upload_workers,
+            places=places,
         )
         self.api = Pause(self._api_changed)
         self.folders = Pause(self._folders_changed)

@@ -123,6 +123,11 @@ class Throttle:
             self._leak(self._clock())
             self._level = min(self._capacity, max(self._level, remembered.level - away * self._allowed))
 
+    def require_open(self) -> None:
+        """Raise Stopping if nothing new may leave any more."""
+        if self._closed:
+            raise Stopping("stopped before the request left")
+
     def close(self) -> None:
         """Wake everybody who waits; from now on `acquire` raises Stopping."""
         with self._changed:
