@@ -162,6 +162,9 @@ class EveryPdfIsGood:
     def __init__(self, **_limits: Any) -> None:
         """Need nothing."""
 
+    def warm_up(self) -> None:
+        """Start nothing."""
+
     def check(self, _fd: int, _size: int, **_more: Any) -> PdfFacts:
         """Find the PDF good."""
         return PdfFacts(1, "1.4", None, None, None, None)

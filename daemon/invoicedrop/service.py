@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from invoicedrop import __version__
 from invoicedrop.heartbeat import Heartbeat
 from invoicedrop.instance import only_instance
-from invoicedrop.invoice import ConfigError, LedgerUnavailable, Stopping
+from invoicedrop.invoice import CheckUnavailable, ConfigError, LedgerUnavailable, Stopping
 from invoicedrop.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.notify import Notifier
@@ -74,6 +74,9 @@ class Service:
         with only_instance(settings.state_dir), self._signal_handlers():
             ledger = _open_ledger(settings)
             validator = Validator(timeout=settings.validator_timeout, memory_mb=settings.validator_memory_mb)
+            # Its start takes as long as the first look at the folder.
+            with suppress(CheckUnavailable):
+                validator.warm_up()
             pool = ThreadPoolExecutor(_threads(settings), thread_name_prefix="upload")
             notifier = Notifier()
             interval = min(inbox.scan_interval for inbox in settings.inboxes)
