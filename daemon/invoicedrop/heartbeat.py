@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from invoicedrop import __version__, disk
 from invoicedrop.invoice import LedgerUnavailable, State
 from invoicedrop.ledger import Ledger
 from invoicedrop.notify import FILE, Notifier
 from invoicedrop.station import Station
+
+_EARLY: Final = 0.1
+"""Share of the interval by which a beat may come early."""
 
 
 class Heartbeat:
@@ -36,9 +39,10 @@ class Heartbeat:
         return self._due
 
     def beat(self, stations: Sequence[Station]) -> None:
-        """The loop has done a whole turn; written down at most once in an interval."""
+        """The loop has done a whole turn; written down about once in an interval."""
         now = time.monotonic()
-        if now < self._due:
+        # A little early, where the loop is awake anyway: else it would wake up once more for this alone.
+        if now < self._due - self._interval * _EARLY:
             return
         self._due = now + self._interval
         self._write(stations, pid=os.getpid())
