@@ -208,7 +208,7 @@ class Inbox(BaseModel):
             raise PydanticCustomError("sentence", "must be an address like https://api.channable.com")
         if "@" in parts.netloc or "?" in url or "#" in url:
             raise PydanticCustomError("sentence", "must have no user, password, ? or # in it; write only the address")
-        if parts.scheme == "http" and not _is_loopback(host) and not info.data.get("allow_http"):
+        if parts.scheme == "http" and not is_loopback(host) and not info.data.get("allow_http"):
             raise PydanticCustomError(
                 "sentence",
                 "would send the token unencrypted; use https://, or set allow_http = true in a network of your own",
@@ -219,7 +219,8 @@ class Inbox(BaseModel):
         return f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine itself: what is sent there never leaves it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop import document as documents
-from invoicedrop.invoice import Changed, Deferred, Rejected, State, parse_name
+from invoicedrop.invoice import Changed, Rejected, State, parse_name
 from invoicedrop.ledger import readable
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline import Journey, Means, Outcome, Settled, told
@@ -32,12 +32,10 @@ class Intake:
         log = self._log.bind(file=settled.name)
         try:
             name = parse_name(settled.name, self.means.inbox.order_id_kind)
-            document = documents.read(self.means.inbox.drop_dir / settled.name, self.means.inbox.max_file_bytes)
+            with told(log):
+                document = documents.read(self.means.inbox.drop_dir / settled.name, self.means.inbox.max_file_bytes)
         except Rejected as rejection:
             return self._reject_unread(settled, rejection, log)
-        except Deferred as trouble:
-            log.warning("invoice.deferred", seconds=round(trouble.delay, 1), detail=trouble.detail)
-            raise
         with document:
             if document.identity != settled.identity:
                 raise Changed("it changed after it was found settled")

@@ -107,7 +107,7 @@ class Means:
 
 @contextmanager
 def told(log: Log) -> Iterator[None]:
-    """Tell in the log of a file that cannot be moved now."""
+    """Tell in the log of a file that cannot be read, or moved, now."""
     try:
         yield
     except Deferred as trouble:
@@ -191,7 +191,7 @@ class Journey:
 
         What may have been sent already has passed this: it is not to end in the failed folder now.
         """
-        if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self.rejected_before:
+        if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self._rejected_before:
             return ()
         self._find_order()
         order, _ = self.project.order(self._order_id)
@@ -199,7 +199,7 @@ class Journey:
 
     def _check(self, numbers: Sequence[str]) -> None:
         """Have the PDF checked, unless it was rejected before a crash."""
-        if self.rejected_before and self.entry.reason is not None:
+        if self._rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         try:
             facts = self.means.validator.check(
@@ -208,9 +208,7 @@ class Journey:
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
-                detail = f"it may still be being written ({rejection.detail})"
-                self.log.info("invoice.deferred", seconds=round(left, 1), detail=detail)
-                raise Deferred(left, detail) from rejection
+                raise self._later(left, f"it may still be being written ({rejection.detail})") from rejection
             raise
         self.entry = replace(
             self.entry,
@@ -303,7 +301,7 @@ class Journey:
             raise
 
     @property
-    def rejected_before(self) -> bool:
+    def _rejected_before(self) -> bool:
         """Say whether the verdict had been passed when the process died."""
         return self.entry.state is State.REJECTED
 
@@ -347,8 +345,7 @@ class Journey:
         if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
             delay = min(_ORDER_DELAY, self.inbox.order_grace - age)
             self.ledger.deferred(self.entry, delay, rejection.detail)
-            self.log.info("invoice.deferred", seconds=round(delay, 1), detail=rejection.detail)
-            raise Deferred(delay, rejection.detail)
+            raise self._later(delay, rejection.detail)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
         with told(self.log):
@@ -367,6 +364,7 @@ class Journey:
         return Outcome.FAILED
 
     def _later(self, delay: float, detail: str) -> Deferred:
+        """Tell in the log that it waits, and return what to raise."""
         self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
         return Deferred(delay, detail)
 
@@ -380,5 +378,4 @@ class Journey:
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, _FIRST_DELAY, _LONGEST_DELAY)
         self.ledger.deferred(self.entry, delay, detail)
-        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
-        raise Deferred(delay, detail)
+        raise self._later(delay, detail)

@@ -6,7 +6,6 @@ backend (https://www.encode.io/httpcore/network-backends/), the documented place
 that closes connections under httpx, which leaks pool slots.
 """
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -21,6 +20,8 @@ from weakref import WeakSet
 
 import httpcore
 import httpx
+
+from invoicedrop.config_models import is_loopback
 
 _SLICE: Final = 1 << 17
 """Bytes handed to the socket at once: between two slices the deadline is looked at again."""
@@ -235,13 +236,6 @@ def _addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _describe(error: BaseException) -> str:
     words = {
         httpcore.ConnectTimeout: "no connection in time",
@@ -258,7 +252,7 @@ def _proxy_for(url: str) -> httpcore.Proxy | None:
     """Take the proxy from the usual environment variables (HTTPS_PROXY, NO_PROXY), as other programs do."""
     parts = urlsplit(url)
     address = getproxies().get(parts.scheme)
-    if not address or proxy_bypass(parts.netloc) or _is_loopback(parts.hostname or ""):
+    if not address or proxy_bypass(parts.netloc) or is_loopback(parts.hostname or ""):
         return None
     found = urlsplit(address if "://" in address else f"http://{address}")
     login = (unquote(found.username), unquote(found.password or "")) if found.username else None
