@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -156,6 +159,17 @@ def running(merchant: Merchant, *arguments: str, **changes: str) -> Iterator[Dae
 
 
 @pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Have a folder in memory, whose disk nobody waits for: a killed process loses nothing that the kernel has."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="invoicedrop-", dir=memory if os.access(memory, os.W_OK) else tmp_path))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
 def sandbox() -> Iterator[Running]:
     """A sandbox API without a rate limit, with the orders 1 to 100."""
     with serve(Options(rate=0)) as api:
@@ -166,3 +180,22 @@ def sandbox() -> Iterator[Running]:
 def merchant(tmp_path: Path, sandbox: Running) -> Merchant:
     """A merchant whose daemon talks to the sandbox."""
     return Merchant(tmp_path, sandbox)
+
+
+# What an API may do; each begins its trouble and returns what ends it.
+
+
+def down(api: Running) -> Callable[[], None]:
+    """Stop the server, so that connections are refused."""
+    api.stop()
+    return api.start
+
+
+def fault(kind: str, **values: Any) -> Callable[[Running], Callable[[], None]]:
+    """Return what lets every request meet a fault of this kind (`sandbox.faults`)."""
+
+    def begin(api: Running) -> Callable[[], None]:
+        api.faults.add(kind, **values)
+        return api.faults.clear
+
+    return begin

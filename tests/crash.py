@@ -22,12 +22,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import connection, disk, filing, logs, pipeline, reconcile, service
 from invoicedrop.check_process import PdfFacts
 from invoicedrop.settings import load
 from invoicedrop.throttle import Pause
+
+if TYPE_CHECKING:
+    import pytest
 
 DIED: Final = 137
 BROKE: Final = 99
@@ -100,6 +103,26 @@ class LedgerConnection(sqlite3.Connection):
     def cursor(self, factory: Any = LedgerCursor) -> Any:
         """Return a cursor."""
         return super().cursor(factory)
+
+
+@contextmanager
+def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
+    """Let calls be wrapped in this very process while the block runs; at its end they are what they were."""
+    import pytest  # noqa: PLC0415 - this module is part of the daemons under test, too: they are measured without it
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, names in (
+            (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
+            (shutil, "copyfileobj"),
+            (disk, "_renameat2 move"),
+            (LedgerConnection, "commit"),
+            (LedgerCursor, "execute"),
+            (sqlite3.dbapi2, "connect"),
+            (connection, "_exchange"),
+        ):
+            for name in names.split():
+                patch.setattr(owner, name, getattr(owner, name))
+        yield patch
 
 
 class Effects:

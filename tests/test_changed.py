@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from crash import EveryPdfIsGood, LedgerConnection, LedgerCursor, force_way, hastened
-from invoicedrop import connection, disk, logs, service
+from crash import EveryPdfIsGood, effects_undone, force_way, hastened
+from invoicedrop import disk, logs, service
 from invoicedrop.check_process import PdfFacts
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -57,18 +57,7 @@ class Folder:
 
     def work_off(self, meet: Callable[[str, int, str, bool], None], way: str = "rename") -> dict[str, list[str]]:
         """Start the service until nothing is left to do, `meet` being told of each call; return the first's calls."""
-        with pytest.MonkeyPatch.context() as patch:
-            for owner, names in (
-                (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
-                (shutil, "copyfileobj"),
-                (disk, "_renameat2 move"),
-                (LedgerConnection, "commit"),
-                (LedgerCursor, "execute"),
-                (sqlite3.dbapi2, "connect"),
-                (connection, "_exchange"),
-            ):
-                for name in names.split():
-                    patch.setattr(owner, name, getattr(owner, name))
+        with effects_undone() as patch:
             patch.setattr(service, "Validator", self._recorder())
             logs.configure("json", "info", self.log)
             calls = Calls(self.home, meet)

@@ -30,8 +30,8 @@ from typing import Any
 import pytest
 
 from conftest import Merchant, running, wait_until
-from crash import Effects, EveryPdfIsGood, LedgerConnection, LedgerCursor, hastened
-from invoicedrop import connection, disk, document, filing, logs, service
+from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone, hastened
+from invoicedrop import document, filing, logs, service
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import Service
@@ -150,18 +150,7 @@ class Scene:
 
     def live(self, trouble: Trouble | None) -> dict[str, list[str]]:
         """Run the daemon until the drop folder is worked off and the trouble over; return the calls it made."""
-        with pytest.MonkeyPatch.context() as patch:
-            for owner, names in (
-                (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
-                (shutil, "copyfileobj"),
-                (disk, "_renameat2"),
-                (LedgerConnection, "commit"),
-                (LedgerCursor, "execute"),
-                (sqlite3.dbapi2, "connect"),
-                (connection, "_exchange"),
-            ):
-                for name in names.split():
-                    patch.setattr(owner, name, getattr(owner, name))
+        with effects_undone() as patch:
             patch.setattr(service, "Validator", EveryPdfIsGood)
             logs.configure("json", "info", self.log)
             try:

@@ -9,10 +9,8 @@ passes in seconds; what is said of a step, a cap or a delay is said of the short
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from conftest import Daemon, Merchant, wait_until
+from conftest import Daemon, Merchant, down, fault, wait_until
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 
@@ -80,23 +78,10 @@ class Kind(NamedTuple):
     burst: int = 0
 
 
-def _down(api: Running) -> Callable[[], None]:
-    api.stop()
-    return api.start
-
-
-def _fault(kind: str, **values: Any) -> Callable[[Running], Callable[[], None]]:
-    def begin(api: Running) -> Callable[[], None]:
-        api.faults.add(kind, **values)
-        return api.faults.clear
-
-    return begin
-
-
 _KINDS = {
-    "refused": Kind(_down, "cannot be reached"),
-    "503": Kind(_fault("status", status=503), "out of service"),
-    "hang": Kind(_fault("hang_before_store"), "does not answer", timeout=0.2, burst=_STRAINS - 1),
+    "refused": Kind(down, "cannot be reached"),
+    "503": Kind(fault("status", status=503), "out of service"),
+    "hang": Kind(fault("hang_before_store"), "does not answer", timeout=0.2, burst=_STRAINS - 1),
 }
 
 
@@ -185,17 +170,6 @@ def _files_in(folder: Path) -> dict[str, bytes]:
 def _moments(daemon: Daemon, event: str, **fields: str) -> list[float]:
     lines = [line for line in daemon.events(event) if fields.items() <= line.items()]
     return [datetime.fromisoformat(str(line["timestamp"])).timestamp() for line in lines]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """Have a folder in memory: thousands of invoices are not to wait for a disk that others use too."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="invoicedrop-", dir=memory if os.access(memory, os.W_OK) else tmp_path))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -314,25 +314,28 @@ def desk(merchant: Merchant) -> Iterator[Desk]:
     validator.close()
 
 
-def test_a_twin_that_waited_its_turn_learns_of_the_doubt(merchant: Merchant, desk: Desk) -> None:
-    """Two files with the same bytes at once, the first one's answer lost: the second asks before it sends."""
-    content = invoice_pdf("8")
-    for name in ("8.pdf", "8 (1).pdf"):
-        merchant.drop_pdf(name, content)
-    merchant.sandbox.faults.add(Kind.RESET_AFTER_STORE, "upload", count=1)
+def _both_at_once(desk: "Desk", *names: str) -> list[Outcome | Exception]:
+    """Take two files of order 8 that meet where only one may go on; return what came of them."""
     results: list[Outcome | Exception] = []
     key = (desk.inbox.account, 2001, 8)
     with desk.orders.hold(key):
-        threads = [
-            threading.Thread(target=lambda name=name: results.append(desk.take(name)))
-            for name in ("8.pdf", "8 (1).pdf")
-        ]
+        threads = [threading.Thread(target=lambda name=name: results.append(desk.take(name))) for name in names]
         for thread in threads:
             thread.start()
         # Both have been read and checked, and neither is written down yet.
         wait_until(lambda: desk.orders._busy[key][1] == 3, what="two waiting for the order")
     for thread in threads:
         thread.join()
+    return results
+
+
+def test_a_twin_that_waited_its_turn_learns_of_the_doubt(merchant: Merchant, desk: Desk) -> None:
+    """Two files with the same bytes at once, the first one's answer lost: the second asks before it sends."""
+    content = invoice_pdf("8")
+    for name in ("8.pdf", "8 (1).pdf"):
+        merchant.drop_pdf(name, content)
+    merchant.sandbox.faults.add(Kind.RESET_AFTER_STORE, "upload", count=1)
+    results = _both_at_once(desk, "8.pdf", "8 (1).pdf")
     # Whether the second one may ask at once depends on who writes first; that it does not send does not.
     assert all(isinstance(result, Outcome | Deferred | Changed) for result in results), results
     desk.work_off()
@@ -352,18 +355,7 @@ def test_a_twin_that_was_sent_meanwhile_is_a_duplicate(merchant: Merchant, desk:
     content = invoice_pdf("8")
     for name in ("8.pdf", "8 (1).pdf"):
         merchant.drop_pdf(name, content)
-    results: list[Outcome | Exception] = []
-    key = (desk.inbox.account, 2001, 8)
-    with desk.orders.hold(key):
-        threads = [
-            threading.Thread(target=lambda name=name: results.append(desk.take(name)))
-            for name in ("8.pdf", "8 (1).pdf")
-        ]
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: desk.orders._busy[key][1] == 3, what="two waiting for the order")
-    for thread in threads:
-        thread.join()
+    results = _both_at_once(desk, "8.pdf", "8 (1).pdf")
     assert sorted(str(result) for result in results) == [str(Outcome.DUPLICATE), str(Outcome.PROCESSED)]
     assert len(merchant.sandbox.uploads()) == 1
 

@@ -6,13 +6,12 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fpdf import FPDF
 from fpdf.enums import AccessPermission, EncryptionMethod
 
-from conftest import Daemon, Merchant, running, wait_until
+from conftest import Daemon, Merchant, down, fault, running, wait_until
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from pdfs import build
@@ -171,26 +170,13 @@ def _wrong_token(api: Running) -> Callable[[], None]:
     return lambda: api.store.tokens.add(api.token)
 
 
-def _down(api: Running) -> Callable[[], None]:
-    api.stop()
-    return api.start
-
-
-def _fault(kind: str, **values: Any) -> Callable[[Running], Callable[[], None]]:
-    def begin(api: Running) -> Callable[[], None]:
-        api.faults.add(kind, **values)
-        return api.faults.clear
-
-    return begin
-
-
 _OUTAGES = {
     "wrong token": (_wrong_token, "token"),
-    "down": (_down, "cannot be reached"),
-    "429": (_fault("rate_limited"), "rate limit"),
-    "maintenance": (_fault("status", status=503), "out of service"),
-    "proxy page": (_fault("html", status=200), "web page"),
-    "redirect": (_fault("redirect"), "api_url"),
+    "down": (down, "cannot be reached"),
+    "429": (fault("rate_limited"), "rate limit"),
+    "maintenance": (fault("status", status=503), "out of service"),
+    "proxy page": (fault("html", status=200), "web page"),
+    "redirect": (fault("redirect"), "api_url"),
 }
 
 

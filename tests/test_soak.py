@@ -12,11 +12,9 @@ SOAK_KILLS, SOAK_SEED, SOAK_LIFE (the longest life in seconds).
 import hashlib
 import os
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -267,17 +265,6 @@ def _invoices(count: int) -> Iterator[tuple[str, bytes]]:
             yield f"{order}_copy{number}.pdf", invoice_pdf(str(number - 1))
         else:
             yield f"{order}_{number}.pdf", invoice_pdf(str(number))
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """Have a folder in memory: a killed process loses nothing that the kernel has, synced or not."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="invoicedrop-", dir=memory if os.access(memory, os.W_OK) else tmp_path))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_five_random_kills_lose_nothing_and_send_nothing_twice(home: Path) -> None:
