@@ -19,7 +19,8 @@ import pytest
 
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.settings import Settings, load
+from invoicedrop.settings.load import load
+from invoicedrop.settings.models import Settings
 
 # The same examples in every run: a new find comes from a search (--hypothesis-profile=search), not from bad luck in CI.
 hypothesis.settings.register_profile("search", max_examples=20_000, deadline=None)

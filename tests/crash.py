@@ -24,10 +24,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from invoicedrop import connection, disk, filing, logs, pipeline, reconcile, service
-from invoicedrop.check_process import PdfFacts
-from invoicedrop.settings import load
-from invoicedrop.throttle import Pause
+from invoicedrop import logs
+from invoicedrop.channable import client
+from invoicedrop.circuit_breaker import Pause
+from invoicedrop.inbox import filing
+from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pipeline import delivery, reconcile
+from invoicedrop.service import service
+from invoicedrop.settings.load import load
+from invoicedrop.system import disk
 
 if TYPE_CHECKING:
     import pytest
@@ -60,9 +65,9 @@ class Lived(NamedTuple):
 def waits() -> list[tuple[Any, str]]:
     """Return the module constants that hold waiting times; tests make them short."""
     return [
-        (pipeline, "LOOK_AGAIN"),
+        (delivery, "LOOK_AGAIN"),
         (reconcile, "LOOK_AGAIN"),
-        (pipeline, "_FIRST_DELAY"),
+        (delivery, "_FIRST_DELAY"),
         (filing, "_ONE_FILE_RETRY"),
     ]
 
@@ -118,7 +123,7 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
             (LedgerConnection, "commit"),
             (LedgerCursor, "execute"),
             (sqlite3.dbapi2, "connect"),
-            (connection, "_exchange"),
+            (client, "_exchange"),
         ):
             for name in names.split():
                 patch.setattr(owner, name, getattr(owner, name))
@@ -143,13 +148,13 @@ class Effects:
         real = sqlite3.dbapi2.connect
 
         def connect(*args: Any, **more: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = real(*args, **{**more, "factory": LedgerConnection})
-            return connection
+            client: sqlite3.Connection = real(*args, **{**more, "factory": LedgerConnection})
+            return client
 
         # SQLAlchemy's dialect looks it up there; the tests look at the ledger by `sqlite3.connect`.
         vars(sqlite3.dbapi2)["connect"] = connect
         self._wrap(LedgerConnection, "commit")
-        self._wrap(connection, "_exchange")
+        self._wrap(client, "_exchange")
 
     def _wrap(self, owner: Any, name: str, changes: Callable[..., bool] = lambda *_args, **_more: True) -> None:
         real = getattr(owner, name)

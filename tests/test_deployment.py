@@ -17,8 +17,10 @@ from conftest import Merchant
 from invoicedrop.cli import EXIT_CONFIG
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.service import _LAST_WAIT
-from invoicedrop.settings import Inbox, Places, Settings, load
+from invoicedrop.service.service import _LAST_WAIT
+from invoicedrop.settings.load import load
+from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.sources import Places
 
 PROJECT = Path(__file__).resolve().parents[1]
 SYSTEMD = PROJECT / "systemd"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from invoicedrop.cli import app
-from invoicedrop.config_models import Inbox, Settings
-from invoicedrop.settings import load
+from invoicedrop.settings.load import load
+from invoicedrop.settings.models import Inbox, Settings
 
 PROJECT = Path(__file__).parent.parent
 _INTERNAL = {"inboxes", "source", "warnings", "origins", "name"}

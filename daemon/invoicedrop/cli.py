@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from invoicedrop import __version__
-from invoicedrop.invoice import ConfigError, InstanceRunning, InvoicedropError
+from invoicedrop.errors import ConfigError, InstanceRunning, InvoicedropError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from invoicedrop.settings import Settings
+    from invoicedrop.settings.models import Settings
+
 
 EXIT_CONFIG: Final = 78
 """EX_CONFIG of sysexits.h."""
@@ -62,9 +63,10 @@ def _options(
 
 def _settings(context: typer.Context, config: Path | None) -> "Settings":
     """Load the settings and start logging by them."""
-    from invoicedrop import logs, settings
+    from invoicedrop import logs
+    from invoicedrop.settings import load
 
-    loaded = settings.load(config or context.obj)
+    loaded = load.load(config or context.obj)
     logs.configure(loaded.log_format, loaded.log_level)
     return loaded
 
@@ -82,35 +84,35 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Work off what is there and stop.")] = False,
 ) -> None:
     """Watch the drop folders and upload what comes: the daemon."""
-    settings = _settings(context, config)
-    from invoicedrop.service import Service
+    load = _settings(context, config)
+    from invoicedrop.service.service import Service
 
     if once and sys.stderr.isatty():
-        from invoicedrop.progress import Progress
+        from invoicedrop.commands.progress import Progress
 
         with Progress() as progress:
-            code = Service(settings, on_progress=progress.update).run(once=True)
+            code = Service(load, on_progress=progress.update).run(once=True)
     else:
-        code = Service(settings).run(once=once)
+        code = Service(load).run(once=once)
     raise typer.Exit(code)
 
 
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None) -> None:
     """Test the set-up: folders, rights, clock, network, token. Names every problem with its fix."""
-    settings = _settings(context, config)
-    from invoicedrop import checkup
+    load = _settings(context, config)
+    from invoicedrop.commands.check import command
 
-    raise typer.Exit(checkup.check(settings, _console()))
+    raise typer.Exit(command.check(load, _console()))
 
 
 @app.command()
 def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what waits and why, what failed and why, and what went."""
-    settings = _settings(context, config)
-    from invoicedrop import overview
+    load = _settings(context, config)
+    from invoicedrop.commands.status import command
 
-    raise typer.Exit(overview.status(settings, _console(), as_json=as_json))
+    raise typer.Exit(command.status(load, _console(), as_json=as_json))
 
 
 @app.command(short_help="List recent orders: their ids, and the invoices attached.")
@@ -124,12 +126,12 @@ def orders(
     as_json: JsonOption = False,
 ) -> None:
     """List recent orders: their ids (to name files by), and the invoices attached to them."""
-    settings = _settings(context, config)
-    from invoicedrop import owed
+    load = _settings(context, config)
+    from invoicedrop.commands import orders
 
     raise typer.Exit(
-        owed.orders(
-            settings,
+        orders.orders(
+            load,
             _console(),
             search=search,
             days=days,
@@ -149,34 +151,34 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Download from Channable what was uploaded and compare it, byte for byte, with what was sent."""
-    settings = _settings(context, config)
-    from invoicedrop import verification
+    load = _settings(context, config)
+    from invoicedrop.commands import verify
 
-    raise typer.Exit(verification.verify(settings, _console(), order=order, days=days, as_json=as_json))
+    raise typer.Exit(verify.verify(load, _console(), order=order, days=days, as_json=as_json))
 
 
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
     """Say whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    settings = _settings(context, config)
-    from invoicedrop.health import health as judge
+    load = _settings(context, config)
+    from invoicedrop.commands.health import health as judge
 
-    raise typer.Exit(judge(settings.state_dir))
+    raise typer.Exit(judge(load.state_dir))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
-    settings = _settings(context, config)
+    load = _settings(context, config)
     from rich.table import Table
     from rich.text import Text
 
-    from invoicedrop.settings import describe
+    from invoicedrop.settings.load import describe
 
     table = Table(box=None, pad_edge=False)
     for title in ("inbox", "setting", "value", "from"):
         table.add_column(title, overflow="fold")
-    for line in describe(settings):
+    for line in describe(load):
         table.add_row(*(Text(part) for part in line))
     _console().print(table)
 
@@ -198,7 +200,7 @@ def sandbox(
     folder: Annotated[Path | None, typer.Option(help="Keep the uploaded PDFs there (default: in memory).")] = None,
 ) -> None:
     """Serve a local stand-in for the Channable API, for trying things out without an account."""
-    from invoicedrop.sandbox_command import serve_sandbox
+    from invoicedrop.commands.sandbox import serve_sandbox
 
     serve_sandbox(
         port=port,
@@ -219,7 +221,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folders to look at them.")] = False,
 ) -> None:
     """Show the whole thing in a few seconds: no account, no network, nothing left behind."""
-    from invoicedrop.demo import show
+    from invoicedrop.commands.demo import show
 
     raise typer.Exit(show(_console(), keep=keep))
 

@@ -32,8 +32,8 @@ from pathlib import Path
 import psutil
 import pypdf
 
-from invoicedrop.invoice import Rejected
-from invoicedrop.validator import Validator
+from invoicedrop.errors import Rejected
+from invoicedrop.pdf.validator import Validator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import pdfs

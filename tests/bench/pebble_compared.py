@@ -23,8 +23,8 @@ from typing import Any
 
 import psutil
 
-from invoicedrop.invoice import Rejected
-from invoicedrop.validator import Validator
+from invoicedrop.errors import Rejected
+from invoicedrop.pdf.validator import Validator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import pdfs
@@ -46,7 +46,7 @@ pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
 
 def check_in_pebble(pdf: bytes) -> dict[str, Any]:
     """Check in a process of Pebble's; it has no way to hand over a descriptor, so the bytes go through its pipe."""
-    from invoicedrop.pdf_check import check  # noqa: PLC0415 - in the child only
+    from invoicedrop.pdf.check.check import check  # noqa: PLC0415 - in the child only
 
     if pdf == ENDLESS:
         time.sleep(1000)

@@ -1,0 +1,199 @@
+"""The Channable API's endpoints, as far as this program needs them.
+
+Facts: the help-centre page "Upload and manage invoices with Channable API" and the public OpenAPI 3.1 document of the
+order connection API (2026-10). Uploads and downloads are v1, order reads v2, as they ask for.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+import pybase64
+from pydantic import BaseModel, ValidationError
+
+from invoicedrop.channable.client import Answer, Connection
+from invoicedrop.channable.models import AttachmentUrl, Order, OrderAnswer, OrdersPage, UploadAnswer
+from invoicedrop.circuit_breaker import Pause
+from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
+from invoicedrop.invoice import Receipt
+from invoicedrop.reasons import Reason
+
+PAGE_SIZE: Final = 100
+"""Orders a page: the API's largest."""
+_CHUNK: Final = 3 * 64 * 1024
+"""Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
+_GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Content(Protocol):
+    """What is uploaded: bytes that do not change meanwhile, and their SHA-256 in hex."""
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    @property
+    def sha256(self) -> str:
+        """Their SHA-256 in hex."""
+
+
+class AttachedOrder(NamedTuple):
+    """An order, and how far the server's clock is ahead of ours."""
+
+    order: Order
+    clock_ahead: timedelta
+
+
+class Project:
+    """One project's orders and invoices. What is raised where, `connection` tells at its top."""
+
+    def __init__(self, connection: Connection, company_id: int, project_id: int, pause: Pause) -> None:
+        self.connection = connection
+        self.project_id = project_id
+        self.pause = pause
+        self._ids = f"companies/{company_id}/projects/{project_id}"
+
+    def upload(
+        self,
+        order_id: int,
+        document: Content,
+        item_ids: Sequence[int] = (),
+        *,
+        before_sending: Callable[[], None] | None = None,
+    ) -> Receipt:
+        """Attach an invoice to an order (bol only: to these of its items) and return the API's receipt.
+
+        Raises:
+            Rejected: the API refused it for good, or there is no such order.
+            OutcomeUnknown: it may or may not have been stored.
+
+        """
+        head = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
+        prefix = json.dumps(head)[:-1].encode() + b', "file": "'
+        suffix = b'"}'
+        length = len(prefix) + (document.size + 2) // 3 * 4 + len(suffix)
+        answer = self.connection.request(
+            "POST",
+            f"/v1/{self._ids}/orders/{order_id}/attachments",
+            pause=self.pause,
+            subject=f"{order_id}:{document.sha256}",
+            writes=True,
+            content=_encoded(prefix, document.view, suffix),
+            headers={"Content-Type": "application/json", "Content-Length": str(length)},
+            before_sending=before_sending,
+        )
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise Rejected(Reason.ORDER_NOT_FOUND, answer.described())
+        if answer.status != HTTPStatus.ACCEPTED:
+            if answer.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
+                raise OutcomeUnknown(f"an unexpected answer: {answer.described()}")
+            raise Rejected(Reason.REFUSED_BY_API, answer.described())
+        said = _parse(UploadAnswer, answer, OutcomeUnknown)
+        if said.status in {"success", "warning", "debug"} and said.order_attachment_id is not None:
+            return Receipt(said.order_attachment_id, said.message if said.status == "warning" else None)
+        if said.status != "error":
+            raise OutcomeUnknown(f"HTTP 202 with status {said.status!r} and attachment id {said.order_attachment_id}")
+        raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {said.status!r}: {said.message or 'no message'}")
+
+    def order(self, order_id: int) -> AttachedOrder:
+        """Return one order with its attachments.
+
+        Raises:
+            Rejected: there is no such order.
+
+        """
+        answer = self._ask(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id))
+        answered = datetime.now(UTC)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise Rejected(Reason.ORDER_NOT_FOUND, answer.described())
+        server = answer.date
+        ahead = timedelta() if server is None or server.tzinfo is None else server - answered
+        return AttachedOrder(_read(OrderAnswer, answer).order, ahead)
+
+    def orders(
+        self, *, search: str = "", since: datetime | None = None, offset: int = 0, limit: int = PAGE_SIZE
+    ) -> OrdersPage:
+        """Return a page of orders, newest first. `search` is loose: compare before you believe a hit."""
+        params: dict[str, str | int] = {"limit": limit, "offset": offset}
+        if search:
+            params["search"] = search
+        if since is not None:
+            params["start_date"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _read(OrdersPage, self._ask(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
+
+    def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:
+        """Go through all pages of orders, newest first; an order that moves between pages comes once."""
+        seen: set[int] = set()
+        offset = 0
+        while True:
+            page = self.orders(search=search, since=since, offset=offset)
+            yield from (order for order in page.orders if order.id not in seen)
+            seen.update(order.id for order in page.orders)
+            offset += len(page.orders)
+            if not page.orders or offset >= page.total:
+                return
+
+    def find_order(self, number: str) -> int:
+        """Return the Channable id of the one order with exactly this marketplace number.
+
+        Raises:
+            Rejected: there is none, or more than one.
+
+        """
+        hits = {order.id for order in self.all_orders(search=number) if number in order.numbers}
+        if not hits:
+            raise Rejected(Reason.ORDER_NOT_FOUND, f"no order has the marketplace number {number}")
+        if len(hits) > 1:
+            ids = ", ".join(map(str, sorted(hits)))
+            raise Rejected(Reason.ORDER_AMBIGUOUS, f"the orders {ids} all have the marketplace number {number}")
+        return hits.pop()
+
+    def attachment_digest(self, order_id: int, attachment_id: int, max_bytes: int) -> str | None:
+        """Download an attachment and return its SHA-256 in hex; None if its file is gone.
+
+        A file of more than `max_bytes` is not read to its end: what is returned then is no file's digest.
+        """
+        path = f"/v1/{self._ids}/orders/{order_id}/attachments/{attachment_id}"
+        answer = self._ask(path, subject=str(order_id))
+        if answer.status in _GONE:
+            return None
+        sha256 = hashlib.sha256()
+        status = self.connection.download(_read(AttachmentUrl, answer).url, sha256.update, max_bytes)
+        if status in _GONE:
+            return None
+        if status != HTTPStatus.OK:
+            raise Unanswered(f"download: HTTP {status}")
+        return sha256.hexdigest()
+
+    def _ask(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> Answer:
+        return self.connection.request("GET", path, pause=self.pause, subject=subject, params=params)
+
+
+def _read(model: type[_Model], answer: Answer) -> _Model:
+    if answer.status != HTTPStatus.OK:
+        raise Unanswered(answer.described())
+    return _parse(model, answer, Unanswered)
+
+
+def _parse(model: type[_Model], answer: Answer, doubt: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
+    try:
+        return model.model_validate_json(answer.body)
+    except ValidationError as error:
+        places = ", ".join(sorted({".".join(map(str, one["loc"])) or "the whole" for one in error.errors()}))
+        # The answer itself is not quoted: orders carry customers' data.
+        raise doubt(f"HTTP {answer.status}, but the answer cannot be read ({places})") from None
+
+
+def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
+    yield prefix
+    for start in range(0, len(view), _CHUNK):
+        yield pybase64.b64encode(view[start : start + _CHUNK])
+    yield suffix

@@ -1,0 +1,125 @@
+"""When a request may leave: the company's leaky bucket, and the pause of a project that cannot upload.
+
+`Throttle` mirrors Channable's leaky bucket (4 requests a second, burst 200, per company): every request adds one drop,
+the bucket leaks at the allowed rate, and a request waits until its drop fits. Two things make our own mirror differ
+from theirs, and both are handled here: other programs of the company draw on the same bucket (so the rate adapts to
+429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
+
+`Pause` is one probe at a time for a destination that does not answer: doubling, jittered, capped.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from invoicedrop.circuit_breaker import RETRY_AFTER_CAP
+from invoicedrop.errors import Stopping
+
+_ARRIVAL_JITTER: Final = 1.0
+"""Seconds by which requests may bunch up on their way: so many drops are kept free."""
+_SLOWEST_SHARE: Final = 1 / 16
+"""Of the allowed rate: slower than this we never get, so that we notice when the other client stops."""
+_SLOW_DOWN: Final = 0.7
+_SPEED_UP_SECONDS: Final = 120.0
+"""Without a 429, the rate grows from nothing back to the allowed one in this time."""
+_UNTOLD_WAIT: Final = 1.0
+"""Seconds to wait after a 429 that does not say how long."""
+_SAME_NEWS: Final = 1.0
+"""Seconds within which several refusals tell one thing once."""
+
+
+class Throttle:
+    """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests."""
+
+    def __init__(self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._allowed = rate
+        self._rate = rate
+        self._capacity = max(1.0, burst - min(rate * _ARRIVAL_JITTER, burst * 0.1))
+        self._clock = clock
+        self._level = 0.0
+        self._at = clock()
+        self._not_before = self._at
+        self._slowed_at = float("-inf")
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def rate(self) -> float:
+        """The rate in force now, in requests a second; 0 = no limit."""
+        return self._rate
+
+    def acquire(self) -> None:
+        """Wait until one request may leave.
+
+        Raises:
+            Stopping: `close` was called meanwhile.
+
+        """
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise Stopping("stopped while waiting for the rate limit")
+                wait = self._reserve()
+                if wait <= 0:
+                    return
+                self._changed.wait(wait)
+
+    def _reserve(self) -> float:
+        """Take a drop's place and return 0, or return the seconds until one could be free."""
+        now = self._clock()
+        if now < self._not_before:
+            return self._not_before - now
+        if self._allowed <= 0:
+            return 0.0
+        self._leak(now)
+        if self._level + 1 <= self._capacity:
+            self._level += 1
+            return 0.0
+        return (self._level + 1 - self._capacity) / self._rate
+
+    def _leak(self, now: float) -> None:
+        passed = max(0.0, now - self._at)
+        self._at = now
+        if now - self._slowed_at > _SAME_NEWS:
+            self._rate = min(self._allowed, self._rate + self._allowed * passed / _SPEED_UP_SECONDS)
+        self._level = max(0.0, self._level - passed * self._rate)
+
+    def refused(self, retry_after: float | None) -> float:
+        """Learn from a 429: the bucket is full and somebody else uses it too. Return the seconds to wait."""
+        with self._changed:
+            now = self._clock()
+            wait = _UNTOLD_WAIT if retry_after is None else min(max(retry_after, 0.0), RETRY_AFTER_CAP)
+            if self._allowed > 0:
+                self._leak(now)
+                if now - self._slowed_at > _SAME_NEWS:
+                    self._rate = max(self._allowed * _SLOWEST_SHARE, self._rate * _SLOW_DOWN)
+                    self._slowed_at = now
+                self._level = self._capacity
+            self._not_before = max(self._not_before, now + wait)
+            self._changed.notify_all()
+            return wait
+
+    def level(self) -> tuple[float, float]:
+        """Return how many drops are in the bucket, at which wall-clock time: to be remembered across a restart."""
+        with self._changed:
+            self._leak(self._clock())
+            return self._level, time.time()
+
+    def restore(self, level: float, at: float) -> None:
+        """Start with what was in the bucket before the restart, less what has leaked since."""
+        with self._changed:
+            away = max(0.0, time.time() - at)
+            self._leak(self._clock())
+            self._level = min(self._capacity, max(self._level, level - away * self._allowed))
+
+    def require_open(self) -> None:
+        """Raise Stopping if nothing new may leave any more."""
+        if self._closed:
+            raise Stopping("stopped before the request left")
+
+    def close(self) -> None:
+        """Wake everybody who waits; from now on `acquire` raises Stopping."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

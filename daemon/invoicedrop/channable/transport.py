@@ -1,0 +1,260 @@
+"""An httpx transport that keeps a total deadline, and knows whether a request can have arrived.
+
+httpx limits each single socket operation, not the whole: a server that answers one byte a second is never late for it.
+Here every socket operation gets what is left of the request's own deadline. This is done in httpcore's network
+backend (https://www.encode.io/httpcore/network-backends/), the documented place for it, and not by a timer
+that closes connections under httpx, which leaks pool slots.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
+
+import httpcore
+import httpx
+
+from invoicedrop.system.loopback import is_loopback
+
+_SLICE: Final = 1 << 17
+"""Bytes handed to the socket at once: between two slices the deadline is looked at again."""
+_KEEPALIVE_EXPIRY: Final = 5.0
+"""Seconds; a connection idle for longer may have been closed by the server just as we send on it."""
+_ERRORS: Final = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+    OSError,
+)
+
+
+class NotSent(httpx.TransportError):
+    """The request failed before its first byte left: it was certainly not taken."""
+
+
+class MaybeSent(httpx.TransportError):
+    """The request failed after sending began: it may or may not have been taken."""
+
+
+class PoolExhausted(NotSent):
+    """No connection became free in time: slots have leaked, the transport has to be built anew."""
+
+
+class _Progress(threading.local):
+    """The request that this thread is making: its deadline, and whether sending has begun."""
+
+    deadline = float("inf")
+    sending = False
+
+    def left(self, timeout: float | None) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the total time for this request is over")
+        return left if timeout is None else min(left, timeout)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(
+        self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]", *, to_api: bool
+    ) -> None:
+        self._inner = inner
+        # What is written before TLS is up is for a proxy, to ask for a tunnel: no part of the request.
+        self._to_api = to_api
+        self._progress = progress
+        self._streams = streams
+        streams.add(self)
+
+    def abort(self) -> None:
+        # Closing would not wake the thread that waits on it; shutting down does.
+        with suppress(OSError):
+            self._inner.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._progress.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._progress.sending = self._to_api or self._progress.sending
+        view = memoryview(buffer)
+        for start in range(0, len(view), _SLICE):
+            self._inner.write(view[start : start + _SLICE], self._progress.left(timeout))  # type: ignore[arg-type] # a socket takes any buffer
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.left(timeout))
+        return _Stream(inner, self._progress, self._streams, to_api=True)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    def __init__(self, progress: _Progress, streams: WeakSet[_Stream], *, tls: bool) -> None:
+        self._progress = progress
+        self._streams = streams
+        self._tls = tls
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception = httpcore.ConnectError("the host has no address")
+        addresses = _addresses(host, port)
+        for tried, address in enumerate(addresses):
+            # One by one: the time is for all addresses of a host together, and none of them may use it up.
+            share = self._progress.left(timeout) / (len(addresses) - tried)
+            try:
+                stream = super().connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self._progress, self._streams, to_api=not self._tls)
+        raise failure
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except _ERRORS as error:
+            raise MaybeSent(_describe(error)) from error
+
+    def close(self) -> None:
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()
+
+
+class DeadlineTransport(httpx.BaseTransport):
+    """Sends requests to one origin's servers, each within `total` seconds from start to last byte of the answer.
+
+    `connections` must be at least as many as there are threads: with fewer, httpcore 1.0.9 closes some that are in use.
+    """
+
+    def __init__(self, base_url: str, *, total: float, connections: int) -> None:
+        self._total = total
+        self._progress = _Progress()
+        self._streams: WeakSet[_Stream] = WeakSet()
+        self._base_url = base_url
+        self._connections = connections
+        self._ssl = httpx.create_ssl_context() if base_url.startswith("https:") else None
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self._ssl,
+            proxy=_proxy_for(self._base_url),
+            max_connections=self._connections,
+            keepalive_expiry=_KEEPALIVE_EXPIRY,
+            network_backend=_Backend(self._progress, self._streams, tls=self._ssl is not None),
+        )
+
+    def rebuild(self) -> None:
+        """Start over with a new pool: what leaked from the old one is gone with it."""
+        old, self._pool = self._pool, self._new_pool()
+        old.close()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; the answer's body is read under the same deadline, in the same thread."""
+        self._progress.deadline = time.monotonic() + self._total
+        self._progress.sending = False
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        try:
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=url,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions={"timeout": {"pool": self._total}},
+                )
+            )
+        except httpcore.PoolTimeout as error:
+            raise PoolExhausted("no free connection") from error
+        except (*_ERRORS, UnicodeError) as error:
+            kind = MaybeSent if self._progress.sending else NotSent
+            raise kind(_describe(error)) from error
+        assert isinstance(response.stream, Iterable)  # the synchronous pool gives synchronous streams
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response.stream),
+            extensions=dict(response.extensions),
+        )
+
+    def abort(self) -> None:
+        """Break off every request that is under way: its thread gets an error at once."""
+        for stream in list(self._streams):
+            stream.abort()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _describe(error: BaseException) -> str:
+    words = {
+        httpcore.ConnectTimeout: "no connection in time",
+        httpcore.ReadTimeout: "no answer in time",
+        httpcore.WriteTimeout: "the request could not be sent in time",
+    }
+    for kind, text in words.items():
+        if isinstance(error, kind):
+            return text
+    return str(error) or type(error).__name__
+
+
+def _proxy_for(url: str) -> httpcore.Proxy | None:
+    """Take the proxy from the usual environment variables (HTTPS_PROXY, NO_PROXY), as other programs do."""
+    parts = urlsplit(url)
+    address = getproxies().get(parts.scheme)
+    if not address or proxy_bypass(parts.netloc) or is_loopback(parts.hostname or ""):
+        return None
+    found = urlsplit(address if "://" in address else f"http://{address}")
+    login = (unquote(found.username), unquote(found.password or "")) if found.username else None
+    port = found.port or (443 if found.scheme == "https" else 80)
+    return httpcore.Proxy(f"{found.scheme}://{found.hostname}:{port}", auth=login)

@@ -1,0 +1,166 @@
+"""How a command (not the daemon) reaches the ledger and the API: beside a daemon that may be at work on both.
+
+A command draws on the same bucket at Channable as the daemon, so it begins with what the ledger remembers of it, and
+where the daemon has the better claim (HTTP 429) the command waits instead of failing.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from invoicedrop.channable.client import Answer, Connection
+from invoicedrop.channable.project import Project
+from invoicedrop.channable.rate_limit import Throttle
+from invoicedrop.circuit_breaker import Pause
+from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.logs import hide
+from invoicedrop.settings.load import read_token
+from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.system import permissions
+
+LEDGER: Final = "ledger.sqlite3"
+"""The ledger's name in `state_dir` (outside contract)."""
+_PATIENCE: Final = 120.0
+"""Seconds that a command waits in all, for one request, while others use up the company's rate limit."""
+_FIRST_WAIT: Final = 0.5
+"""Seconds of the first such wait, where the API names none."""
+_MARGIN: Final = 0.01
+"""Seconds added to a wait, so that it is over when we come back."""
+_Throttle = TypeVar("_Throttle", bound=Throttle)
+
+
+@contextmanager
+def existing_ledger(settings: Settings) -> Iterator[Ledger | None]:
+    """Open the ledger, if there is one; a command never makes it.
+
+    Raises:
+        LedgerUnavailable: there is one, but it cannot be used by this user, or not now.
+        ConfigError: a newer program wrote it.
+
+    """
+    path = settings.state_dir / LEDGER
+    if not _is_there(path):
+        yield None
+        return
+    with Ledger(settings.state_dir) as ledger:
+        yield ledger
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        owner = path.stat().st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise LedgerUnavailable(permissions.explained(path.parent, error).sentence) from error
+    except OSError as error:
+        raise LedgerUnavailable(f"{path} cannot be used: {error.strerror}") from error
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        name = permissions.user_name(owner)
+        raise LedgerUnavailable(
+            f"{path} belongs to {name} and we run as {permissions.ourselves()}: "
+            f"run this command as that user (sudo -u {name} invoicedrop ...)"
+        )
+    return True
+
+
+def new_throttle(inbox: Inbox, ledger: Ledger | None) -> Throttle:
+    """Return a throttle for a command that begins with what is in the company's bucket already.
+
+    Raises:
+        LedgerUnavailable: the ledger cannot be read now.
+
+    """
+    return _begun(Throttle(inbox.requests_per_second, inbox.burst), inbox, ledger)
+
+
+@contextmanager
+def open_project(inbox: Inbox, ledger: Ledger | None) -> Iterator[Project]:
+    """Reach the Channable project of `inbox`, for reading; the token is kept out of the log.
+
+    What asking it raises, `connection` tells at its top; `trouble` puts that into words.
+
+    Raises:
+        LedgerUnavailable: the ledger cannot be read now.
+
+    """
+    throttle = _begun(_CountingThrottle(inbox.requests_per_second, inbox.burst), inbox, ledger)
+    connection = _PatientConnection(inbox, throttle)
+    try:
+        pause = Pause(lambda _detail, _seconds: None, first=_FIRST_WAIT)
+        yield Project(connection, inbox.company_id, inbox.project_id, pause)
+    finally:
+        connection.close()
+        if ledger is not None and inbox.requests_per_second > 0:
+            with suppress(LedgerUnavailable):
+                _remember(throttle, inbox, ledger)
+
+
+def trouble(project: Project, error: Paused | Unanswered) -> str:
+    """Say in words for a person why the API could not be asked."""
+    return project.pause.detail or error.detail
+
+
+def token_reader(inbox: Inbox) -> Callable[[], str]:
+    """Return what reads the inbox's token, keeping it out of the log; it may raise ConfigError."""
+
+    def read() -> str:
+        token = read_token(inbox)
+        hide(token)
+        return token
+
+    return read
+
+
+class _CountingThrottle(Throttle):
+    """Counts the refusals, which is how a 429 can be told from every other reason to pause."""
+
+    refusals = 0
+
+    def refused(self, retry_after: float | None) -> float:
+        self.refusals += 1
+        return super().refused(retry_after)
+
+
+class _PatientConnection(Connection):
+    """Waits where the rate limit is used up: a list of a thousand orders is not given up for that."""
+
+    def __init__(self, inbox: Inbox, throttle: _CountingThrottle) -> None:
+        super().__init__(
+            inbox.api_url, token_reader(inbox), throttle, request_timeout=inbox.request_timeout, connections=1
+        )
+        self._counting = throttle
+
+    def request(self, method: str, path: str, *, pause: Pause, **options: Any) -> Answer:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            refusals = self._counting.refusals
+            try:
+                return super().request(method, path, pause=pause, **options)
+            except Paused:
+                wait = pause.until - time.monotonic()
+                if self._counting.refusals == refusals or time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(max(0.0, wait) + _MARGIN)
+
+
+def _begun(throttle: _Throttle, inbox: Inbox, ledger: Ledger | None) -> _Throttle:
+    remembered = ledger.bucket(inbox.account) if ledger is not None else None
+    if remembered is not None:
+        throttle.restore(*remembered)
+    return throttle
+
+
+def _remember(throttle: Throttle, inbox: Inbox, ledger: Ledger) -> None:
+    """Write down what this command has put into the bucket, for the next command and the next start of the daemon."""
+    remembered = ledger.bucket(inbox.account)
+    if remembered is not None:
+        if remembered.at > time.time():
+            # The daemon is at work and has said that it may be full: no more can be said.
+            return
+        throttle.restore(*remembered)
+    ledger.remember_bucket(inbox.account, BucketLevel(*throttle.level()))

@@ -1,0 +1,1 @@
+"""`invoicedrop check`: tries out the whole set-up."""

@@ -1,0 +1,1 @@
+"""`invoicedrop status`: what waits, what failed, what went."""

@@ -1,0 +1,75 @@
+"""`invoicedrop status`: what waits and why and until when, what failed and why, what went.
+
+With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 1000, totals count all):
+
+    daemon    {running: true, false or null (not to be known by this user), pid, version, last_report}
+    ledger    why the ledger cannot be read now, or null
+    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds}]: `trouble` and `paused` say in words why
+              the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's rate
+    waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
+    failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
+              still lie in the failed folder
+    sent      the last ten: [{inbox, file, order_id, when, attachment_id, filed_as}]
+    today     {since, sent, failed}: since midnight, local time
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console
+
+from invoicedrop.commands.status import terminal
+from invoicedrop.commands.status.facts import FailedFile, InboxState, Overview, SentFile, WaitingFile, look
+from invoicedrop.printable import printable
+from invoicedrop.settings.models import Settings
+
+EXIT_OK: Final = 0
+EXIT_NOT_NOW: Final = 75
+_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"})
+
+
+def status(settings: Settings, console: Console, *, as_json: bool) -> int:
+    """Print how things are; return 0, or 75 if the ledger could not be read (the folders are shown all the same).
+
+    Raises:
+        ConfigError: the ledger was written by a newer program.
+
+    """
+    found = look(settings)
+    if as_json:
+        console.out(json.dumps(_as_json(found)), highlight=False)
+    else:
+        terminal.show(found, settings, console)
+    if found.ledger_trouble is None:
+        return EXIT_OK
+    sys.stderr.write(f"{printable(found.ledger_trouble)}\n")
+    return EXIT_NOT_NOW
+
+
+def _as_json(found: Overview) -> dict[str, Any]:
+    report = found.alive.report
+    return {
+        "daemon": {
+            "running": found.alive.running,
+            "pid": report.pid if report is not None else None,
+            "version": report.version if report is not None else None,
+            "last_report": _utc(report.beat) if report is not None else None,
+        },
+        "ledger": found.ledger_trouble,
+        "inboxes": [_plain(one) for one in found.inboxes],
+        "waiting": {"total": found.waiting_total, "files": [_plain(one) for one in found.waiting]},
+        "failed": {"total": found.failed_total, "files": [_plain(one) for one in found.failed]},
+        "sent": [_plain(one) for one in found.sent],
+        "today": {"since": _utc(found.today_since), "sent": found.sent_today, "failed": found.failed_today},
+    }
+
+
+def _plain(one: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
+    return {name: _utc(value) if name in _TIMES else value for name, value in asdict(one).items()}
+
+
+def _utc(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

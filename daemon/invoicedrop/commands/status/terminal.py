@@ -1,0 +1,130 @@
+"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview_facts`'s business."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.console import Console
+
+from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands.status.facts import NO_DAEMON, InboxState, Overview
+from invoicedrop.settings.models import Settings
+
+_SHOWN: Final = 20
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
+
+
+def show(found: Overview, settings: Settings, console: Console) -> None:
+    """Print the overview, what waits first."""
+    several = len(settings.inboxes) > 1
+    print_line(console, _daemon(found))
+    _waiting(found, console, several=several)
+    if found.ledger_trouble is None and not found.ledger_exists:
+        print_line(console, "Nothing was done yet: there is no ledger.")
+        return
+    _failed(found, console, several=several)
+    if found.sent:
+        print_line(console)
+        print_line(console, ("Last sent", "bold green"))
+        rows = [(one.inbox, one.file, str(one.order_id or ""), clock(one.when, found.now)) for one in found.sent]
+        _table(console, ("file", "order", "when"), rows, several=several)
+    print_line(console)
+    if found.ledger_trouble is None:
+        print_line(console, f"Today: {found.sent_today} sent, {found.failed_today} failed.")
+
+
+def _daemon(found: Overview) -> tuple[str, str]:
+    running, report, fresh = found.alive
+    if running is None:
+        return "Whether a daemon is running cannot be told by this user.", "yellow"
+    if not running:
+        rest = ": what waits stays until one is started (invoicedrop run)" if found.waiting_total else ""
+        return f"No daemon is running{rest}.", "yellow" if found.waiting_total else ""
+    if report is None:
+        return "The daemon is starting.", ""
+    who = f"process {report.pid}, version {report.version}"
+    if not fresh:
+        return f"The daemon is running ({who}), but has said nothing for {span(found.now - report.beat)}.", "yellow"
+    return f"The daemon is running ({who}).", ""
+
+
+def _waiting(found: Overview, console: Console, *, several: bool) -> None:
+    print_line(console)
+    total = found.waiting_total
+    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in found.inboxes) else "Nothing waits"
+    print_line(console, (f"Waiting: {counted(total, 'invoice')}" if total else nothing, "bold"))
+    for inbox in found.inboxes:
+        _inbox(inbox, found, console, several=several)
+    if not total:
+        return
+    # A reason that all have is told once, above.
+    told = {NO_DAEMON, *(inbox.trouble for inbox in found.inboxes), *(inbox.paused for inbox in found.inboxes)}
+    rows: list[tuple[str, ...]] = []
+    for one in found.waiting[:_SHOWN]:
+        why = "" if one.why in told else one.why + _until(one.until, found.now)
+        rows.append((one.inbox, one.file, clock(one.since, found.now), why))
+    if not any(row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
+    _table(console, ("file", "since", "why"), rows, several=several)
+    if total > len(rows):
+        print_line(console, f"and {total - len(rows)} more")
+
+
+def _inbox(inbox: InboxState, found: Overview, console: Console, *, several: bool) -> None:
+    name = f"{inbox.name}: " if several else ""
+    if inbox.trouble:
+        print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
+    if inbox.paused:
+        print_line(console, (f"  {name}paused: {inbox.paused}{_until(inbox.next_probe, found.now)}", "bold yellow"))
+    if inbox.waiting and inbox.seconds is not None:
+        halted = inbox.trouble or inbox.paused or not found.alive.running
+        takes = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
+        print_line(console, f"  {name}{'Once it goes on, all' if halted else 'All'} of it {takes} at the API's rate.")
+
+
+def _failed(found: Overview, console: Console, *, several: bool) -> None:
+    if not found.failed_total:
+        return
+    print_line(console)
+    print_line(console, (f"Failed: {counted(found.failed_total, 'invoice')}", "bold red"))
+    rows = [(one.inbox, one.file, clock(one.when, found.now), one.problem) for one in found.failed[:_SHOWN]]
+    _table(console, ("file", "since", "what is wrong"), rows, several=several)
+    if found.failed_total > len(rows):
+        print_line(console, f"and {found.failed_total - len(rows)} more")
+    print_line(console, "Beside each, in the failed folder, a .reason.txt says what to do.")
+
+
+def _table(console: Console, titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, several: bool) -> None:
+    """Print rows that begin with the inbox, which is shown where there are several."""
+    first = 0 if several else 1
+    shown = ("inbox", *titles)[: len(rows[0])] if rows else ()
+    print_table(console, shown[first:], [row[first:] for row in rows], foldable={"why", "what is wrong"})
+
+
+def _until(moment: float | None, now: float) -> str:
+    if moment is None:
+        return ""
+    return f" (next try in {span(moment - now)})" if moment > now else " (next try now)"
+
+
+def clock(moment: float, now: float) -> str:
+    """Write a moment (seconds since the epoch) in local time: the hour alone if it is of the day of `now`."""
+    local = datetime.fromtimestamp(moment).astimezone()
+    today = datetime.fromtimestamp(now).astimezone().date()
+    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+
+
+def span(seconds: float) -> str:
+    """Write a length of time as people say it, rounded up: "40 s", "12 min", "3 h 20 min", "2 days"."""
+    whole = int(-(-seconds // 1))
+    if whole <= 2 * _MINUTE:
+        return f"{whole} s"
+    minutes = -(-whole // _MINUTE)
+    if whole <= 2 * _HOUR:
+        return f"{minutes} min"
+    if whole <= 2 * _DAY:
+        hours, rest = divmod(minutes, 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{-(-whole // _DAY)} days"

@@ -1,0 +1,1 @@
+"""The folders: what is there, what is settled, read once, filed without overwriting."""

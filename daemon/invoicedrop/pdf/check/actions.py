@@ -1,0 +1,177 @@
+"""What an invoice may not do: run programs, start others, act when it is opened; or be a wrapper around other files.
+
+Runs in the child process. All current objects are looked at, whether something refers to them or not; names are never
+encrypted (ISO 32000-1, 7.6.1), so that this works on encrypted files too.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from invoicedrop.pdf.check.streams import Contents
+from invoicedrop.pdf.check.structure import Layout
+from invoicedrop.pdf.check.syntax import Malformed, Name, Ref, parse
+from invoicedrop.pdf.check.verdict import Refused
+
+_REGULAR: Final = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
+_ACTIVE: Final = re.compile(
+    rb"/(?:JavaScript|JS|Launch|AA|XFA|RichMediaSettings)(?!" + _REGULAR + rb")"
+    rb"|/" + _REGULAR + rb"*?#(?:4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])"
+)
+"""Names that can mean action; the second line finds letters that were hidden as #xx."""
+_HARMLESS: Final = frozenset({"GoTo"})
+_WHEN_OPENED: Final = ("O", "PO", "PV")
+"""Triggers (ISO 32000-1, 12.6.3): page opened, page with the annotation opened, annotation visible."""
+_MOST_STEPS: Final = 1_000
+
+
+class Objects:
+    """The current objects of a file, by number, parsed when they are asked for."""
+
+    def __init__(self, layout: Layout, contents: Contents) -> None:
+        self._layout = layout
+        self._contents = contents
+        self._known: dict[int, Any] = {}
+
+    def resolve(self, value: Any) -> Any:
+        """Follow references to the value itself; None if there is none."""
+        for _ in range(32):
+            if not isinstance(value, Ref):
+                return value
+            value = self._object(value.number)
+        return None
+
+    def _object(self, number: int) -> Any:
+        if number not in self._known:
+            self._known[number] = None
+            place = self._layout.places.get(number)
+            try:
+                if (piece := self._layout.current.get(number)) is not None:
+                    self._known[number], _ = parse(self._layout.data, piece.body)
+                elif place is not None and place < 0 and (stream := self._contents.object_streams.get(-place)):
+                    self._known[number], _ = parse(stream.text, stream.offsets.get(number, len(stream.text)))
+            except Malformed:
+                pass
+        return self._known[number]
+
+    def suspects(self) -> Iterator[Any]:
+        """Yield the current objects in which a name occurs that can mean action; all objects, if it stands alone.
+
+        (`/S 5 0 R` with the name in object 5 would be a way to hide it.)
+        """
+        data = self._layout.data
+        search = _ACTIVE.search
+        numbers = [
+            number
+            for number, piece in self._layout.current.items()
+            if search(data, piece.body, piece.body_end) is not None
+        ]
+        streams = {number for number, stream in self._contents.object_streams.items() if search(stream.text)}
+        if streams:
+            numbers += [number for number, place in self._layout.places.items() if place and -place in streams]
+        if any(isinstance(self._object(number), Name) for number in numbers):
+            numbers = list(self._layout.places.keys() | self._layout.current.keys())
+        for number in numbers:
+            yield self._object(number)
+
+
+def _dictionaries(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary among the values, and those inside them."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def check_actions(objects: Objects, trailer: dict[str, Any]) -> None:
+    """Refuse programs, launches, anything that acts when the document is opened, and portfolios.
+
+    Raises:
+        Refused: one of these was found.
+
+    """
+    opened = False
+    for dictionary in _dictionaries(objects.suspects()):
+        kind = objects.resolve(dictionary.get("S"))
+        if kind == "JavaScript" or (kind == "Rendition" and "JS" in dictionary):
+            raise Refused("javascript", "it has a JavaScript action")
+        if kind == "Launch":
+            raise Refused("launch_action", "it has a launch action")
+        opened = opened or _acts_when_opened(objects, dictionary)
+    catalog = objects.resolve(trailer.get("Root"))
+    catalog = catalog if isinstance(catalog, dict) else {}
+    names = objects.resolve(catalog.get("Names"))
+    if isinstance(names, dict) and _has_entries(objects.resolve(names.get("JavaScript"))):
+        raise Refused("javascript", "it has named JavaScript")
+    if opened or _acts(objects, catalog.get("OpenAction")):
+        raise Refused("open_action", "it has an action that runs when it is opened")
+    triggers = objects.resolve(catalog.get("AA"))
+    if isinstance(triggers, dict) and any(_acts(objects, action) for action in triggers.values()):
+        raise Refused("open_action", "it has actions that run by themselves")
+    _check_portfolio(objects, catalog, names)
+
+
+def _has_entries(tree: Any) -> bool:
+    return isinstance(tree, dict) and bool(tree.get("Names") or tree.get("Kids"))
+
+
+def _acts_when_opened(objects: Objects, dictionary: dict[str, Any]) -> bool:
+    triggers = objects.resolve(dictionary.get("AA"))
+    if isinstance(triggers, dict) and any(_acts(objects, triggers.get(trigger)) for trigger in _WHEN_OPENED):
+        return True
+    settings = objects.resolve(dictionary.get("RichMediaSettings"))
+    activation = objects.resolve(settings.get("Activation")) if isinstance(settings, dict) else None
+    return isinstance(activation, dict) and objects.resolve(activation.get("Condition")) in _WHEN_OPENED
+
+
+def _acts(objects: Objects, action: Any) -> bool:
+    """Say whether an action, or one that follows it, does more than go to a place in the document."""
+    waiting = [action]
+    for _ in range(_MOST_STEPS):
+        if not waiting:
+            return False
+        action = objects.resolve(waiting.pop())
+        if not isinstance(action, dict):
+            continue  # a destination
+        kind = objects.resolve(action.get("S"))
+        if kind is not None and kind not in _HARMLESS:
+            return True
+        following = objects.resolve(action.get("Next"))
+        waiting += following if isinstance(following, list) else [following]
+    return True
+
+
+def _check_portfolio(objects: Objects, catalog: dict[str, Any], names: Any) -> None:
+    """Refuse a wrapper: a viewer shows the list of its files, and behind it only a page that says so.
+
+    A collection that starts hidden (/View /H) shows its pages; one without a PDF in it is an invoice with its XML.
+    """
+    collection = objects.resolve(catalog.get("Collection"))
+    if not isinstance(collection, dict) or objects.resolve(collection.get("View")) == "H":
+        return
+    files = objects.resolve(names.get("EmbeddedFiles")) if isinstance(names, dict) else None
+    for name in _file_names(objects, files):
+        if name.rsplit(b".", 1)[-1].lower() == b"pdf":
+            raise Refused("portfolio", "it is a collection of other PDF files")
+
+
+def _file_names(objects: Objects, tree: Any) -> Iterator[bytes]:
+    waiting = [tree]
+    for _ in range(_MOST_STEPS):
+        if not waiting:
+            return
+        node = objects.resolve(waiting.pop())
+        if not isinstance(node, dict):
+            continue
+        kids, entries = objects.resolve(node.get("Kids")), objects.resolve(node.get("Names"))
+        waiting += kids if isinstance(kids, list) else []
+        for entry in entries[1::2] if isinstance(entries, list) else []:
+            file = objects.resolve(entry)
+            for key in ("UF", "F"):
+                name = objects.resolve(file.get(key)) if isinstance(file, dict) else None
+                if isinstance(name, bytes):
+                    yield name.replace(b"\0", b"")

@@ -1,0 +1,207 @@
+"""The document as pypdf reads it: catalog, pages, encryption. Runs in the child process.
+
+pypdf is given the cross-reference that the walk over the whole file has read and verified already, instead of reading
+it a second time (which takes most of its time) or guessing where a table is wrong.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pypdf
+from pypdf.errors import DependencyError
+from pypdf.generic import (
+    ArrayObject,
+    BooleanObject,
+    DictionaryObject,
+    FloatObject,
+    IndirectObject,
+    NameObject,
+    NullObject,
+    NumberObject,
+    PdfObject,
+    StreamObject,
+    create_string_object,
+)
+
+from invoicedrop.pdf.check.streams import Contents
+from invoicedrop.pdf.check.structure import Layout
+from invoicedrop.pdf.check.syntax import Name, Ref, parse
+from invoicedrop.pdf.check.verdict import NeedsCryptographyError, Refused
+
+# What it has to say about a file is the file's content, and no log of ours.
+logging.getLogger("pypdf").addHandler(logging.NullHandler())
+logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
+# It would start this program for a file that asks for it.
+pypdf.overwrite_configuration(jbig2dec_binary=None)
+
+
+class Reader(pypdf.PdfReader):
+    """A reader that takes its cross-reference, and what object streams hold, from what is known (see the module)."""
+
+    def __init__(self, layout: Layout, contents: Contents) -> None:
+        self._layout = layout
+        self._object_streams = contents.object_streams
+        super().__init__(layout.data)
+
+    def read(self, stream: Any) -> None:  # noqa: ARG002 - what it would read is known
+        """Take the places of objects, and the trailer, as they are known."""
+        generations = {piece.number: piece.generation for piece in self._layout.current.values()}
+        for number, place in self._layout.places.items():
+            if place is None:
+                continue
+            if place < 0:
+                self.xref_objStm[number] = (-place, 0)
+            else:
+                self.xref.setdefault(generations.get(number, 0), {})[number] = place + self._layout.shift
+        for number, piece in self._layout.current.items():
+            self.xref.setdefault(piece.generation, {})[number] = piece.start
+        trailer = _converted(self._layout.trailer, self)
+        self.trailer = trailer if isinstance(trailer, DictionaryObject) else DictionaryObject()
+
+    def get_object(self, indirect_reference: int | IndirectObject) -> PdfObject | None:
+        """Return an object as the walk has found it; pypdf parses what is encrypted, and what has a stream.
+
+        (It would also search the whole file for what is missing, each time.)
+        """
+        number = indirect_reference if isinstance(indirect_reference, int) else indirect_reference.idnum
+        if self.is_encrypted:
+            return super().get_object(indirect_reference)
+        generation = 0 if isinstance(indirect_reference, int) else indirect_reference.generation
+        if (generation, number) in self.resolved_objects:
+            return self.resolved_objects[generation, number]
+        piece = self._layout.current.get(number)
+        if piece is None:
+            if number in self.xref_objStm:
+                return super().get_object(indirect_reference)
+            return self.cache_indirect_object(generation, number, NullObject())
+        if piece.dictionary is not None:
+            return super().get_object(indirect_reference)
+        value, _ = parse(self._layout.data, piece.body)
+        return self.cache_indirect_object(generation, number, _converted(value, self))
+
+    def _get_object_from_stream(self, indirect_reference: IndirectObject) -> PdfObject:
+        """Take one object from a stream; pypdf would parse all of them, which takes seconds where there are many."""
+        number = indirect_reference.idnum
+        stream = self._object_streams.get(self.xref_objStm[number][0])
+        if stream is None or number not in stream.offsets:
+            return super()._get_object_from_stream(indirect_reference)
+        value, _ = parse(stream.text, stream.offsets[number])
+        found = _converted(value, self)
+        self.cache_indirect_object(0, number, found)
+        return found
+
+
+def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one for each kind
+    """Return a parsed value as pypdf has it."""
+    match value:
+        case dict():
+            return DictionaryObject({NameObject("/" + key): _converted(item, reader) for key, item in value.items()})
+        case list():
+            return ArrayObject([_converted(item, reader) for item in value])
+        case Ref():
+            return IndirectObject(value.number, value.generation, reader)
+        case Name():
+            return NameObject("/" + value)
+        case bytes():
+            return create_string_object(value)
+        case bool():
+            return BooleanObject(value)
+        case int():
+            return NumberObject(value)
+        case float():
+            return FloatObject(value)
+        case _:
+            return NullObject()
+
+
+class Document:
+    """An opened document: its `catalog` and `pages`.
+
+    Raises:
+        Refused: it needs a password, has no pages or too many, or cannot be read.
+        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
+
+    """
+
+    def __init__(self, layout: Layout, contents: Contents, max_pages: int) -> None:
+        with _reading():
+            self.reader = Reader(layout, contents)
+            if self.reader.is_encrypted and not self.reader.decrypt(""):
+                raise Refused("encrypted", "it needs a password to be opened")
+            self.catalog = self.reader.root_object
+            self._count_pages(max_pages)
+
+    def _count_pages(self, max_pages: int) -> None:
+        root = self.catalog.get("/Pages", NullObject()).get_object()
+        announced = root.get("/Count", NullObject()).get_object() if isinstance(root, DictionaryObject) else None
+        if isinstance(announced, int) and announced > max_pages:
+            raise Refused("too_many_pages", f"it has {announced} pages; the limit is {max_pages}")
+        self.pages = list(self.reader.pages)
+        if not self.pages:
+            raise Refused("no_pages", "its page tree is empty")
+        if len(self.pages) > max_pages:
+            raise Refused("too_many_pages", f"it has {len(self.pages)} pages; the limit is {max_pages}")
+
+    def check_pages(self) -> None:
+        """See that each page's content is there, and that not all pages are blank.
+
+        Raises:
+            Refused: it is not, or they are.
+
+        """
+        with _reading():
+            blank = True
+            for number, page in enumerate(self.pages, 1):
+                for stream in _contents(page, number):
+                    blank = blank and _draws_nothing(stream)
+                blank = blank and "/Annots" not in page
+            if blank:
+                raise Refused("no_pages", "all its pages are blank")
+
+    def stream_bytes(self, number: int, generation: int) -> bytes | None:
+        """Return the decrypted bytes of a stream, its filters not undone; None if it is no stream."""
+        with _reading():
+            found = self.reader.get_object(IndirectObject(number, generation, self.reader))
+            # pypdf has no public way to the bytes before the filters.
+            return found._data if isinstance(found, StreamObject) else None  # noqa: SLF001
+
+
+_SHORT: Final = 40
+"""Bytes of a compressed stream that may hold nothing."""
+_DRAWING: Final = 4
+"""Bytes of the shortest content that draws: `/a Do` has more, `q Q` has less."""
+
+
+def _draws_nothing(stream: StreamObject) -> bool:
+    # pypdf has no public way to the bytes before the filters, and undoing them all again takes time.
+    return len(stream._data) < _SHORT and len(stream.get_data().strip()) < _DRAWING  # noqa: SLF001
+
+
+def _contents(page: DictionaryObject, number: int) -> Iterator[StreamObject]:
+    contents = page.get("/Contents", NullObject())
+    values = contents.get_object()
+    for value in values if isinstance(values, ArrayObject) else [contents]:
+        stream = value.get_object()
+        if isinstance(stream, StreamObject):
+            yield stream
+        elif isinstance(value, IndirectObject):
+            raise Refused("damaged", f"the content of page {number} is missing")
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Turn whatever pypdf raises on a document that it cannot read into a verdict; its words may quote the content."""
+    try:
+        yield
+    except (Refused, MemoryError, ImportError):
+        raise  # an incomplete installation is no fault of the file
+    except DependencyError as e:
+        if "cryptography" in str(e):
+            raise NeedsCryptographyError from None
+        raise Refused("damaged", "its pages need a decoder that is not for pages") from None
+    except RecursionError:
+        raise Refused("damaged", "its objects are nested too deep") from None
+    except Exception as e:  # noqa: BLE001 - a parser of hostile data raises anything
+        raise Refused("damaged", f"its pages cannot be read ({type(e).__name__})") from None

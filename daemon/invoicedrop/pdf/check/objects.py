@@ -1,0 +1,220 @@
+"""The walk over a file, from its first byte to its last: each must be object, table, space or comment.
+
+Runs in the child process. What is forgiven, because generators do it and viewers do not care: missing `endobj`, a
+wrong `/Length` of a stream that tells itself where it ends, white space anywhere, a few stray words.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from invoicedrop.pdf.check.filters import CHECKSUM, FLATE, OK, Budget, filters_of, inflate
+from invoicedrop.pdf.check.holes import Holes
+from invoicedrop.pdf.check.syntax import Data, Malformed, Ref, parse, skip_space, tokens_end
+from invoicedrop.pdf.check.verdict import Refused
+from invoicedrop.pdf.check.xref import OBJECT, Section, section_at, stream_start
+
+_MOST_OBJECTS: Final = 500_000
+NEXT: Final = re.compile(
+    rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
+    rb"|(?<![a-z])xref(?![a-z])|trailer(?![a-z])|startxref(?![a-z])"
+)
+"""Where the walk goes on behind something that it does not know."""
+STARTXREF: Final = re.compile(rb"startxref[\0\t\n\f\r ]*+([0-9]{1,15})")
+_ENDSTREAM: Final = re.compile(rb"[\0\t\n\f\r ]*+endstream")
+_ENDOBJ: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)*+endobj")
+_SWALLOWED: Final = re.compile(rb"[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++\Z")
+_STRAY: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|endobj|endstream|%[^\r\n]*+)*+")
+"""Words left over between objects by careless editors."""
+_HEADER_LINE: Final = 64
+"""Bytes in which the binary mark behind the header is let pass although it does not begin with a percent sign."""
+_KEYWORD: Final = re.compile(rb"xref|trailer|startxref|\Z")
+_STRINGS: Final = re.compile(rb"\((?:[^\\()]++|\\[\s\S])*+\)|%[^\r\n]*+")
+_BRACKETS: Final = re.compile(rb"<<|>>|[\[\]]")
+_DEEP: Final = 500
+"""Levels of arrays and dictionaries in one object: what viewers crash on is deeper, what is real is not."""
+_LINE_END: Final = 2
+_BUDGET: Final = 536_870_912
+"""Bytes that one stream of wrong length may expand to."""
+_REST: Final = 64
+"""Bytes that may stand between the end of the data and `endstream`."""
+
+
+class Piece(NamedTuple):
+    """An indirect object as it lies in the file. `dictionary` is None, and `stream` 0, if it has no stream."""
+
+    number: int
+    generation: int
+    start: int
+    body: int
+    body_end: int
+    dictionary: dict[str, Any] | None
+    stream: int
+    stream_end: int
+
+
+class Walk:
+    """What lies in a file: `pieces` in file order, `sections` (tables and trailers) by offset.
+
+    `length` finds the integer object that a stream's /Length refers to.
+
+    Raises:
+        Refused: something cannot be read.
+
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        *,
+        header: int,
+        end: int,
+        holes: Holes,
+        sections: dict[int, Section],
+        length: Callable[[Ref, int], int | None],
+    ) -> None:
+        self._data = data
+        self._size = len(data)
+        self._header = header
+        self._end = end
+        self._holes = holes
+        self._length = length
+        self.pieces: list[Piece] = []
+        self.sections = sections
+        self._walk()
+
+    def _walk(self) -> None:
+        at = self._header
+        while True:
+            at = skip_space(self._data, at)
+            if at >= self._size or at > self._end:
+                return
+            found = OBJECT.match(self._data, at)
+            if found is not None:
+                at = self._object(found)
+            elif self._data[at : at + 4] == b"xref":
+                at = self._table(at)
+            elif (match := STARTXREF.match(self._data, at)) is not None:
+                at = match.end()
+            elif self._data[at : at + 7] == b"trailer":
+                at = self._trailer(at)
+            else:
+                following = NEXT.search(self._data, at + 1)
+                end = min(following.start() if following is not None else self._size, self._end)
+                self._gap(at, end)
+                at = end
+            if len(self.pieces) > _MOST_OBJECTS:
+                raise Refused("damaged", f"it has more than {_MOST_OBJECTS} objects")
+
+    def _table(self, at: int) -> int:
+        section = self.sections.get(at)
+        if section is None:
+            try:
+                section = section_at(self._data, at)
+            except Malformed:
+                raise self._holes.verdict("a cross-reference table is damaged", at, at + 20_000) from None
+            self.sections[at] = section
+        return section.end
+
+    def _trailer(self, at: int) -> int:
+        """Read a trailer that has no table (in a file mended by hand)."""
+        try:
+            trailer, end = parse(self._data, at + 7)
+        except Malformed:
+            trailer = None
+        if not isinstance(trailer, dict):
+            raise self._holes.verdict("a trailer is damaged", at, at + 7)
+        self.sections[at] = Section(at, end, {}, trailer)
+        return end
+
+    def _gap(self, start: int, end: int) -> None:
+        """Judge a stretch that is neither object nor table: only what is known from honest generators may be there."""
+        behind_header = start <= self._header + _HEADER_LINE and end - start <= _HEADER_LINE
+        if not behind_header and _STRAY.fullmatch(self._data, start, end) is None:
+            raise self._holes.verdict("something between its objects cannot be read", start, end)
+
+    def _object(self, found: re.Match[bytes]) -> int:
+        data = self._data
+        number, generation, body = int(found[1]), int(found[2]), found.end()
+        at = tokens_end(data, body)
+        dictionary, stream, stream_end = None, 0, 0
+        end = at
+        word = data[at : at + 6]
+        if word == b"stream":
+            dictionary = self._dictionary(number, body)
+            stream = stream_start(data, at)
+            stream_end, end = self._stream_end(number, dictionary, stream)
+            match = _ENDOBJ.match(data, end)
+            end = match.end() if match is not None else end
+        elif word == b"endobj":
+            end = at + 6
+        elif word[:3] == b"obj" and (swallowed := _SWALLOWED.search(data[max(body, at - 40) : at])) is not None:
+            # No endobj: the next object's numbers were taken for this one's.
+            at = end = max(body, at - 40) + swallowed.start()
+        elif _KEYWORD.match(data, at) is None:
+            raise self._holes.verdict(f"object {number} has an error", found.start(), at + 1)
+        if not stream and not _balanced(data[body:at]):
+            raise self._holes.verdict(f"object {number} is not balanced", found.start(), at)
+        if at - body > _DEEP and _depth(data[body:at]) > _DEEP:
+            raise Refused("damaged", f"object {number} is nested too deep")
+        self.pieces.append(Piece(number, generation, found.start(), body, at, dictionary, stream, stream_end))
+        return end
+
+    def _dictionary(self, number: int, body: int) -> dict[str, Any]:
+        try:
+            dictionary, _ = parse(self._data, body)
+        except Malformed:
+            dictionary = None
+        if not isinstance(dictionary, dict):
+            raise self._holes.verdict(f"the dictionary of object {number} has an error", body, body + 1)
+        return dictionary
+
+    def _stream_end(self, number: int, dictionary: dict[str, Any], start: int) -> tuple[int, int]:
+        """Return where a stream's data ends, and where its `endstream` does."""
+        data = self._data
+        length = dictionary.get("Length")
+        if isinstance(length, Ref):
+            length = self._length(length, start)
+        if isinstance(length, int) and 0 <= length <= self._size - start:
+            match = _ENDSTREAM.match(data, start + length)
+            if match is not None:
+                return start + length, match.end()
+        keyword = data.find(b"endstream", start)
+        if keyword < 0:
+            raise self._holes.verdict(f"the stream of object {number} does not end", start, self._size)
+        end = keyword
+        if data[end - 1 : end] == b"\n":
+            end -= 1
+        if data[end - 1 : end] == b"\r":
+            end -= 1
+        end = max(end, start)
+        if not self._plausible(dictionary, length, start, end, keyword):
+            raise self._holes.verdict(f"the stream of object {number} is not as long as it should be", start, keyword)
+        return end, keyword + 9
+
+    def _plausible(self, dictionary: dict[str, Any], length: Any, start: int, end: int, keyword: int) -> bool:
+        """Say whether a stream whose length is wrong or unknown ends at `end` all the same."""
+        if isinstance(length, int) and abs(length - (end - start)) <= _LINE_END:
+            return True  # the line end before `endstream`, counted though it should not be, or the reverse
+        first = next(iter(filters_of(dictionary)), None)
+        if first in FLATE:
+            state, at, _ = inflate(self._data, start, keyword, Budget(_BUDGET))
+            return state in (OK, CHECKSUM) and keyword - at <= _REST
+        return length is None
+
+
+def _balanced(body: bytes) -> bool:
+    if b"(" in body or b"%" in body:
+        body = _STRINGS.sub(b"", body)
+    return body.count(b"<<") == body.count(b">>") and body.count(b"[") == body.count(b"]")
+
+
+def _depth(body: bytes) -> int:
+    """Return how deep arrays and dictionaries are nested."""
+    if body.count(b"[") + body.count(b"<<") <= _DEEP:
+        return 0
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(_STRINGS.sub(b"", body)):
+        depth += 1 if match[0] in (b"<<", b"[") else -1
+        deepest = max(deepest, depth)
+    return deepest

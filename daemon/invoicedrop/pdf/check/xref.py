@@ -1,0 +1,227 @@
+"""Cross-reference tables and streams (ISO 32000-1, 7.5.4 and 7.5.8), and the chain of them from `startxref` back.
+
+Runs in the child process.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from invoicedrop.pdf.check.filters import CHECKSUM, OK, TOO_MUCH, Budget, inflate
+from invoicedrop.pdf.check.syntax import Data, Malformed, Ref, parse, skip_space
+from invoicedrop.pdf.check.verdict import Refused
+
+_MOST_ENTRIES: Final = 1_000_000
+_MOST_SECTIONS: Final = 1_000
+_LARGEST_STREAM: Final = 16_777_216
+"""Bytes of a decompressed cross-reference stream: a million entries of 16 bytes."""
+
+OBJECT: Final = re.compile(rb"([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])")
+_STREAM: Final = re.compile(rb"stream(?: *+\r?\n|\r)?")
+_SUBSECTION: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])[\0\t\n\f\r ]*+")
+_ENTRY: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,20})[\0\t\n\f\r ]++([0-9]{1,10})[\0\t\n\f\r ]*+([nf])")
+_REGULAR_ENTRIES: Final = re.compile(rb"(?:[0-9]{10} [0-9]{5} [nf](?: \r| \n|\r\n|\n\r))*+")
+_SHORT_ENTRY: Final = re.compile(rb"[0-9]{10} [0-9]{5} [nf]\n(?:[0-9]{10} |trailer)")
+_ENTRY_SIZE: Final = 20
+_TRAILER: Final = re.compile(rb"[\0\t\n\f\r ]*+trailer")
+
+
+class Section(NamedTuple):
+    """One table or stream: where each object is, by its number, and the trailer dictionary.
+
+    A place is the offset of an object that lies in the file, None if its number is free, and the number of its object
+    stream, negative, if it lies in one. `short` says that a table's entries have 19 bytes instead of 20.
+    """
+
+    start: int
+    end: int
+    places: dict[int, int | None]
+    trailer: dict[str, Any]
+    short: bool = False
+
+
+def section_at(data: Data, at: int) -> Section:
+    """Read the cross-reference table or stream at `at`.
+
+    Raises:
+        Malformed: there is none, or it cannot be read.
+
+    """
+    at = skip_space(data, at)
+    if data[at : at + 4] == b"xref":
+        return _table(data, at)
+    found = OBJECT.match(data, at)
+    if found is None:
+        raise Malformed("no cross-reference here")
+    return _stream(data, at, found.end())
+
+
+def _table(data: Data, start: int) -> Section:
+    at = start + 4
+    places: dict[int, int | None] = {}
+    short = False
+    while (match := _SUBSECTION.match(data, at)) is not None:
+        at = match.end()
+        first, count = int(match[1]), int(match[2])
+        if len(places) + count > _MOST_ENTRIES:
+            raise Malformed("too many entries")
+        regular = _REGULAR_ENTRIES.fullmatch(data, at, min(len(data), at + count * _ENTRY_SIZE))
+        if regular is not None and regular.end() == at + count * _ENTRY_SIZE:
+            for number in range(first, first + count):
+                places[number] = int(data[at : at + 10]) if data[at + 17] == ord("n") else None
+                at += _ENTRY_SIZE
+            continue
+        short = short or _SHORT_ENTRY.match(data, at) is not None
+        for number in range(first, first + count):
+            entry = _ENTRY.match(data, at)
+            if entry is None:
+                raise Malformed("fewer entries than announced")
+            places[number] = int(entry[1]) if entry[3] == b"n" else None
+            at = entry.end()
+    match = _TRAILER.match(data, at)
+    if match is None:
+        raise Malformed("no trailer behind the table")
+    trailer, end = parse(data, match.end())
+    if not isinstance(trailer, dict):
+        raise Malformed("the trailer is no dictionary")
+    return Section(start, end, places, trailer, short)
+
+
+def _stream(data: Data, start: int, body: int) -> Section:
+    trailer, at = parse(data, body)
+    at = skip_space(data, at)
+    if not isinstance(trailer, dict) or trailer.get("Type") != "XRef" or data[at : at + 6] != b"stream":
+        raise Malformed("no cross-reference stream")
+    at = stream_start(data, at)
+    return Section(start, at, dict(_stream_entries(data, at, trailer)), trailer)
+
+
+def stream_start(data: Data, keyword: int) -> int:
+    """Return where a stream's data begins, its `stream` standing at `keyword`: behind one line end."""
+    match = _STREAM.match(data, keyword)
+    return match.end() if match is not None else keyword
+
+
+def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tuple[int, int | None]]:
+    widths = trailer.get("W")
+    if not (isinstance(widths, list) and len(widths) == 3 and all(isinstance(w, int) and 0 <= w <= 8 for w in widths)):  # noqa: PLR2004
+        raise Malformed("wrong widths")
+    rows = _rows(data, at, trailer, sum(widths))
+    index = trailer.get("Index") or [0, trailer.get("Size")]
+    if not isinstance(index, list) or not all(isinstance(number, int) for number in index):
+        raise Malformed("wrong index")
+    one, two = widths[0], widths[0] + widths[1]
+    for first, count in zip(index[::2], index[1::2], strict=False):
+        for number, row in zip(range(first, first + count), rows, strict=False):
+            kind = int.from_bytes(row[:one], "big") if one else 1
+            value = int.from_bytes(row[one:two], "big")
+            yield number, None if kind == 0 else -value if kind == 2 else value  # noqa: PLR2004 - 2: in an object stream
+
+
+def _rows(data: Data, at: int, trailer: dict[str, Any], width: int) -> Iterator[bytes]:
+    """Yield the entries of a cross-reference stream, its predictor (ISO 32000-1, 7.4.4.4) undone."""
+    content = _stream_content(data, at, trailer)
+    parameters = trailer.get("DecodeParms")
+    if isinstance(parameters, list):
+        parameters = parameters[0] if parameters else None
+    parameters = parameters if isinstance(parameters, dict) else {}
+    predictor = parameters.get("Predictor", 1)
+    predicted = isinstance(predictor, int) and predictor >= 10  # noqa: PLR2004 - PNG's
+    if width == 0 or (predicted and parameters.get("Columns", 1) != width):
+        raise Malformed("wrong widths")
+    if not predicted:
+        for begin in range(0, len(content) - width + 1, width):
+            yield content[begin : begin + width]
+        return
+    above = bytes(width)
+    for begin in range(0, len(content) - width, width + 1):
+        above = _unpredicted(content[begin], content[begin + 1 : begin + width + 1], above)
+        yield above
+
+
+def _stream_content(data: Data, at: int, trailer: dict[str, Any]) -> bytes:
+    end = max(at, data.find(b"endstream", at))
+    if "Filter" not in trailer:
+        length = trailer.get("Length")
+        content: bytes = data[at : min(end, at + length if isinstance(length, int) else end)]
+        return content
+    state, _, content = inflate(data, at, end, Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
+    if state == TOO_MUCH:
+        raise Refused("damaged", "its cross-reference stream expands beyond reason")
+    if state not in (OK, CHECKSUM):
+        raise Malformed("damaged cross-reference stream")
+    return content
+
+
+def _unpredicted(kind: int, row: bytes, above: bytes) -> bytes:
+    if kind == 2:  # noqa: PLR2004 - "up", the one that everybody uses here
+        return bytes([(a + b) & 0xFF for a, b in zip(row, above, strict=True)])
+    if kind == 1:
+        return _sub(row)
+    if kind != 0:
+        raise Malformed("unusual predictor")
+    return row
+
+
+def _sub(row: bytes) -> bytes:
+    left = 0
+    return bytes([left := (left + byte) & 0xFF for byte in row])
+
+
+def chain(start: int, read: Callable[[int], Section]) -> list[Section]:
+    """Return the sections from `start` back through /XRefStm and /Prev, the newest first; loops are cut.
+
+    Raises:
+        Malformed: one of them cannot be read, or there are too many.
+
+    """
+    found: list[Section] = []
+    seen: set[int] = set()
+    waiting = [start]
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        if len(found) >= _MOST_SECTIONS:
+            raise Malformed("too many cross-reference sections")
+        section = read(at)
+        found.append(section)
+        # The hybrid file's stream comes before what is older; the stack gives it first.
+        waiting += [
+            offset
+            for key in ("Prev", "XRefStm")
+            if isinstance(offset := section.trailer.get(key), int) and not isinstance(offset, bool)
+        ]
+    return found
+
+
+def merged(sections: list[Section]) -> tuple[dict[int, int | None], dict[str, Any]]:
+    """Return where each object is, and the trailer, of sections given newest first."""
+    places: dict[int, int | None] = {}
+    trailer: dict[str, Any] = {}
+    for section in reversed(sections):
+        places |= section.places
+        trailer |= section.trailer
+    return places, trailer
+
+
+def integer_at(data: Data, at: int, reference: Ref) -> int | None:
+    """Return the integer object `reference` if it lies at `at`."""
+    match = _INTEGER.match(data, at) if 0 <= at < len(data) else None
+    return int(match[2]) if match is not None and int(match[1]) == reference.number else None
+
+
+_GAP: Final = rb"[\0\t\n\f\r ]"
+_INTEGER: Final = re.compile(
+    _GAP
+    + rb"*+([0-9]{1,10})"
+    + _GAP
+    + rb"++[0-9]{1,5}"
+    + _GAP
+    + rb"++obj"
+    + _GAP
+    + rb"*+([0-9]{1,12})"
+    + _GAP
+    + rb"*+endobj"
+)

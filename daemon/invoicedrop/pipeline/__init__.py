@@ -1,0 +1,1 @@
+"""One invoice's way, from a settled file to processed/ or failed/."""

@@ -1,0 +1,311 @@
+"""One invoice's way, from the drop folder to its end.
+
+    settled -> name -> read once -> known? -> check -> order -> ask first, if in doubt -> send -> receipt -> file
+
+What is where after a crash, and what happens then:
+
+| crash after                                | found at restart              | what happens                        |
+| ------------------------------------------ | ----------------------------- | ----------------------------------- |
+| reading, checking                          | file in drop, no entry        | starts over                         |
+| `uploading` written, or the POST itself    | `uploading`, no receipt       | asks the API; only then sends       |
+| receipt written                            | `uploaded`, file in drop      | files it, sends nothing             |
+| the move                                   | `uploaded`, file in processed | completes the entry                 |
+| `rejected` written                         | `rejected`, file in drop      | moves it to failed, with its reason |
+| that move                                  | `rejected`, file in failed    | completes the entry                 |
+
+Unlike the first sketch of the design, the rate limit is waited for before `uploading` is written: an invoice that
+only waits for its turn is not in doubt.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger as Log
+
+from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
+from invoicedrop.inbox.names import OrderName
+from invoicedrop.inbox.snapshot import Document
+from invoicedrop.invoice import Receipt, State
+from invoicedrop.ledger.ledger import Entry, backoff
+from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pipeline.job import Means, Outcome, Settled, told
+from invoicedrop.pipeline.reconcile import LOOK_AGAIN, LOOKS, find_receipt
+from invoicedrop.reasons import Reason
+
+_FIRST_DELAY: Final = 2.0
+_LONGEST_DELAY: Final = 900.0
+"""Seconds between two tries of an invoice that has trouble of its own."""
+_ORDER_DELAY: Final = 60.0
+"""Seconds between two tries while an order may still be imported."""
+_MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
+
+
+class Journey:
+    """One invoice on its way: what is known of it now."""
+
+    def __init__(self, means: Means, settled: Settled, name: OrderName, document: Document, log: Log) -> None:
+        self.inbox = means.inbox
+        self.project = means.project
+        self.filing = means.filing
+        self.ledger = means.ledger
+        self.means = means
+        self.settled = settled
+        self.name = name
+        self.document = document
+        self.log = log
+        self.started = time.monotonic()
+        self.resumed = False
+        self.duplicate = False
+        self.entry = self._recall()
+
+    def go(self) -> Outcome:
+        """Take it to its end."""
+        try:
+            if not self.entry.sent:
+                self._wait_if_put_off()
+                self._check(self._numbers_to_be_found())
+                self._find_order()
+                with self.means.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
+                    self._learn_from_its_twin()
+                    if not self.entry.sent:
+                        self._receive(self._ask_first() or self._send())
+        except Rejected as rejection:
+            return self._reject(rejection)
+        except (OutcomeUnknown, Unanswered) as trouble:
+            return self._put_off(trouble.detail)
+        return self._file()
+
+    def _recall(self) -> Entry:
+        """Find out what is known of this invoice."""
+        fresh = self.means.new_entry(self.settled, self.name.order, self.document.sha256, self.document.size)
+        known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
+        if known is None:
+            self.log.info("invoice.found", bytes=self.document.size)
+            return fresh
+        if known.state is State.FAILED:
+            # Somebody moved it back: that is how a retry is asked for.
+            self.log.info("invoice.found", bytes=self.document.size, again=True)
+            if known.filed_as is not None:
+                self.filing.forget_reason(Path(known.filed_as))
+        self.resumed = known.state in {State.UPLOADED, State.REJECTED}
+        self.duplicate = known.state is State.PROCESSED
+        return self._as_of_now(known, fresh)
+
+    def _as_of_now(self, known: Entry, mine: Entry) -> Entry:
+        """Return what the ledger knows, with what only this file knows; what failed before starts over."""
+        entry = self.ledger.retried(known) if known.state is State.FAILED else known
+        return replace(
+            entry,
+            inbox=mine.inbox,
+            file=mine.file,
+            order_id=mine.order_id or entry.order_id,
+            pages=mine.pages or entry.pages,
+            pdf_version=mine.pdf_version or entry.pdf_version,
+            producer=mine.producer or entry.producer,
+            pdfa=mine.pdfa or entry.pdfa,
+            einvoice=mine.einvoice or entry.einvoice,
+        )
+
+    def _wait_if_put_off(self) -> None:
+        left = (self.entry.next_try or 0.0) - time.time()
+        if left > 0:
+            raise Deferred(left, self.entry.detail or "")
+
+    def _numbers_to_be_found(self) -> Sequence[str]:
+        """Return the order's numbers of which one must occur in the invoice; none if that is not asked for.
+
+        What may have been sent already has passed this: it is not to end in the failed folder now.
+        """
+        if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self._rejected_before:
+            return ()
+        self._find_order()
+        order, _ = self.project.order(self._order_id)
+        return sorted({self.name.order, *order.numbers})
+
+    def _check(self, numbers: Sequence[str]) -> None:
+        """Have the PDF checked, unless it was rejected before a crash."""
+        if self._rejected_before and self.entry.reason is not None:
+            raise Rejected(self.entry.reason, self.entry.detail or "")
+        try:
+            facts = self.means.validator.check(
+                self.document.fd, self.document.size, max_pages=self.inbox.max_pages, expect=numbers
+            )
+        except Rejected as rejection:
+            left = self.inbox.incomplete_grace - self._unchanged_for()
+            if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
+                raise self._later(left, f"it may still be being written ({rejection.detail})") from rejection
+            raise
+        self.entry = replace(
+            self.entry,
+            pages=facts.pages,
+            pdf_version=facts.version,
+            producer=facts.producer,
+            pdfa=facts.pdfa,
+            einvoice=facts.einvoice,
+        )
+        self._tell_of(facts)
+        if facts.order_number_found is False and self.inbox.require_order_number == "reject":
+            either = " nor ".join(numbers)
+            raise Rejected(
+                Reason.WRONG_ORDER_NUMBER, f"{'neither ' if len(numbers) > 1 else 'no '}{either} occurs in the PDF"
+            )
+
+    def _tell_of(self, facts: PdfFacts) -> None:
+        found = {} if facts.order_number_found is None else {"order_number_found": facts.order_number_found}
+        self.log.log(
+            logging.WARNING if facts.order_number_found is False else logging.INFO,
+            "invoice.validated",
+            pages=facts.pages,
+            pdf_version=facts.version,
+            producer=facts.producer,
+            pdfa=facts.pdfa,
+            einvoice=facts.einvoice,
+            **found,
+        )
+
+    def _unchanged_for(self) -> float:
+        """Return for how many seconds the file has certainly not changed."""
+        age = time.time() + self.means.clock_ahead - self.document.changed_at
+        return max(self.settled.quiet, age)
+
+    def _find_order(self) -> None:
+        """Find the Channable order that the name means."""
+        if self.inbox.order_id_kind == "channable":
+            self.entry = replace(self.entry, order_id=int(self.name.order))
+        elif self.entry.order_id is None:
+            self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order))
+        self.log = self.log.bind(order_id=self.entry.order_id)
+
+    def _learn_from_its_twin(self) -> None:
+        """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
+        known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
+        if known is not None:
+            # Another copy of it may have been sent, or may be in doubt, since this one was read.
+            self.entry = self._as_of_now(known, self.entry)
+            self._wait_if_put_off()
+        if self.entry.sent:
+            self.duplicate = True
+            return
+        twin = self.ledger.same_invoice(self.entry)
+        if twin is not None and twin.attachment_id is not None:
+            self.entry = self.ledger.uploaded(self.entry, Receipt(twin.attachment_id))
+            self.duplicate = True
+        elif twin is not None:
+            self.entry = replace(self.entry, doubt_since=twin.doubt_since, state=State.UPLOADING)
+
+    def _ask_first(self) -> Receipt | None:
+        """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
+        if self.entry.doubt_since is None or self.entry.looks >= LOOKS:
+            return None
+        receipt = find_receipt(self.entry, self.project, self.ledger)
+        if receipt is not None:
+            self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
+            return receipt
+        self.entry = self.ledger.looked_in_vain(self.entry, LOOK_AGAIN)
+        self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
+        if self.entry.looks < LOOKS:
+            raise Deferred(LOOK_AGAIN, "the order does not show the invoice; asking once more before it is sent again")
+        return None
+
+    def _send(self) -> Receipt:
+        """Send it: intent on disk before the first byte leaves."""
+        before = self.entry
+
+        def intend() -> None:
+            self.entry = self.ledger.uploading(before)
+            self.log.info("upload.started", attempt=self.entry.attempts)
+
+        try:
+            return self.project.upload(self._order_id, self.document, self.name.item_ids, before_sending=intend)
+        except OutcomeUnknown as doubt:
+            self.log.warning("upload.unknown", detail=doubt.detail)
+            raise
+        except (Paused, Rejected):
+            if self.entry is not before:
+                self.entry = self.ledger.not_taken(self.entry, before)
+            raise
+
+    @property
+    def _rejected_before(self) -> bool:
+        """Say whether the verdict had been passed when the process died."""
+        return self.entry.state is State.REJECTED
+
+    @property
+    def _order_id(self) -> int:
+        assert self.entry.order_id is not None
+        return self.entry.order_id
+
+    def _receive(self, receipt: Receipt) -> None:
+        """Put the receipt on disk before the file moves."""
+        self.entry = self.ledger.uploaded(self.entry, receipt)
+        self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
+
+    def _file(self) -> Outcome:
+        """Move a sent invoice to the processed folder: the last step."""
+        with told(self.log):
+            filed_as = self.filing.processed(
+                self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
+            )
+        if self.entry.state is not State.PROCESSED:
+            # Another copy that was filed at the same time may have written it down already.
+            with suppress(Changed):
+                self.ledger.processed(self.entry, filed_as)
+        if self.duplicate:
+            self.log.info("invoice.duplicate", attachment_id=self.entry.attachment_id, filed_as=filed_as.name)
+            return Outcome.DUPLICATE
+        self.log.info(
+            "invoice.processed",
+            attempts=self.entry.attempts,
+            bytes=self.document.size,
+            pages=self.entry.pages,
+            attachment_id=self.entry.attachment_id,
+            filed_as=filed_as.name,
+            milliseconds=round((time.monotonic() - self.started) * 1000),
+        )
+        return Outcome.PROCESSED
+
+    def _reject(self, rejection: Rejected) -> Outcome:
+        """Move a bad invoice to the failed folder, unless its order may still come."""
+        age = time.time() - self.entry.first_seen
+        if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
+            delay = min(_ORDER_DELAY, self.inbox.order_grace - age)
+            self.ledger.deferred(self.entry, delay, rejection.detail)
+            raise self._later(delay, rejection.detail)
+        if not self.resumed:
+            self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
+        with told(self.log):
+            filed_as = self.filing.failed(
+                self.settled.name,
+                self.document.identity,
+                self.document.sha256,
+                rejection.reason,
+                rejection.detail,
+                resumed=self.resumed,
+            )
+        self.ledger.failed(self.entry, filed_as)
+        self.log.warning(
+            "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
+        )
+        return Outcome.FAILED
+
+    def _later(self, delay: float, detail: str) -> Deferred:
+        """Tell in the log that it waits, and return what to raise."""
+        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
+        return Deferred(delay, detail)
+
+    def _put_off(self, detail: str) -> Outcome:
+        """It has trouble of its own: try later, and give up when others pass and its time is over."""
+        now = time.time()
+        # Its own trouble began with its first upload in doubt: an outage before that was nobody's.
+        overdue = now - (self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
+        # Others pass if one did about since it was last put off: few would while this one is being tried.
+        if overdue and self.ledger.others_pass(self.entry, since=now - 2 * self.entry.delay):
+            return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
+        delay = backoff(self.entry.delay, _FIRST_DELAY, _LONGEST_DELAY)
+        self.ledger.deferred(self.entry, delay, detail)
+        raise self._later(delay, detail)

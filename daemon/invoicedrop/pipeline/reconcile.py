@@ -1,0 +1,42 @@
+"""An unknown outcome is asked about, never guessed: the order may have the invoice already.
+
+The order's INVOICE attachments are compared by content. An order may show a new attachment a little late, so the
+caller looks twice before it sends again. Where bytes cannot be had any more (HTTP 410), an attachment made since our
+try began, with an id that no receipt of ours has, counts as ours: sending twice is worse than to look at it by hand.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from invoicedrop.channable.project import Project
+from invoicedrop.invoice import Receipt
+from invoicedrop.ledger.ledger import Entry, Ledger
+
+LOOKS: Final = 2
+"""So often the API is asked in vain before an invoice is sent again."""
+LOOK_AGAIN: Final = 5.0
+"""Seconds between two looks."""
+_CLOCK_MARGIN: Final = timedelta(seconds=2)
+"""The server's Date header has whole seconds, and travels."""
+
+
+def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | None:
+    """Ask the API whether it has this invoice after all.
+
+    Raises what asking raises: Unanswered, Paused, Stopping; Rejected when the order is gone.
+    """
+    assert entry.order_id is not None
+    assert entry.doubt_since is not None
+    order, clock_ahead = project.order(entry.order_id)
+    began = datetime.fromtimestamp(entry.doubt_since, UTC) + clock_ahead - _CLOCK_MARGIN
+    ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
+    unreadable: list[int] = []
+    for attachment in sorted(order.invoices, key=lambda one: one.id, reverse=True):
+        known = ours.get(attachment.id)
+        if known is None:
+            known = project.attachment_digest(entry.order_id, attachment.id, entry.size)
+            if known is None and attachment.created is not None and attachment.created >= began:
+                unreadable.append(attachment.id)
+        if known == entry.sha256:
+            return Receipt(attachment.id)
+    return Receipt(min(unreadable)) if unreadable else None

@@ -1,0 +1,1 @@
+"""The daemon: one loop, one worker for each inbox, a heartbeat, an ordered stop."""

@@ -1,0 +1,68 @@
+"""One instance for each state folder: the second one says who holds it, and goes."""
+
+import fcntl
+import json
+import os
+import shlex
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invoicedrop.errors import ConfigError, InstanceRunning
+from invoicedrop.system import permissions
+
+
+@contextmanager
+def only_instance(state_dir: Path) -> Iterator[None]:
+    """Hold the state folder alone; the kernel lets go of it however this process ends.
+
+    Raises:
+        InstanceRunning: another process holds it.
+        ConfigError: the folder cannot be used.
+
+    """
+    path = state_dir / "instance.lock"
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            [f"state_dir: {state_dir} cannot be used: {_refusal(state_dir, path, error).sentence}"]
+        ) from error
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstanceRunning(f"{state_dir} is in use by another invoicedrop ({_holder(file.read())})") from error
+        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        ours = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+        # Only a courtesy to the next one: on a full disk the lock holds without it.
+        with suppress(OSError):
+            file.truncate(0)
+            os.pwrite(descriptor, json.dumps(ours).encode(), 0)
+        yield
+
+
+def _refusal(state_dir: Path, lock: Path, error: OSError) -> permissions.Refusal:
+    """Say what is wrong: with the folder, or with what another user has left in it."""
+    try:
+        found = lock.lstat()
+    except OSError:
+        return permissions.explained(state_dir, error)
+    if not isinstance(error, PermissionError) or found.st_uid == os.geteuid():
+        return permissions.explained(state_dir, error)
+    name = permissions.user_name(os.geteuid())
+    return permissions.Refusal(
+        f"{lock} belongs to {permissions.owned(found)}; we run as {permissions.ourselves()}",
+        f"chown -R {name} {shlex.quote(str(state_dir))}, or run it as {permissions.user_name(found.st_uid)}",
+    )
+
+
+def _holder(content: str) -> str:
+    try:
+        known = json.loads(content)
+        return f"process {known['pid']} on {known['host']}, since {known['started']}"
+    except (ValueError, KeyError, TypeError):
+        return "which is just starting"

@@ -1,0 +1,1 @@
+"""What is set, where it was written, and what is wrong with it."""

@@ -1,0 +1,98 @@
+"""The API token: where it may lie, how it is read, and what cannot be one. No text made here ever shows it."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from invoicedrop.errors import ConfigError
+from invoicedrop.printable import printable
+
+_TOKEN_LIMIT: Final = 8192
+"""Bytes; no HTTP server takes a longer header line."""
+
+
+class Found(NamedTuple):
+    """A token file that nobody named: where it is, and how to speak of it."""
+
+    path: Path
+    shown: str
+
+
+def find_secret(environ: Mapping[str, str], container_secret: Path) -> Found | None:
+    """Return the token file that systemd (LoadCredential=) or a container engine put in place, if any."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and _is_there(Path(credentials, "api_token")):
+        return Found(Path(credentials, "api_token"), "$CREDENTIALS_DIRECTORY/api_token")
+    if _is_there(container_secret):
+        return Found(container_secret, printable(container_secret))
+    return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # There, but out of reach: reading it will say why, which helps more than "no token".
+        return True
+    return True
+
+
+def read_token_file(path: Path) -> str:
+    """Read the API token from a file.
+
+    Raises:
+        ConfigError: there is no usable token in it; the sentence names the path and the fix, never the content.
+
+    """
+    where = f"token file {printable(path)}"
+    try:
+        # Not blocking: a FIFO without a writer would hold up the start forever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise ConfigError([f"{where}: is not a regular file; name the file that holds the token"])
+            content = os.read(fd, _TOKEN_LIMIT + 1)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise ConfigError([f"{where}: does not exist; write the API token into it, or correct the path"]) from None
+    except PermissionError:
+        raise ConfigError(
+            [f"{where}: may not be read by the user that the service runs as; chown it to that user and chmod 600"]
+        ) from None
+    except OSError as error:
+        raise ConfigError([f"{where}: cannot be read ({error.strerror}); name the file that holds the token"]) from None
+    if len(content) > _TOKEN_LIMIT:
+        raise ConfigError([f"{where}: is too long to be an API token; it must hold nothing but the token"])
+    return check_token(content.decode("utf-8-sig", errors="replace"), where)
+
+
+def check_token(text: str, where: str) -> str:
+    """Return the token without the white space around it.
+
+    Raises:
+        ConfigError: it cannot be sent in a header; the sentence starts with `where` and does not show it.
+
+    """
+    token = text.strip()
+    if not token:
+        raise ConfigError([f"{where}: is empty; paste the API token of the company's settings in Channable"])
+    if len(token.splitlines()) > 1:
+        raise ConfigError([f"{where}: has several lines; it must hold nothing but the token"])
+    if not all("!" <= character <= "~" for character in token):
+        raise ConfigError(
+            [f"{where}: has spaces or special characters; paste the token alone, without quotes or the word Bearer"]
+        )
+    return token
+
+
+def readable_by_all(path: Path) -> bool:
+    """Say whether every user of this machine may read the file; false where that cannot be told."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

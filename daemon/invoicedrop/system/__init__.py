@@ -1,0 +1,1 @@
+"""What the operating system does for us: moves that never overwrite, rights explained, sealed memory."""

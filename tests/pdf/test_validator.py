@@ -1,0 +1,530 @@
+"""The checking processes: hurt by files, killed, timed out, closed; and how little of that anybody else notices."""
+
+import fcntl
+import gc
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import fpdf
+import psutil
+import pytest
+from fpdf.enums import EncryptionMethod
+
+import pdfs
+from conftest import wait_until
+from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
+from invoicedrop.inbox.snapshot import read
+from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pdf.validator import Validator
+from invoicedrop.reasons import Reason
+
+GOOD = pdfs.invoice(padding=20_000)
+STUB = """
+'''A checking process that does what its files tell it to, within the real limits and protocol.'''
+import ctypes, os, signal, socket, sys, time
+from invoicedrop.pdf import worker as pdf_child
+real = pdf_child._import_check(with_cryptography=False)
+def check(data, **wishes):
+    order, _, rest = data[:200].partition(b"\\n")
+    argument = rest.split(b"\\n")[0].decode("latin-1")
+    if order == b"SEGFAULT": ctypes.string_at(0)
+    if order == b"KILL": os.kill(os.getpid(), signal.SIGKILL)
+    if order == b"SLEEP": time.sleep(1000)
+    if order == b"LOOP":
+        while True: pass
+    if order == b"HOG": return len([bytearray(2**30) for _ in range(10)])
+    if order == b"RECURSE": return check(data)
+    if order == b"BABBLE": os.write(0, b"nonsense\\n")
+    if order == b"FORGE": return {"pages": 1}
+    if order == b"INVENT": return {"reason": "because", "detail": ""}
+    if order == b"FAIL": return {}[1]
+    if order == b"ONCE":
+        try: os.mkdir(argument)
+        except FileExistsError: return real(open_rest(data), **wishes)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order == b"WRITE":
+        with open(argument, "wb", buffering=0) as file: file.write(b"x")
+    if order == b"TAMPER": return {"reason": "damaged", "detail": tampered()}
+    return real(data, **wishes)
+def tampered():
+    import ctypes, fcntl, mmap, resource
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd < 3 or "memfd:" not in os.readlink(f"/proc/self/fd/{fd}"): continue
+        size = os.fstat(fd).st_size
+        tried = {
+            "write": lambda: os.pwrite(fd, b"x", 0),
+            "map": lambda: mmap.mmap(fd, size).__setitem__(0, 120),
+            "open": lambda: os.pwrite(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), b"x", 0),
+            "shrink": lambda: os.ftruncate(fd, 1),
+            "grow": lambda: os.ftruncate(fd, size + 1),
+            "seal": lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
+        }
+        return ", ".join(name for name, attempt in tried.items() if not refused(attempt)) or "nothing"
+def refused(attempt):
+    try: attempt()
+    except OSError: return True
+def open_rest(data):
+    import mmap
+    body = data[:].split(b"\\n", 2)[2]
+    copy = mmap.mmap(-1, len(body)); copy[:] = body
+    return copy
+pdf_child._import_check = lambda **_: check
+MORE
+pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[int]:
+    """Lend a sealed memory file, as the daemon has it."""
+    fd = os.memfd_create("invoice", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    try:
+        os.write(fd, content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def check(validator: Validator, content: bytes, *, expect: Sequence[str] = ()) -> PdfFacts:
+    """Check some content."""
+    with in_memory(content) as fd:
+        return validator.check(fd, len(content), expect=expect)
+
+
+def reason(validator: Validator, content: bytes) -> Reason:
+    """Return why some content is rejected."""
+    with pytest.raises(Rejected) as caught:
+        check(validator, content)
+    return caught.value.reason
+
+
+def children() -> list[psutil.Process]:
+    """Return the processes that this one has started and that run."""
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def validator() -> Iterator[Validator]:
+    """A validator as the daemon has it; afterwards none of its processes is left."""
+    found = Validator(timeout=20, memory_mb=512)
+    yield found
+    found.close()
+    assert not children()
+
+
+@pytest.fixture
+def stubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Validator]]:
+    """Make validators whose processes do what their files say."""
+    made: list[Validator] = []
+
+    def make(*, timeout: float = 20, workers: int = 2, more: str = "") -> Validator:
+        (tmp_path / "checking_stub.py").write_text(STUB.replace("MORE", more))
+        monkeypatch.syspath_prepend(tmp_path)
+        made.append(Validator(timeout=timeout, memory_mb=512, workers=workers, _module="checking_stub"))
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.close()
+    assert not children()
+
+
+def test_good_invoice(validator: Validator) -> None:
+    """A good invoice's facts come back from the other process."""
+    assert check(validator, pdfs.factur_x("PO-7"), expect=["PO-7"]) == PdfFacts(
+        pages=1, version="1.7", producer="Test (1)", pdfa="3B", einvoice="Factur-X", order_number_found=True
+    )
+
+
+def test_ordinary_file(validator: Validator) -> None:
+    """A temporary file without a name does as well as memory; where it was read to makes no difference."""
+    with tempfile.TemporaryFile() as file:
+        file.write(GOOD)
+        file.flush()
+        assert validator.check(file.fileno(), len(GOOD)).pages == 1
+        assert file.tell() == len(GOOD)
+
+
+def test_only_the_size_that_is_told_is_read(validator: Validator) -> None:
+    """Bytes behind the size are none of the check's business; missing ones are told as a half-copied file."""
+    with in_memory(GOOD + b"5 0 obj") as fd:
+        assert validator.check(fd, len(GOOD)).pages == 1
+        with pytest.raises(Rejected) as caught:
+            validator.check(fd, len(GOOD) + 4096)
+    assert caught.value.reason is Reason.INCOMPLETE
+
+
+def test_empty_file_needs_no_process(validator: Validator) -> None:
+    """An empty file is rejected at once."""
+    assert reason(validator, b"") is Reason.EMPTY
+    assert not children()
+
+
+def test_limit_of_pages(validator: Validator) -> None:
+    """The limit of pages reaches the check."""
+    pdf = pdfs.invoice(pages=4)
+    with in_memory(pdf) as fd:
+        assert validator.check(fd, len(pdf), max_pages=4).pages == 4
+        with pytest.raises(Rejected) as caught:
+            validator.check(fd, len(pdf), max_pages=3)
+    assert caught.value.reason is Reason.TOO_MANY_PAGES
+
+
+def test_aes(validator: Validator) -> None:
+    """A PDF that is encrypted with AES against changes, but not against reading, passes; a password still counts."""
+    for password, expected in (("", 1), ("theirs", Reason.ENCRYPTED)):
+        document = fpdf.FPDF()
+        document.add_page()
+        document.set_font("helvetica", size=12)
+        document.cell(text="Invoice 8355")
+        document.set_encryption(
+            owner_password="ours", user_password=password, encryption_method=EncryptionMethod.AES_256
+        )
+        assert outcome(validator, bytes(document.output())) == expected
+    assert check(validator, GOOD).pages == 1
+
+
+def test_one_process_does_most_of_the_work(validator: Validator) -> None:
+    """Files that come one after the other are checked by one process, which keeps no descriptors of them."""
+    check(validator, GOOD)
+    (child,) = children()
+    before, ours = child.num_fds(), psutil.Process().num_fds()
+    for _ in range(30):
+        check(validator, GOOD)
+    assert children() == [child]
+    assert (child.num_fds(), psutil.Process().num_fds()) == (before, ours)
+
+
+def test_the_process_knows_no_secrets(validator: Validator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token in our environment is not in that of a checking process."""
+    monkeypatch.setenv("INVOICEDROP_API_TOKEN", "secret-token")
+    check(validator, GOOD)
+    (child,) = children()
+    assert "secret-token" not in str(child.environ())
+
+
+def test_limits_of_the_process(validator: Validator) -> None:
+    """A checking process may dump no core, write no file, start nothing, and take only so much memory."""
+    check(validator, GOOD)
+    (child,) = children()
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        assert child.rlimit(limit) == (0, 0)
+    soft, hard = child.rlimit(resource.RLIMIT_AS)
+    assert soft == hard <= child.memory_info().vms + 512 * 2**20
+
+
+def test_ctrl_c_is_not_for_the_process(validator: Validator) -> None:
+    """An interrupt from the terminal does not reach a checking process, and does not end it."""
+    check(validator, GOOD)
+    (child,) = children()
+    assert os.getsid(child.pid) != os.getsid(0)
+    child.send_signal(signal.SIGINT)
+    check(validator, GOOD)
+    assert children() == [child]
+
+
+def test_idle_processes_do_nothing(validator: Validator) -> None:
+    """A process without a file to check is never woken."""
+    check(validator, GOOD)
+    (child,) = children()
+    wait_until(lambda: child.status() == psutil.STATUS_SLEEPING, what="the process to be idle")
+    before = child.num_ctx_switches().voluntary
+    threading.Event().wait(0.4)
+    assert child.num_ctx_switches().voluntary == before
+
+
+def test_warming_up(validator: Validator) -> None:
+    """A process started ahead is the one that checks the first file."""
+    validator.warm_up()
+    (child,) = children()
+    check(validator, GOOD)
+    assert children() == [child]
+
+
+def test_process_that_died_while_idle(validator: Validator) -> None:
+    """A process that was killed while it waited costs nobody a verdict."""
+    check(validator, GOOD)
+    (child,) = children()
+    child.kill()
+    wait_until(lambda: not children(), what="the process to be gone")
+    assert check(validator, GOOD).pages == 1
+
+
+def test_crash_that_does_not_repeat(stubbed: Callable[..., Validator], tmp_path: Path) -> None:
+    """A crash gets a second try in a fresh process, whose verdict counts."""
+    content = b"ONCE\n%b\n" % str(tmp_path / "tried").encode() + GOOD
+    assert check(stubbed(), content).pages == 1
+    assert (tmp_path / "tried").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (b"SEGFAULT", Reason.CHECK_CRASHED),
+        (b"KILL", Reason.CHECK_CRASHED),
+        (b"BABBLE", Reason.CHECK_CRASHED),
+        (b"FORGE", Reason.CHECK_CRASHED),
+        (b"INVENT", Reason.CHECK_CRASHED),
+        (b"HOG", Reason.DAMAGED),
+        (b"RECURSE", Reason.DAMAGED),
+        (b"FAIL", Reason.DAMAGED),
+    ],
+)
+def test_one_file_hurts_only_itself(stubbed: Callable[..., Validator], order: bytes, expected: Reason) -> None:
+    """Whatever a file does to its process, it alone gets the verdict, and the next one is checked."""
+    validator = stubbed()
+    assert reason(validator, order + b"\n") is expected
+    assert check(validator, GOOD).pages == 1
+
+
+def test_the_process_writes_no_files(stubbed: Callable[..., Validator], tmp_path: Path) -> None:
+    """A checking process cannot write to the disk, whatever a file makes it do."""
+    target = tmp_path / "written"
+    assert reason(stubbed(), b"WRITE\n%b\n" % str(target).encode()) is Reason.DAMAGED
+    assert not target.exists() or target.stat().st_size == 0
+
+
+@pytest.mark.parametrize("order", [b"SLEEP", b"LOOP"])
+def test_time_limit(stubbed: Callable[..., Validator], order: bytes) -> None:
+    """A check that does not end is ended after twice its limit, the second try included."""
+    validator = stubbed(timeout=0.6)
+    check(validator, GOOD)
+    started = time.monotonic()
+    assert reason(validator, order + b"\n") is Reason.CHECK_TIMEOUT
+    assert 1.2 <= time.monotonic() - started < 10
+    assert check(validator, GOOD).pages == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["os.kill(os.getpid(), signal.SIGKILL)", "import not_installed", "bytearray(2**40)", "time.sleep(1000)"],
+    ids=["killed", "incomplete", "no memory", "stuck"],
+)
+def test_broken_check_is_no_verdict(stubbed: Callable[..., Validator], tmp_path: Path, fault: str) -> None:
+    """If the check fails on every file, that is told as trouble of ours; mended, it passes and blames again."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    more = f"""
+def real(data, really=real, **wishes):
+    if os.path.exists({str(broken)!r}): {fault}
+    return really(data, **wishes)
+"""
+    validator = stubbed(more=more, timeout=1 if "sleep" in fault else 20)
+    with pytest.raises(CheckUnavailable, match="good ones too"):
+        check(validator, GOOD)
+    broken.unlink()
+    assert check(validator, GOOD).pages == 1
+    assert reason(validator, b"KILL\n") is Reason.CHECK_CRASHED
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_taken_over_process_cannot_change_what_is_sent(
+    stubbed: Callable[..., Validator], tmp_path: Path, *, sealed: bool
+) -> None:
+    """A process that does its worst with the descriptor changes no byte of a document; without seals, it would."""
+    content = b"TAMPER\n" + GOOD
+    (tmp_path / "8355.pdf").write_bytes(content)
+    with ExitStack() as at_end:
+        if sealed:
+            document = at_end.enter_context(read(tmp_path / "8355.pdf", len(content)))
+            fd = document.fd
+        else:
+            fd = os.memfd_create("invoice")
+            at_end.callback(os.close, fd)
+            os.write(fd, content)
+        with pytest.raises(Rejected) as caught:
+            stubbed().check(fd, len(content))
+        if sealed:
+            assert caught.value.detail == "nothing"
+            assert bytes(document.view) == os.pread(fd, len(content) + 1, 0) == content
+        else:
+            assert "map" in caught.value.detail
+            assert os.pread(fd, len(content), 0) != content
+
+
+def test_fresh_process_after_some_files(stubbed: Callable[..., Validator]) -> None:
+    """A process makes room for a fresh one after so many files."""
+    validator = stubbed(more="pdf_child._MOST_FILES = 3")
+    seen = []
+    for _ in range(7):
+        check(validator, GOOD)
+        seen += [child.pid for child in children()]
+    # After each third file there is none.
+    assert [seen.count(pid) for pid in dict.fromkeys(seen)] == [2, 2, 1]
+
+
+def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -> None:
+    """With more endless files than places, good ones behind them wait far less than the limit of one check."""
+    validator = stubbed(timeout=8, workers=2)
+    check(validator, GOOD)
+    with ThreadPoolExecutor(16) as threads:
+        endless = [threads.submit(reason, validator, b"SLEEP\n") for _ in range(8)]
+        wait_until(lambda: len(children()) >= 6, what="the endless files to be under way")
+        started = time.monotonic()
+        for good in [threads.submit(check, validator, GOOD) for _ in range(40)]:
+            assert good.result().pages == 1
+        assert time.monotonic() - started < 8
+        assert not any(future.done() for future in endless)
+        validator.close()
+        for future in endless:
+            assert isinstance(future.exception(), Stopping)
+
+
+def test_a_mix_of_good_and_hostile(stubbed: Callable[..., Validator]) -> None:
+    """Among 200 good files, 30 hostile ones get their verdicts; no good one waits a limit long, and we do not grow."""
+    validator = stubbed(timeout=5, workers=2)
+    harmful = [order + b"\n" for order in (b"SEGFAULT", b"KILL", b"BABBLE", b"SLEEP", b"HOG", b"FAIL")]
+    acting = [pdf for pdf, why in pdfs.acting().values() if why != "ok"]
+    bad = [*harmful, *acting, *acting][:30]
+    assert len(bad) == 30
+    check(validator, GOOD)
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    waited: list[float] = []
+
+    def good() -> int:
+        started = time.monotonic()
+        pages = check(validator, GOOD).pages
+        waited.append(time.monotonic() - started)
+        return pages
+
+    with ThreadPoolExecutor(64) as threads:
+        futures: list[Future[object]] = []
+        for n in range(200):
+            futures.append(threads.submit(good))
+            if n % 6 == 0 and bad:
+                futures.append(threads.submit(outcome, validator, bad.pop()))
+        results = [future.result() for future in futures]
+    assert results.count(1) == 200
+    assert results.count(Reason.CHECK_TIMEOUT) == 1
+    assert results.count(Reason.CHECK_CRASHED) == 3
+    assert max(waited) < 5
+    assert psutil.Process().memory_info().rss - before < 50 * 2**20
+
+
+def outcome(validator: Validator, content: bytes) -> object:
+    """Return the number of pages, or why it was rejected."""
+    try:
+        return check(validator, content).pages
+    except Rejected as e:
+        return e.reason
+
+
+def test_hostile_pdfs_do_not_make_us_grow(validator: Validator) -> None:
+    """Bombs, loops and nests get their reasons through the real process, and our own memory stays as it was."""
+    files = pdfs.hostile()
+    check(validator, GOOD)
+    before = psutil.Process().memory_info().rss
+    for name, (pdf, why) in files.items():
+        found = outcome(validator, pdf)
+        assert found == (1 if why == "ok" else why), name
+    assert psutil.Process().memory_info().rss - before < 50 * 2**20
+
+
+def test_closing_ends_what_is_under_way(stubbed: Callable[..., Validator]) -> None:
+    """Closing stops checks under way and those that wait for a place, and leaves no process."""
+    validator = stubbed(workers=1)
+    with ThreadPoolExecutor(8) as threads:
+        waiting = [threads.submit(reason, validator, b"SLEEP\n") for _ in range(8)]
+        wait_until(lambda: len(children()) >= 2, what="checks to be under way")
+        validator.close()
+        for future in waiting:
+            assert isinstance(future.exception(), Stopping)
+    assert not children()
+    with pytest.raises(Stopping):
+        check(validator, GOOD)
+
+
+def test_processes_do_not_outlive_us(stubbed: Callable[..., Validator], tmp_path: Path) -> None:
+    """When we are killed, a process ends at once, even one in the middle of an endless check."""
+    stubbed()
+    script = (
+        "import os, sys, threading\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from invoicedrop.pdf.validator import Validator\n"
+        "v = Validator(timeout=600, memory_mb=512, _module='checking_stub')\n"
+        "fd = os.memfd_create('invoice'); os.write(fd, b'LOOP\\n')\n"
+        "threading.Thread(target=v.check, args=(fd, 5), daemon=True).start()\n"
+        "v.warm_up(); print('up', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
+        family = psutil.Process(parent.pid)
+        wait_until(
+            lambda: any(child.cpu_times().user > 0.6 and child.status() == "running" for child in family.children()),
+            what="the endless check to run",
+        )
+        orphans = family.children()
+        parent.kill()
+    assert len(orphans) == 2
+    wait_until(
+        lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in orphans),
+        what="the processes to end",
+    )
+
+
+def test_process_that_does_not_start() -> None:
+    """If no process can be started, that is told as trouble of ours, and not as a verdict on the file."""
+    validator = Validator(timeout=5, memory_mb=512, _module="no_such_module")
+    with pytest.raises(CheckUnavailable):
+        check(validator, GOOD)
+    validator.close()
+
+
+def test_no_descriptors_left_for_a_process() -> None:
+    """If we have no descriptors left, that is no verdict either, and none are lost by trying."""
+    before = psutil.Process().num_fds()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    validator = Validator(timeout=5, memory_mb=512)
+    with in_memory(GOOD) as fd:
+        for spare in range(6):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before + 1 + spare, hard))
+            try:
+                with pytest.raises(CheckUnavailable):
+                    validator.check(fd, len(GOOD))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert validator.check(fd, len(GOOD)).pages == 1
+    validator.close()
+    assert psutil.Process().num_fds() == before
+
+
+def test_no_process_is_lost_without_a_cause(validator: Validator) -> None:
+    """Thousands of exchanges with a process never end it: no signal of its lifeline comes for anything but our end."""
+    check(validator, GOOD)
+    before = children()
+    with in_memory(GOOD) as fd:
+        for _ in range(2000):
+            validator.check(fd, len(GOOD))
+    assert children() == before
+
+
+def test_closing_twice_and_unused() -> None:
+    """A validator that was never used, or was closed already, can be closed."""
+    validator = Validator(timeout=5, memory_mb=512)
+    validator.close()
+    validator.close()
+
+
+def test_first_come_first_served(stubbed: Callable[..., Validator]) -> None:
+    """Many threads at once all get their turn, and their own answers."""
+    validator = stubbed(workers=2)
+    files = [pdfs.invoice(pages=1 + n % 5) for n in range(5)]
+    with ThreadPoolExecutor(64) as threads:
+        futures = [threads.submit(check, validator, files[n % 5]) for n in range(200)]
+        assert [future.result().pages for future in futures] == [1 + n % 5 for n in range(200)]
+    assert len(children()) == 2

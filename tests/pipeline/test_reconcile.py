@@ -1,0 +1,412 @@
+"""An unknown outcome is asked about: what the order shows decides, by content, never by guess."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from conftest import Merchant, wait_until
+from invoicedrop.channable.client import Connection
+from invoicedrop.channable.project import Project
+from invoicedrop.channable.rate_limit import Throttle
+from invoicedrop.circuit_breaker import Pause
+from invoicedrop.errors import Changed, Deferred, Paused, Rejected, Unanswered
+from invoicedrop.inbox.filing import Filing
+from invoicedrop.inbox.identity import identity_of
+from invoicedrop.invoice import Receipt, State
+from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.pdf.validator import Validator
+from invoicedrop.pipeline.intake import Intake
+from invoicedrop.pipeline.job import Means, Outcome, Settled
+from invoicedrop.pipeline.order_locks import OneAtATime
+from invoicedrop.pipeline.reconcile import find_receipt
+from invoicedrop.reasons import Reason
+from invoicedrop.sandbox import Kind, Running
+from invoicedrop.sandbox.paper import invoice_pdf
+
+OURS = b"%PDF-1.7 our invoice"
+THEIRS = b"%PDF-1.7 somebody else's"
+OUR_SHA = hashlib.sha256(OURS).hexdigest()
+ORDER = 8
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of whoever runs the tests is not asked."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@contextmanager
+def project_of(url: str) -> Iterator[Project]:
+    """Return a project's client while the block runs."""
+    connection = Connection(url, lambda: "sandbox-token", Throttle(0, 1), request_timeout=2, connections=4)
+    try:
+        yield Project(connection, 1001, 2001, Pause(lambda _detail, _seconds: None))
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def project(sandbox: Running) -> Iterator[Project]:
+    """The sandbox's project."""
+    with project_of(sandbox.url) as one:
+        yield one
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger."""
+    with Ledger(tmp_path) as one:
+        yield one
+
+
+def invoice(sha256: str = OUR_SHA, size: int = len(OURS)) -> Entry:
+    """Return an invoice for the order that nothing is known of."""
+    return Entry(
+        account="a",
+        project_id=2001,
+        reference=str(ORDER),
+        order_id=ORDER,
+        sha256=sha256,
+        inbox="i",
+        file="8.pdf",
+        size=size,
+        first_seen=1.0,
+    )
+
+
+@pytest.fixture
+def doubtful(ledger: Ledger) -> Entry:
+    """Our invoice, whose upload has just begun and whose answer was lost."""
+    return ledger.uploading(invoice())
+
+
+def attached(sandbox: Running, content: bytes, **named: str) -> int:
+    """Let a document be stored at the order; return its id."""
+    return sandbox.store.attach(ORDER, content, **named).id  # type: ignore[arg-type] # as the store itself says
+
+
+def test_what_was_stored_is_found_by_its_content(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """The order has our bytes: that attachment is our receipt."""
+    number = attached(sandbox, OURS)
+    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+
+
+def test_what_was_not_stored_is_not_found(project: Project, ledger: Ledger, doubtful: Entry) -> None:
+    """An order without attachments does not have our invoice."""
+    assert find_receipt(doubtful, project, ledger) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_ours_is_found_among_several(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, place: int
+) -> None:
+    """Of several invoices of the order, larger, smaller and of the same size, the one with our bytes is ours."""
+    contents = [THEIRS, b"%PDF", OURS[:-1] + b"X"]
+    contents.insert(place, OURS)
+    numbers = [attached(sandbox, content) for content in contents]
+    assert find_receipt(doubtful, project, ledger) == Receipt(numbers[place])
+
+
+def test_somebody_elses_upload_at_the_same_moment_is_not_ours(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Another PDF that came to the order since our try began is not taken for ours."""
+    attached(sandbox, THEIRS)
+    assert find_receipt(doubtful, project, ledger) is None
+
+
+def test_a_longer_file_that_begins_like_ours_is_not_ours(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Our bytes with something behind them (a signed copy, say) are another file."""
+    attached(sandbox, OURS + b"\nsigned")
+    assert find_receipt(doubtful, project, ledger) is None
+
+
+def test_what_is_no_invoice_is_not_looked_at(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """A packing slip with our very bytes is not our invoice, and is not even downloaded."""
+    attached(sandbox, OURS, attachment_type="PACKING_SLIP")
+    assert find_receipt(doubtful, project, ledger) is None
+    assert sandbox.journal.arrived("attachment") == 0
+
+
+def test_an_attachment_that_shows_late_is_found_by_a_later_look(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """The first look finds nothing; a later one, when the order shows the attachment, finds it."""
+    number = sandbox.store.attach(ORDER, OURS, visible_after=0.3).id
+    assert find_receipt(doubtful, project, ledger) is None
+    wait_until(lambda: find_receipt(doubtful, project, ledger) == Receipt(number), seconds=5)
+
+
+# Files that are gone
+
+
+def test_a_file_that_is_gone_counts_as_ours_if_it_came_since_our_try(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Where the bytes cannot be had any more, an invoice made since our try began is taken for ours."""
+    number = attached(sandbox, OURS)
+    sandbox.store.forget_file(number)
+    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+
+
+def test_a_file_that_is_gone_and_older_than_our_try_is_not_ours(
+    sandbox: Running, project: Project, ledger: Ledger
+) -> None:
+    """An old invoice of the order whose file has expired says nothing about our try."""
+    attachment = sandbox.store.attach(ORDER, THEIRS)
+    attachment.created -= timedelta(minutes=1)
+    sandbox.store.forget_file(attachment.id)
+    assert find_receipt(ledger.uploading(invoice()), project, ledger) is None
+
+
+def test_a_file_that_is_gone_and_known_as_another_of_ours_is_not_this_one(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """An attachment for which we have a receipt with other bytes is not ours a second time."""
+    number = attached(sandbox, THEIRS)
+    other = ledger.uploading(invoice(hashlib.sha256(THEIRS).hexdigest(), len(THEIRS)))
+    ledger.uploaded(other, Receipt(number))
+    sandbox.store.forget_file(number)
+    assert find_receipt(doubtful, project, ledger) is None
+    assert sandbox.journal.arrived("attachment") == 0
+
+
+def test_a_file_with_our_bytes_is_preferred_to_one_that_is_gone(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Proof by content goes before what can only be supposed."""
+    sandbox.store.forget_file(attached(sandbox, THEIRS))
+    number = attached(sandbox, OURS)
+    sandbox.store.forget_file(attached(sandbox, b"%PDF later"))
+    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+
+
+def test_a_receipt_that_we_have_already_needs_no_download(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Where another entry of ours has the receipt for the same bytes, it is taken without a download."""
+    number = attached(sandbox, OURS)
+    twin = ledger.uploading(replace(invoice(), reference="302-8"))
+    ledger.uploaded(twin, Receipt(number))
+    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+    assert sandbox.journal.arrived("download") == 0
+
+
+@pytest.mark.parametrize("server_ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()], ids=str)
+@pytest.mark.parametrize("age", [timedelta(minutes=30), timedelta()], ids=["before", "since"])
+def test_the_servers_clock_may_differ_from_ours(
+    ledger: Ledger, doubtful: Entry, server_ahead: timedelta, age: timedelta
+) -> None:
+    """Whether an invoice whose file is gone came since our try is judged by the server's own clock."""
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            now = datetime.now(UTC) + server_ahead
+            attachment = {"id": 5, "attachment_type": "INVOICE", "created": (now - age).isoformat()}
+            gone = "/attachments/" in self.path
+            self.send_response_only(410 if gone else 200)
+            self.send_header("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+            self.end_headers()
+            order = {"order": {"id": ORDER, "attachments": [attachment]}}
+            self.wfile.write(json.dumps({"message": "gone"} if gone else order).encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        with project_of(f"http://127.0.0.1:{server.server_address[1]}") as project:
+            found = find_receipt(doubtful, project, ledger)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert found == (None if age else Receipt(5))
+
+
+# Questions without an answer
+
+
+def test_an_order_that_is_gone_is_said(ledger: Ledger, project: Project) -> None:
+    """Where the order does not exist any more, that is the answer."""
+    with pytest.raises(Rejected) as caught:
+        find_receipt(ledger.uploading(replace(invoice(), order_id=5000)), project, ledger)
+    assert caught.value.reason is Reason.ORDER_NOT_FOUND
+
+
+@pytest.mark.parametrize("request_kind", ["order", "attachment", "download"])
+def test_a_question_without_an_answer_is_no_answer(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, request_kind: str
+) -> None:
+    """Where any of the questions fails, nobody concludes that the order does not have our invoice."""
+    attached(sandbox, OURS)
+    sandbox.faults.add(Kind.STATUS, request_kind, status=500)
+    with pytest.raises(Unanswered):
+        find_receipt(doubtful, project, ledger)
+
+
+def test_an_api_that_is_down_is_no_answer(sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry) -> None:
+    """Where the API cannot be reached, the question waits."""
+    sandbox.stop()
+    with pytest.raises(Paused):
+        find_receipt(doubtful, project, ledger)
+
+
+# Two files with the same bytes, as a doubled export leaves them
+
+
+class Desk:
+    """The real pipeline of a merchant's inbox, without the loop around it."""
+
+    def __init__(self, merchant: Merchant, ledger: Ledger, validator: Validator) -> None:
+        (self.inbox,) = merchant.settings().inboxes
+        self.ledger = ledger
+        self.orders = OneAtATime()
+        self.filing = Filing(self.inbox.drop_dir, self.inbox.processed_dir, self.inbox.failed_dir)
+        self.filing.prepare()
+        self.connection = Connection(
+            self.inbox.api_url, lambda: merchant.sandbox.token, Throttle(0, 1), request_timeout=5, connections=4
+        )
+        project = Project(self.connection, 1001, 2001, Pause(lambda _detail, _seconds: None))
+        self.intake = Intake(Means(self.inbox, project, self.filing, ledger, validator, self.orders))
+
+    def take(self, name: str) -> Outcome | Exception:
+        """Take a dropped file to its end, or to what keeps it from it."""
+        try:
+            return self.intake.take(Settled(name, identity_of((self.inbox.drop_dir / name).lstat()), 60.0))
+        except Exception as error:  # noqa: BLE001 - what it is, is what is tested
+            return error
+
+    def work_off(self) -> None:
+        """Take every file, again and again, as often as it is put off; no waiting in between."""
+        for _ in range(6):
+            for path in self.inbox.drop_dir.glob("*.pdf"):
+                known = [entry for entry in self.ledger.in_state(*State) if entry.next_try is not None]
+                for entry in known:
+                    self.ledger._put(replace(entry, next_try=None))
+                self.take(path.name)
+
+
+@pytest.fixture
+def desk(merchant: Merchant) -> Iterator[Desk]:
+    """A desk."""
+    merchant.state.mkdir()
+    validator = Validator(timeout=20, memory_mb=1024)
+    with Ledger(merchant.state) as ledger:
+        one = Desk(merchant, ledger, validator)
+        yield one
+        one.connection.close()
+    validator.close()
+
+
+def _both_at_once(desk: "Desk", *names: str) -> list[Outcome | Exception]:
+    """Take two files of order 8 that meet where only one may go on; return what came of them."""
+    results: list[Outcome | Exception] = []
+    key = (desk.inbox.account, 2001, 8)
+    with desk.orders.hold(key):
+        threads = [threading.Thread(target=lambda name=name: results.append(desk.take(name))) for name in names]
+        for thread in threads:
+            thread.start()
+        # Both have been read and checked, and neither is written down yet.
+        wait_until(lambda: desk.orders._busy[key][1] == 3, what="two waiting for the order")
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_a_twin_that_waited_its_turn_learns_of_the_doubt(merchant: Merchant, desk: Desk) -> None:
+    """Two files with the same bytes at once, the first one's answer lost: the second asks before it sends."""
+    content = invoice_pdf("8")
+    for name in ("8.pdf", "8 (1).pdf"):
+        merchant.drop_pdf(name, content)
+    merchant.sandbox.faults.add(Kind.RESET_AFTER_STORE, "upload", count=1)
+    results = _both_at_once(desk, "8.pdf", "8 (1).pdf")
+    # Whether the second one may ask at once depends on who writes first; that it does not send does not.
+    assert all(isinstance(result, Outcome | Deferred | Changed) for result in results), results
+    desk.work_off()
+    assert len(merchant.sandbox.uploads()) == 1
+    assert sandbox_arrivals(merchant.sandbox) == 1
+    assert sorted(path.read_bytes() for path in merchant.processed.iterdir()) == [content, content]
+    assert list(merchant.drop.glob("*.pdf")) == []
+
+
+def sandbox_arrivals(sandbox: Running) -> int:
+    """Return how many uploads reached the server."""
+    return sandbox.journal.arrived("upload")
+
+
+def test_a_twin_that_was_sent_meanwhile_is_a_duplicate(merchant: Merchant, desk: Desk) -> None:
+    """Two files with the same bytes at once: one is sent, the other is filed as its duplicate."""
+    content = invoice_pdf("8")
+    for name in ("8.pdf", "8 (1).pdf"):
+        merchant.drop_pdf(name, content)
+    results = _both_at_once(desk, "8.pdf", "8 (1).pdf")
+    assert sorted(str(result) for result in results) == [str(Outcome.DUPLICATE), str(Outcome.PROCESSED)]
+    assert len(merchant.sandbox.uploads()) == 1
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["uploaded", "rejected"])
+def test_a_recovery_beside_running_uploads_does_not_stumble(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, sent: bool
+) -> None:
+    """A recovery (a folder came back) that finds an entry which an upload thread just then completes lets it be."""
+    fresh = replace(invoice(), account=desk.inbox.account, inbox=desk.inbox.name)
+    begun = desk.ledger.uploading(fresh)
+    entry = desk.ledger.uploaded(begun, Receipt(5)) if sent else desk.ledger.rejected(begun, Reason.DAMAGED, "")
+    listed = desk.ledger.in_state
+
+    def meanwhile(*states: State) -> list[Entry]:
+        found = listed(*states)
+        (desk.ledger.processed if sent else desk.ledger.failed)(entry, Path("where it lies"))
+        return found
+
+    monkeypatch.setattr(desk.ledger, "in_state", meanwhile)
+    desk.intake.recover()
+    (known,) = listed(State.PROCESSED, State.FAILED)
+    assert known.filed_as == "where it lies"
+
+
+def test_two_bad_twins_both_fail(merchant: Merchant, desk: Desk) -> None:
+    """Two bad files with the same bytes at once both end in failed; the ledger is not out of order for it."""
+    for name in ("8.pdf", "8 (1).pdf"):
+        merchant.drop_pdf(name, b"%PDF-1.7 no more than this %%EOF")
+    fresh = threading.Barrier(2)
+    find = desk.ledger.find
+
+    def together(*arguments: object) -> Entry | None:
+        known = find(*arguments)  # type: ignore[arg-type] # as find itself says
+        if not fresh.broken:
+            fresh.wait(10)
+        return known
+
+    results: dict[str, Outcome | Exception] = {}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(desk.ledger, "find", together)
+        threads = [
+            threading.Thread(target=lambda name=name: results.update({name: desk.take(name)}))
+            for name in ("8.pdf", "8 (1).pdf")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not any(isinstance(result, Paused) for result in results.values()), results
+    desk.work_off()
+    assert sorted(path.name for path in merchant.failed.glob("*.pdf")) == ["8 (1).pdf", "8.pdf"]
