@@ -24,9 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from invoicedrop import logs
+from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.inbox import filing
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline import delivery, reconcile
@@ -76,7 +76,7 @@ def waits() -> list[tuple[Any, str]]:
 def hastened(moment: float = MOMENT, cap: float = 1.0) -> Iterator[None]:
     """Make every wait of the service short while the block runs."""
     before = [(owner, name, getattr(owner, name)) for owner, name in waits()]
-    defaults = Pause.__init__.__kwdefaults__
+    defaults = CircuitBreaker.__init__.__kwdefaults__
     assert defaults is not None
     pauses = dict(defaults)
     for owner, name in waits():
@@ -317,7 +317,7 @@ class Driver:
 def until_worked_off(live: Callable[[], Lived], *, lives: int = 20) -> Sequence[Lived]:
     """Start the service again and again until nothing is left to do; return its lives."""
     lived = [live()]
-    while lived[-1].code == service.EXIT_WORK_LEFT and len(lived) < lives:
+    while lived[-1].code == exit_codes.TRY_LATER and len(lived) < lives:
         time.sleep(MOMENT)
         lived.append(live())
     return lived

@@ -13,7 +13,6 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from conftest import Merchant
 from invoicedrop.cli import EXIT_CONFIG
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -21,6 +20,7 @@ from invoicedrop.service.service import _LAST_WAIT
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.settings.sources import Places
+from merchant import Merchant
 
 PROJECT = Path(__file__).resolve().parents[1]
 SYSTEMD = PROJECT / "systemd"

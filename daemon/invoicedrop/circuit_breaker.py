@@ -13,7 +13,7 @@ RETRY_AFTER_CAP: Final = 300.0
 """Seconds; a longer Retry-After is not believed: the next 429 will say it again."""
 
 
-class Pause:
+class CircuitBreaker:
     """Holds back a project while nobody can upload, and lets one probe through at the end of each backoff step.
 
     `on_change(detail or None, seconds until the next probe)` is told once when the way closes, whenever the reason
@@ -24,7 +24,7 @@ class Pause:
     """Seconds of the first backoff step."""
     CAP: Final = 300.0
     """Seconds of the longest one."""
-    STRAINS: Final = 3
+    FAILURE_THRESHOLD: Final = 3
     """So many troubles of single invoices in a row, without a success between, mean that the trouble is the API's."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Pause:
         self._until = 0.0
         self._detail: str | None = None
         self._probing = False
-        self._strains: set[str] = set()
+        self._failures: set[str] = set()
 
     @property
     def detail(self) -> str | None:
@@ -66,7 +66,7 @@ class Pause:
             return min(1, wanted)
 
     @contextmanager
-    def passage(self) -> Iterator[None]:
+    def guard(self) -> Iterator[None]:
         """Let one request through: always while open, one at a time as a probe when a backoff step is over.
 
         Raises:
@@ -86,17 +86,17 @@ class Pause:
                 with self._lock:
                     self._probing = False
 
-    def opened(self) -> None:
+    def reset(self) -> None:
         """Open the way: a request went through."""
         with self._lock:
-            self._strains.clear()
+            self._failures.clear()
             if self._detail is None:
                 return
             self._detail = None
             self._step = 0.0
         self._on_change(None, 0.0)
 
-    def closed(self, detail: str, *, wait: float | None = None, retry_after: float | None = None) -> None:
+    def trip(self, detail: str, *, wait: float | None = None, retry_after: float | None = None) -> None:
         """Nobody can upload now: close the way for the next backoff step.
 
         Args:
@@ -123,15 +123,15 @@ class Pause:
         if news:
             self._on_change(detail, left)
 
-    def strained(self, who: str, detail: str) -> None:
+    def record_failure(self, who: str, detail: str) -> None:
         """Count trouble that may be one invoice's alone; close the way when several in a row have it."""
         with self._lock:
-            self._strains.add(who)
-            alone = len(self._strains) < self.STRAINS and self._detail is None
+            self._failures.add(who)
+            alone = len(self._failures) < self.FAILURE_THRESHOLD and self._detail is None
         if not alone:
-            self.closed(detail)
+            self.trip(detail)
 
-    def hurry(self) -> None:
+    def probe_now(self) -> None:
         """Probe at once: what was wrong may have been mended (a new token, say)."""
         with self._lock:
             self._until = self._clock()

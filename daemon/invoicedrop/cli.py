@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from invoicedrop import __version__
+from invoicedrop import __version__, exit_codes
 from invoicedrop.errors import ConfigError, InstanceRunning, InvoicedropError
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     from invoicedrop.settings.models import Settings
 
-
-EXIT_CONFIG: Final = 78
-"""EX_CONFIG of sysexits.h."""
-EXIT_WORK_LEFT: Final = 75
-"""EX_TEMPFAIL of sysexits.h."""
 
 app = typer.Typer(
     name="invoicedrop",
@@ -242,13 +237,13 @@ def main() -> NoReturn:
         )
         for problem in error.problems:
             _say(f"  - {problem}")
-        sys.exit(EXIT_CONFIG)
+        sys.exit(exit_codes.CONFIG)
     except InstanceRunning as error:
         _say(str(error))
-        sys.exit(EXIT_WORK_LEFT)
+        sys.exit(exit_codes.TRY_LATER)
     except InvoicedropError as error:
         _say(str(error))
-        sys.exit(EXIT_WORK_LEFT)
+        sys.exit(exit_codes.TRY_LATER)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be flushed into the broken pipe at exit.
         sys.stdout = None

@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoicedrop import __version__
-from invoicedrop.channable.client import Answer, Connection
+from invoicedrop.channable.client import ApiClient, ApiResponse
 from invoicedrop.channable.models import Order, OrderAnswer, OrdersPage
 from invoicedrop.channable.project import _CHUNK, Project
-from invoicedrop.channable.rate_limit import Throttle
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import (
     ConfigError,
     InvoicedropError,
@@ -36,7 +36,7 @@ from invoicedrop.errors import (
     Unanswered,
 )
 from invoicedrop.inbox import snapshot as documents
-from invoicedrop.inbox.snapshot import Document
+from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Kind, Options, Running, item_ids, marketplace_number, serve
@@ -60,10 +60,10 @@ class Client:
         self.token = token
         self.tokens_read = 0
         self.news: list[str | None] = []
-        self.throttle = Throttle(rate, 1)
-        self.pause = Pause(lambda detail, _seconds: self.news.append(detail))
-        self.connection = Connection(url, self._read_token, self.throttle, request_timeout=timeout, connections=4)
-        self.project = Project(self.connection, 1001, project_id, self.pause)
+        self.rate_limiter = RateLimiter(rate, 1)
+        self.breaker = CircuitBreaker(lambda detail, _seconds: self.news.append(detail))
+        self.client = ApiClient(url, self._read_token, self.rate_limiter, request_timeout=timeout, connections=4)
+        self.project = Project(self.client, 1001, project_id, self.breaker)
 
     def _read_token(self) -> str:
         self.tokens_read += 1
@@ -79,7 +79,7 @@ def client_of(url: str, **named: Any) -> Iterator[Client]:
     try:
         yield client
     finally:
-        client.connection.close()
+        client.client.close()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def client(sandbox: Running) -> Iterator[Client]:
 
 
 @contextmanager
-def document_of(content: bytes, folder: Path) -> Iterator[Document]:
+def document_of(content: bytes, folder: Path) -> Iterator[Snapshot]:
     """Return content as it comes from a dropped file."""
     path = folder / "document.pdf"
     path.write_bytes(content)
@@ -99,7 +99,7 @@ def document_of(content: bytes, folder: Path) -> Iterator[Document]:
 
 
 @pytest.fixture
-def document(tmp_path: Path) -> Iterator[Document]:
+def document(tmp_path: Path) -> Iterator[Snapshot]:
     """A small invoice."""
     with document_of(b"%PDF-1.7 small", tmp_path) as read:
         yield read
@@ -211,7 +211,7 @@ def test_an_upload_carries_what_the_api_asks_for(tmp_path: Path) -> None:
     assert json.loads(items.body) == {"attachment_type": "INVOICE", "order_item_ids": [81, 82], "file": file}
 
 
-def test_item_ids_arrive(sandbox: Running, client: Client, document: Document) -> None:
+def test_item_ids_arrive(sandbox: Running, client: Client, document: Snapshot) -> None:
     """The items that a name asks for are those that the upload is linked to."""
     client.project.upload(8, document, item_ids(8))
     assert sandbox.uploads()[0].item_ids == item_ids(8)
@@ -264,14 +264,14 @@ def test_memory_stays_near_the_files_own_size(tmp_path: Path) -> None:
     assert peak < 4 * MB
 
 
-def test_a_warning_is_a_receipt_with_words(sandbox: Running, client: Client, document: Document) -> None:
+def test_a_warning_is_a_receipt_with_words(sandbox: Running, client: Client, document: Snapshot) -> None:
     """A 202 with a warning and an id is a success; its message is kept."""
     sandbox.faults.add(Kind.ACCEPTED_WARNING, message="the marketplace is slow today")
     receipt = client.project.upload(8, document)
     assert receipt == Receipt(sandbox.uploads()[0].attachment_id, "the marketplace is slow today")
 
 
-def test_a_202_that_says_error_is_a_refusal(sandbox: Running, client: Client, document: Document) -> None:
+def test_a_202_that_says_error_is_a_refusal(sandbox: Running, client: Client, document: Snapshot) -> None:
     """A 202 with status error and a null id is a failure, in the API's own words."""
     sandbox.faults.add(Kind.ACCEPTED_ERROR, message="the channel takes no invoices")
     with pytest.raises(Rejected, match="the channel takes no invoices") as caught:
@@ -299,7 +299,7 @@ def test_a_202_that_says_error_is_a_refusal(sandbox: Running, client: Client, do
     ],
     ids=lambda reply: f"{reply.status}{reply.body.decode('latin-1')}",
 )
-def test_a_success_that_cannot_be_read_is_a_doubt(document: Document, reply: Reply) -> None:
+def test_a_success_that_cannot_be_read_is_a_doubt(document: Snapshot, reply: Reply) -> None:
     """A 2xx without a clear word and an id is neither success nor failure: the API will be asked."""
     with scripted(lambda _request: reply) as server, client_of(server.url) as client, pytest.raises(OutcomeUnknown):
         client.project.upload(8, document)
@@ -328,7 +328,7 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row.status))
 def test_every_status_becomes_what_the_table_says(
-    sandbox: Running, client: Client, document: Document, row: Row
+    sandbox: Running, client: Client, document: Snapshot, row: Row
 ) -> None:
     """Each status, of an upload and of a question, becomes the error of the table, with the API's own words."""
     for request in ("upload", "order"):
@@ -336,12 +336,12 @@ def test_every_status_becomes_what_the_table_says(
     with pytest.raises(row.of_upload) as of_upload:
         client.project.upload(8, document)
     assert type(of_upload.value) is row.of_upload
-    assert (client.pause.detail is not None) is row.closes
-    client.pause.opened()
+    assert (client.breaker.detail is not None) is row.closes
+    client.breaker.reset()
     with pytest.raises(row.of_question) as of_question:
         client.project.order(8)
     assert type(of_question.value) is row.of_question
-    assert (client.pause.detail is not None) is row.closes
+    assert (client.breaker.detail is not None) is row.closes
     assert "their own words" in str(of_upload.value)
     assert sandbox.uploads() == []
     assert len(sandbox.requests) == 2
@@ -362,19 +362,19 @@ HTML_TABLE = [
 
 
 @pytest.mark.parametrize("row", HTML_TABLE, ids=lambda row: str(row.status))
-def test_a_web_page_is_not_the_apis_word(sandbox: Running, client: Client, document: Document, row: Row) -> None:
+def test_a_web_page_is_not_the_apis_word(sandbox: Running, client: Client, document: Snapshot, row: Row) -> None:
     """HTML where JSON belongs is a proxy's or a portal's: no invoice fails for it, but for being too large."""
     for request in ("upload", "order"):
         sandbox.faults.add(Kind.HTML, request, status=row.status, count=1)
     with pytest.raises(row.of_upload) as of_upload:
         client.project.upload(8, document)
     assert type(of_upload.value) is row.of_upload
-    assert (client.pause.detail is not None) is row.closes
+    assert (client.breaker.detail is not None) is row.closes
     assert "<" not in str(of_upload.value)
-    client.pause.opened()
+    client.breaker.reset()
     with pytest.raises(row.of_question):
         client.project.order(8)
-    assert (client.pause.detail is not None) is row.closes
+    assert (client.breaker.detail is not None) is row.closes
 
 
 @pytest.mark.parametrize(
@@ -392,14 +392,14 @@ def test_a_web_page_is_not_the_apis_word(sandbox: Running, client: Client, docum
     ],
 )
 def test_a_lost_answer_is_a_doubt_whether_stored_or_not(
-    sandbox: Running, document: Document, kind: Kind, *, stored: bool
+    sandbox: Running, document: Snapshot, kind: Kind, *, stored: bool
 ) -> None:
     """Whatever happens to the answer on its way, nobody claims to know what became of the invoice."""
     sandbox.faults.add(kind, "upload", count=1)
     with client_of(sandbox.url, timeout=0.3) as client:
         with pytest.raises(OutcomeUnknown):
             client.project.upload(8, document)
-        assert client.pause.detail is None
+        assert client.breaker.detail is None
     sandbox.wait_until(lambda: all(request.over for request in sandbox.requests))
     assert len(sandbox.uploads()) == stored
 
@@ -414,23 +414,23 @@ def test_a_question_without_an_answer_is_unanswered(sandbox: Running, kind: Kind
         assert client.project.order(8).order.id == 8
 
 
-def test_an_api_that_is_down_is_paused(sandbox: Running, client: Client, document: Document) -> None:
+def test_an_api_that_is_down_is_paused(sandbox: Running, client: Client, document: Snapshot) -> None:
     """Where nobody listens nothing was taken: the project waits, and one line says what cannot be reached."""
     sandbox.stop()
     with pytest.raises(Paused):
         client.project.upload(8, document)
-    assert client.pause.detail is not None
-    assert sandbox.url.removeprefix("http://") in client.pause.detail
+    assert client.breaker.detail is not None
+    assert sandbox.url.removeprefix("http://") in client.breaker.detail
     sandbox.start()
     with pytest.raises(Paused):
         client.project.upload(8, document)
-    client.pause.hurry()
+    client.breaker.probe_now()
     client.project.upload(8, document)
     assert client.news == [client.news[0], None]
     assert len(sandbox.uploads()) == 1
 
 
-def test_three_invoices_in_trouble_close_the_way(sandbox: Running, client: Client, document: Document) -> None:
+def test_three_invoices_in_trouble_close_the_way(sandbox: Running, client: Client, document: Snapshot) -> None:
     """500 for one order is its own trouble; for three orders in a row it is the API's."""
     sandbox.faults.add(Kind.STATUS, "upload", status=500)
     for order_id in (1, 1, 1, 2):
@@ -445,72 +445,72 @@ def test_three_invoices_in_trouble_close_the_way(sandbox: Running, client: Clien
     assert len(sandbox.requests) == 5
 
 
-def test_a_redirect_is_never_followed_with_the_token(sandbox: Running, client: Client, document: Document) -> None:
+def test_a_redirect_is_never_followed_with_the_token(sandbox: Running, client: Client, document: Snapshot) -> None:
     """A redirect of the API goes nowhere: one request, and an error that says that the address is wrong."""
     sandbox.faults.add(Kind.REDIRECT, "any")
     with pytest.raises(Paused):
         client.project.upload(8, document)
-    assert client.pause.detail is not None
-    assert "api_url" in client.pause.detail
+    assert client.breaker.detail is not None
+    assert "api_url" in client.breaker.detail
     assert len(sandbox.requests) == 1
 
 
-def test_the_wish_of_a_429_is_obeyed(sandbox: Running, client: Client, document: Document) -> None:
+def test_the_wish_of_a_429_is_obeyed(sandbox: Running, client: Client, document: Snapshot) -> None:
     """Retry-After in seconds sets when the next request may go; without it the throttle decides."""
     sandbox.faults.add(Kind.RATE_LIMITED, "upload", retry_after="7", count=1)
     sandbox.faults.add(Kind.RATE_LIMITED, "upload", count=1)
     with pytest.raises(Paused):
         client.project.upload(8, document)
-    assert client.pause.until - time.monotonic() == pytest.approx(7, abs=0.5)
+    assert client.breaker.until - time.monotonic() == pytest.approx(7, abs=0.5)
     with client_of(sandbox.url) as other:
         with pytest.raises(Paused):
             other.project.upload(8, document)
-        assert 0 < other.pause.until - time.monotonic() <= 2
+        assert 0 < other.breaker.until - time.monotonic() <= 2
 
 
 # Refusals that the sandbox means
 
 
-def test_a_wrong_token_is_paused_and_read_again(sandbox: Running, document: Document) -> None:
+def test_a_wrong_token_is_paused_and_read_again(sandbox: Running, document: Snapshot) -> None:
     """A refused token stops the project with words; a new one in its place is used for the next probe."""
     with client_of(sandbox.url, token="old") as client:
         with pytest.raises(Paused):
             client.project.upload(8, document)
-        assert client.pause.detail is not None
-        assert "token" in client.pause.detail
-        assert not client.connection.token_changed()
+        assert client.breaker.detail is not None
+        assert "token" in client.breaker.detail
+        assert not client.client.token_changed()
         client.token = sandbox.token
-        assert client.connection.token_changed()
-        client.connection.forget_token()
-        client.pause.hurry()
+        assert client.client.token_changed()
+        client.client.forget_token()
+        client.breaker.probe_now()
         client.project.upload(8, document)
-        assert client.pause.detail is None
+        assert client.breaker.detail is None
 
 
-def test_a_good_token_is_read_once(client: Client, document: Document) -> None:
+def test_a_good_token_is_read_once(client: Client, document: Snapshot) -> None:
     """The token file is not read for every request."""
     for order_id in (1, 2, 3):
         client.project.upload(order_id, document)
     assert client.tokens_read == 1
 
 
-def test_a_token_that_cannot_be_read_is_paused(sandbox: Running, client: Client, document: Document) -> None:
+def test_a_token_that_cannot_be_read_is_paused(sandbox: Running, client: Client, document: Snapshot) -> None:
     """Without a token nothing is asked, nothing is sent, and the trouble is told."""
     client.token = ""
     with pytest.raises(Paused, match="api_token_file"):
         client.project.upload(8, document)
-    assert not client.connection.token_changed()
+    assert not client.client.token_changed()
     assert sandbox.requests == []
     assert client.news == ["api_token_file: the file is empty"]
 
 
-def test_another_project_is_paused(sandbox: Running, document: Document) -> None:
+def test_another_project_is_paused(sandbox: Running, document: Snapshot) -> None:
     """A project that the token may not reach is a matter of settings, not of the invoice."""
     with client_of(sandbox.url, project_id=9999) as client, pytest.raises(Paused):
         client.project.upload(8, document)
 
 
-def test_an_unknown_order_is_rejected(client: Client, document: Document) -> None:
+def test_an_unknown_order_is_rejected(client: Client, document: Snapshot) -> None:
     """404 is the invoice's own: it names no order of the project."""
     for call in (lambda: client.project.upload(5000, document), lambda: client.project.order(5000)):
         with pytest.raises(Rejected) as caught:
@@ -537,13 +537,13 @@ def test_what_is_too_large_for_the_api_is_refused(tmp_path: Path) -> None:
     assert "413" in caught.value.detail
 
 
-def test_a_full_bucket_is_paused(document: Document) -> None:
+def test_a_full_bucket_is_paused(document: Snapshot) -> None:
     """The company's own limit, met in earnest, is a pause of about a second and a slower rate."""
     with serve(Options(rate=4, burst=1)) as api, client_of(api.url, rate=100) as client:
         client.project.upload(1, document)
         with pytest.raises(Paused):
             client.project.upload(2, document)
-        assert client.throttle.rate < 100
+        assert client.rate_limiter.rate < 100
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,7 @@ def test_a_full_bucket_is_paused(document: Document) -> None:
         ({"error": "e"}, "e"),
     ],
 )
-def test_a_422_is_made_readable(document: Document, body: object, words: str) -> None:
+def test_a_422_is_made_readable(document: Snapshot, body: object, words: str) -> None:
     """The fields that a 422 complains about are named in one line."""
     with (
         scripted(lambda _request: as_json(body, 422)) as server,
@@ -581,7 +581,7 @@ JSON = st.recursive(
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
 def test_any_error_body_can_be_put_into_words(body: bytes) -> None:
     """Whatever stands in an error answer, it becomes a short text and never an error of its own."""
-    answer = Answer(httpx.Response(422), body)
+    answer = ApiResponse(httpx.Response(422), body)
     assert len(answer.words()) <= 500
     assert answer.described().startswith("HTTP 422")
 
@@ -589,7 +589,7 @@ def test_any_error_body_can_be_put_into_words(body: bytes) -> None:
 @given(st.text(st.characters(max_codepoint=255), max_size=40) | st.sampled_from(["5", "-5", "1e9", "\u0665", "nan"]))
 def test_any_header_can_be_read(value: str) -> None:
     """Whatever stands in the headers that we look at, it is a value or nothing."""
-    answer = Answer(
+    answer = ApiResponse(
         httpx.Response(503, headers=[(b"retry-after", value.encode("utf-8")), (b"date", value.encode())]), b""
     )
     assert answer.retry_after is None or answer.retry_after >= 0
@@ -599,14 +599,14 @@ def test_any_header_can_be_read(value: str) -> None:
 # The way out: throttle, pause, intent
 
 
-def test_the_intent_comes_before_the_first_byte(sandbox: Running, client: Client, document: Document) -> None:
+def test_the_intent_comes_before_the_first_byte(sandbox: Running, client: Client, document: Snapshot) -> None:
     """`before_sending` is called once, when the way is free, while the server has heard nothing yet."""
     heard: list[int] = []
     client.project.upload(8, document, before_sending=lambda: heard.append(len(sandbox.requests)))
     assert heard == [0]
 
 
-def test_an_intent_that_cannot_be_written_sends_nothing(sandbox: Running, client: Client, document: Document) -> None:
+def test_an_intent_that_cannot_be_written_sends_nothing(sandbox: Running, client: Client, document: Snapshot) -> None:
     """Where the ledger cannot be written, the request does not leave."""
 
     def full() -> None:
@@ -615,13 +615,13 @@ def test_an_intent_that_cannot_be_written_sends_nothing(sandbox: Running, client
     with pytest.raises(LedgerUnavailable):
         client.project.upload(8, document, before_sending=full)
     assert sandbox.requests == []
-    assert client.pause.detail is None
+    assert client.breaker.detail is None
 
 
-def test_a_closed_way_makes_no_intent(sandbox: Running, client: Client, document: Document) -> None:
+def test_a_closed_way_makes_no_intent(sandbox: Running, client: Client, document: Snapshot) -> None:
     """While the project is paused nothing is written down as being under way, and nothing is sent."""
     intents: list[int] = []
-    client.pause.closed("down")
+    client.breaker.trip("down")
     with pytest.raises(Paused):
         client.project.upload(8, document, before_sending=lambda: intents.append(1))
     assert intents == []
@@ -629,10 +629,10 @@ def test_a_closed_way_makes_no_intent(sandbox: Running, client: Client, document
 
 
 def test_a_stop_while_waiting_for_the_rate_makes_no_intent(
-    sandbox: Running, client: Client, document: Document
+    sandbox: Running, client: Client, document: Snapshot
 ) -> None:
     """An invoice that only waited for its turn is not in doubt when the service stops."""
-    client.throttle.close()
+    client.rate_limiter.close()
     intents: list[int] = []
     with pytest.raises(Stopping):
         client.project.upload(8, document, before_sending=lambda: intents.append(1))
@@ -652,7 +652,7 @@ def test_reads_draw_on_the_same_bucket(sandbox: Running) -> None:
 # Questions
 
 
-def test_an_order_shows_its_invoices(sandbox: Running, client: Client, document: Document) -> None:
+def test_an_order_shows_its_invoices(sandbox: Running, client: Client, document: Snapshot) -> None:
     """What was uploaded is among the order's invoices, with the time at which it was made."""
     before = datetime.now(UTC)
     receipt = client.project.upload(8, document)
@@ -796,7 +796,7 @@ def test_the_id_of_one_order_on_two_pages_is_not_ambiguous() -> None:
 # Downloads
 
 
-def test_an_attachments_digest_is_that_of_its_bytes(sandbox: Running, client: Client, document: Document) -> None:
+def test_an_attachments_digest_is_that_of_its_bytes(sandbox: Running, client: Client, document: Snapshot) -> None:
     """What is downloaded is hashed, and the token goes to the API only, never to the download host."""
     receipt = client.project.upload(8, document)
     assert client.project.attachment_digest(8, receipt.attachment_id, 1000) == document.sha256
@@ -809,7 +809,7 @@ def test_an_attachments_digest_is_that_of_its_bytes(sandbox: Running, client: Cl
 @pytest.mark.parametrize("request_kind", ["attachment", "download"])
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_gone_has_no_digest(
-    sandbox: Running, client: Client, document: Document, request_kind: str, status: int
+    sandbox: Running, client: Client, document: Snapshot, request_kind: str, status: int
 ) -> None:
     """404 and 410, of the attachment or of its file, mean that there is nothing to compare any more."""
     receipt = client.project.upload(8, document)
@@ -818,7 +818,7 @@ def test_a_file_that_is_gone_has_no_digest(
 
 
 @pytest.mark.parametrize("kind", [Kind.TRUNCATE, Kind.RESET_BEFORE_STORE, Kind.HANG_BEFORE_STORE, Kind.STATUS])
-def test_a_download_that_fails_is_no_digest(sandbox: Running, document: Document, kind: Kind) -> None:
+def test_a_download_that_fails_is_no_digest(sandbox: Running, document: Snapshot, kind: Kind) -> None:
     """A download that is cut, broken off or answered 500 is unanswered: half a file is not another file."""
     with client_of(sandbox.url, timeout=0.3) as client:
         receipt = client.project.upload(8, document)
@@ -827,7 +827,7 @@ def test_a_download_that_fails_is_no_digest(sandbox: Running, document: Document
             client.project.attachment_digest(8, receipt.attachment_id, 1000)
 
 
-def test_a_redirect_of_a_download_is_followed_without_the_token(sandbox: Running, document: Document) -> None:
+def test_a_redirect_of_a_download_is_followed_without_the_token(sandbox: Running, document: Snapshot) -> None:
     """A download may be redirected, as object stores do; no hop ever sees the token."""
 
     def script(request: Request) -> Reply:
@@ -928,7 +928,7 @@ def test_a_download_in_the_clear_is_refused_where_the_api_is_not() -> None:
     """With an https API, a file is never fetched over http, where anybody could put another one in its place."""
     with scripted(downloads(b"x")) as server, client_of("https://api.example") as client:
         with pytest.raises(Unanswered, match="https"):
-            client.connection.download(f"{server.url}/file", lambda _chunk: None, 10)
+            client.client.download(f"{server.url}/file", lambda _chunk: None, 10)
         assert server.asked == []
 
 

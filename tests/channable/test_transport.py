@@ -13,8 +13,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from conftest import wait_until
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from waiting import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -33,7 +33,7 @@ class Peer:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.connections = 0
-        self.closed = 0
+        self.trip = 0
         self._threads = [threading.Thread(target=self._accept)]
         self._open: list[socket.socket] = []
 
@@ -63,7 +63,7 @@ class Peer:
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             self._behave(connection)
-        self.closed += 1
+        self.trip += 1
 
 
 def read_request(connection: socket.socket) -> bytes:
@@ -124,10 +124,10 @@ def dripping(head: bytes, drops: bytes) -> Callable[[socket.socket], None]:
     def drip(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(head)
-        pause = threading.Event()
+        breaker = threading.Event()
         while True:
             connection.sendall(drops)
-            pause.wait(0.02)
+            breaker.wait(0.02)
 
     return drip
 
@@ -196,9 +196,9 @@ def test_a_server_that_reads_slowly_meets_the_total_deadline() -> None:
     """A server that takes a little now and then, in time for each write, is left after the total time."""
 
     def slow(connection: socket.socket) -> None:
-        pause = threading.Event()
+        breaker = threading.Event()
         while connection.recv(8192):
-            pause.wait(0.05)
+            breaker.wait(0.05)
 
     with (
         Peer(slow, receive_buffer=8192) as peer,
@@ -354,7 +354,7 @@ def test_a_failure_is_remembered_for_its_own_request_only() -> None:
 
 def wait_for_end(peer: Peer, count: int) -> None:
     """Wait until the server has ended so many connections."""
-    wait_until(lambda: peer.closed == count, what="the server's end")
+    wait_until(lambda: peer.trip == count, what="the server's end")
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conftest import Merchant, running, wait_until
 from invoicedrop.commands.check import command
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
+from merchant import Merchant, running
+from waiting import wait_until
 
 
 def _all_below(folder: Path) -> set[Path]:

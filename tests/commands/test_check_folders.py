@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from conftest import Merchant
 from invoicedrop.commands.check import command, folders
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
@@ -24,6 +23,7 @@ from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.disk import TEMPORARY
 from invoicedrop.system.file_systems import Nature, file_system_of
+from merchant import Merchant
 
 _NOBODY = 65534
 _STRANGER = 12_345

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from conftest import Merchant
 from invoicedrop.commands.check import command, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
+from merchant import Merchant
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from conftest import Merchant, running, wait_until
 from invoicedrop.commands.status import command
 from invoicedrop.commands.status.terminal import clock, span
 from invoicedrop.invoice import Receipt
@@ -21,6 +20,8 @@ from invoicedrop.sandbox import Running
 from invoicedrop.service.lock import only_instance
 from invoicedrop.service.status_file import liveness
 from invoicedrop.settings.models import Settings
+from merchant import Merchant, running
+from waiting import wait_until
 
 
 def _text(settings: Settings) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from conftest import Merchant
 from invoicedrop.commands import verify
 from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.settings.models import Settings
+from merchant import Merchant
 
 
 def _verify(settings: Settings, *, order: int | None = None, days: int = 30, as_json: bool = False) -> tuple[int, str]:

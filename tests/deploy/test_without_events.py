@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conftest import Daemon, Merchant, running, wait_until
+from merchant import Daemon, Merchant, running
+from waiting import wait_until
 
 INTERVAL = 0.5
 """Seconds between two scans: long against everything else that happens to an invoice."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from invoicedrop.inbox.identity import Identity
-from invoicedrop.inbox.stability import Tracker
+from invoicedrop.inbox.stability import StabilityTracker
 
 NAMES = st.sampled_from(["1.pdf", "2.pdf", "3.pdf", "4.pdf"])
 SETTLE = 1.0
@@ -37,17 +37,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tracker(clock: Clock) -> Tracker:
+def tracker(clock: Clock) -> StabilityTracker:
     """A tracker on that clock."""
-    return Tracker(SETTLE, clock=clock)
+    return StabilityTracker(SETTLE, clock=clock)
 
 
-def names(tracker: Tracker, limit: int = 100) -> list[str]:
+def names(tracker: StabilityTracker, limit: int = 100) -> list[str]:
     """Take what is settled; return the names."""
     return [name for name, _, _ in tracker.take(limit)]
 
 
-def test_a_file_settles_after_holding_still(tracker: Tracker, clock: Clock) -> None:
+def test_a_file_settles_after_holding_still(tracker: StabilityTracker, clock: Clock) -> None:
     """A file is handed out once it has not changed for the settle time since it was first seen, not before."""
     tracker.saw("1.pdf", like(1))
     clock.now += 0.999
@@ -57,7 +57,7 @@ def test_a_file_settles_after_holding_still(tracker: Tracker, clock: Clock) -> N
     assert tracker.take(1) == [("1.pdf", like(1), 1000.0)]
 
 
-def test_a_change_starts_the_wait_anew(tracker: Tracker, clock: Clock) -> None:
+def test_a_change_starts_the_wait_anew(tracker: StabilityTracker, clock: Clock) -> None:
     """Every change seen starts the settle time again, and what is handed out is the last version."""
     tracker.saw("1.pdf", like(1))
     for version in (2, 3, 4):
@@ -70,7 +70,7 @@ def test_a_change_starts_the_wait_anew(tracker: Tracker, clock: Clock) -> None:
     assert since == pytest.approx(1002.7)
 
 
-def test_what_was_put_off_takes_turns_with_what_was_not(tracker: Tracker, clock: Clock) -> None:
+def test_what_was_put_off_takes_turns_with_what_was_not(tracker: StabilityTracker, clock: Clock) -> None:
     """Due again, files that were put off are handed out every second time, the longest due first."""
     for name in ("1.pdf", "2.pdf"):
         tracker.saw(name, like(1))
@@ -85,7 +85,7 @@ def test_what_was_put_off_takes_turns_with_what_was_not(tracker: Tracker, clock:
     assert names(tracker) == ["3.pdf", "1.pdf", "4.pdf", "5.pdf"]
 
 
-def test_a_change_after_settling_but_before_taking_counts(tracker: Tracker, clock: Clock) -> None:
+def test_a_change_after_settling_but_before_taking_counts(tracker: StabilityTracker, clock: Clock) -> None:
     """A file that was ready and then changed is not handed out until it holds still again."""
     for name in ("1.pdf", "2.pdf"):
         tracker.saw(name, like(1))
@@ -97,7 +97,7 @@ def test_a_change_after_settling_but_before_taking_counts(tracker: Tracker, cloc
     assert tracker.take(9) == [("2.pdf", like(2), 1001.0)]
 
 
-def test_a_complete_file_need_not_wait(tracker: Tracker) -> None:
+def test_a_complete_file_need_not_wait(tracker: StabilityTracker) -> None:
     """A file whose writer has closed it, and whose end is complete, is handed out at once, and once."""
     tracker.saw("1.pdf", like(1))
     tracker.complete("1.pdf")
@@ -106,7 +106,7 @@ def test_a_complete_file_need_not_wait(tracker: Tracker) -> None:
     assert names(tracker) == []
 
 
-def test_complete_does_not_shorten_a_backoff(tracker: Tracker, clock: Clock) -> None:
+def test_complete_does_not_shorten_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
     """A file put off stays put off, however often its folder reports events, unless it changes."""
     tracker.saw("1.pdf", like(1))
     tracker.complete("1.pdf")
@@ -120,7 +120,7 @@ def test_complete_does_not_shorten_a_backoff(tracker: Tracker, clock: Clock) -> 
     assert names(tracker) == ["1.pdf"]
 
 
-def test_a_change_ends_a_backoff(tracker: Tracker, clock: Clock) -> None:
+def test_a_change_ends_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
     """A file put off that is replaced by another is new: its old trouble is forgotten."""
     tracker.saw("1.pdf", like(1))
     clock.now += SETTLE
@@ -132,7 +132,7 @@ def test_a_change_ends_a_backoff(tracker: Tracker, clock: Clock) -> None:
     assert tracker.put_off_until() is None
 
 
-def test_order_of_arrival_is_kept(tracker: Tracker, clock: Clock) -> None:
+def test_order_of_arrival_is_kept(tracker: StabilityTracker, clock: Clock) -> None:
     """Files are handed out in the order in which they came, and one put back keeps its place."""
     for number in (3, 1, 2):
         tracker.saw(f"{number}.pdf", like(1))
@@ -145,7 +145,7 @@ def test_order_of_arrival_is_kept(tracker: Tracker, clock: Clock) -> None:
 
 def test_files_put_off_do_not_use_up_the_window(clock: Clock) -> None:
     """Thousands of files that wait for their own retry leave room for new ones."""
-    tracker = Tracker(0.0, clock=clock, window=2)
+    tracker = StabilityTracker(0.0, clock=clock, window=2)
     for number in range(5):
         assert tracker.room > 0
         tracker.saw(f"{number}.pdf", like(1))
@@ -159,7 +159,7 @@ def test_files_put_off_do_not_use_up_the_window(clock: Clock) -> None:
     assert not tracker.low
 
 
-def test_a_scan_forgets_what_is_gone_but_not_what_is_being_worked_on(tracker: Tracker, clock: Clock) -> None:
+def test_a_scan_forgets_what_is_gone_but_not_what_is_being_worked_on(tracker: StabilityTracker, clock: Clock) -> None:
     """Names that a whole scan did not see are dropped; a busy one is its worker's until it comes back."""
     for number in (1, 2, 3):
         tracker.saw(f"{number}.pdf", like(1))
@@ -192,7 +192,7 @@ class TrackerAgainstModel(RuleBasedStateMachine):
         self.clock = Clock()
         self.settle = settle
         self.window = window
-        self.tracker = Tracker(settle, clock=self.clock, window=window)
+        self.tracker = StabilityTracker(settle, clock=self.clock, window=window)
         self.model: dict[str, Known] = {}
         self.arrivals = 0
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from watchdog.observers.inotify_c import InotifyEvent, Mask, WatchDescriptor
 
-from conftest import wait_until
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox import events as inotify
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.identity import Identity, identity_of
-from invoicedrop.inbox.stability import Tracker
+from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher, ends_like_a_pdf
 from invoicedrop.system import disk
+from waiting import wait_until
 
 WHOLE = b"%PDF-1.7\nsome\n%%EOF\n"
 HALF = b"%PDF-1.7\nsome"
@@ -33,7 +33,7 @@ class Watch:
         self.folder = folder
         self.woken = threading.Event()
         self.left_alone: list[tuple[str, str]] = []
-        self.tracker = Tracker(settle, clock=time.monotonic, window=window)
+        self.tracker = StabilityTracker(settle, clock=time.monotonic, window=window)
         self.watcher = Watcher(
             folder,
             self.tracker,

@@ -21,12 +21,12 @@ import pytest
 from fpdf.enums import EncryptionMethod
 
 import pdfs
-from conftest import wait_until
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
 from invoicedrop.inbox.snapshot import read
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reasons import Reason
+from waiting import wait_until
 
 GOOD = pdfs.invoice(padding=20_000)
 STUB = """

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Merchant, wait_until
-from invoicedrop.channable.client import Connection
+from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.project import Project
-from invoicedrop.channable.rate_limit import Throttle
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Changed, Deferred, Paused, Rejected, Unanswered
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import identity_of
@@ -24,12 +23,14 @@ from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.intake import Intake
-from invoicedrop.pipeline.job import Means, Outcome, Settled
-from invoicedrop.pipeline.order_locks import OneAtATime
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.pipeline.reconcile import find_receipt
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Kind, Running
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Merchant
+from waiting import wait_until
 
 OURS = b"%PDF-1.7 our invoice"
 THEIRS = b"%PDF-1.7 somebody else's"
@@ -47,11 +48,11 @@ def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def project_of(url: str) -> Iterator[Project]:
     """Return a project's client while the block runs."""
-    connection = Connection(url, lambda: "sandbox-token", Throttle(0, 1), request_timeout=2, connections=4)
+    client = ApiClient(url, lambda: "sandbox-token", RateLimiter(0, 1), request_timeout=2, connections=4)
     try:
-        yield Project(connection, 1001, 2001, Pause(lambda _detail, _seconds: None))
+        yield Project(client, 1001, 2001, CircuitBreaker(lambda _detail, _seconds: None))
     finally:
-        connection.close()
+        client.close()
 
 
 @pytest.fixture
@@ -278,19 +279,19 @@ class Desk:
     def __init__(self, merchant: Merchant, ledger: Ledger, validator: Validator) -> None:
         (self.inbox,) = merchant.settings().inboxes
         self.ledger = ledger
-        self.orders = OneAtATime()
+        self.orders = KeyedLock()
         self.filing = Filing(self.inbox.drop_dir, self.inbox.processed_dir, self.inbox.failed_dir)
         self.filing.prepare()
-        self.connection = Connection(
-            self.inbox.api_url, lambda: merchant.sandbox.token, Throttle(0, 1), request_timeout=5, connections=4
+        self.client = ApiClient(
+            self.inbox.api_url, lambda: merchant.sandbox.token, RateLimiter(0, 1), request_timeout=5, connections=4
         )
-        project = Project(self.connection, 1001, 2001, Pause(lambda _detail, _seconds: None))
-        self.intake = Intake(Means(self.inbox, project, self.filing, ledger, validator, self.orders))
+        project = Project(self.client, 1001, 2001, CircuitBreaker(lambda _detail, _seconds: None))
+        self.intake = Intake(DeliveryContext(self.inbox, project, self.filing, ledger, validator, self.orders))
 
     def take(self, name: str) -> Outcome | Exception:
         """Take a dropped file to its end, or to what keeps it from it."""
         try:
-            return self.intake.take(Settled(name, identity_of((self.inbox.drop_dir / name).lstat()), 60.0))
+            return self.intake.take(SettledFile(name, identity_of((self.inbox.drop_dir / name).lstat()), 60.0))
         except Exception as error:  # noqa: BLE001 - what it is, is what is tested
             return error
 
@@ -312,7 +313,7 @@ def desk(merchant: Merchant) -> Iterator[Desk]:
     with Ledger(merchant.state) as ledger:
         one = Desk(merchant, ledger, validator)
         yield one
-        one.connection.close()
+        one.client.close()
     validator.close()
 
 

@@ -10,9 +10,10 @@ import pytest
 from fpdf import FPDF
 
 import pdfs
-from conftest import Merchant, running, wait_until
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Merchant, running
+from waiting import wait_until
 
 GOOD, HOSTILE, TO_WARM_UP = 200, 30, 20
 LIMIT = 8.0

@@ -29,7 +29,6 @@ from typing import Any
 
 import pytest
 
-from conftest import Merchant, running, wait_until
 from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone, hastened
 from invoicedrop import logs
 from invoicedrop.inbox import filing, snapshot
@@ -38,6 +37,8 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import service
 from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
+from merchant import Merchant, running
+from waiting import wait_until
 
 _ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "ESTALE")}
 _LEDGER_SAYS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Merchant
 from invoicedrop.system.disk import give_mode
+from merchant import Merchant
 
 
 def _mode(path: Path) -> str:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from conftest import Daemon, Merchant, running
 from invoicedrop.sandbox import marketplace_number
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Daemon, Merchant, running
 
 
 def _line(daemon: Daemon, event: str, file: str) -> dict[str, object]:

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from conftest import Daemon, Merchant, down, fault, wait_until
+from api_trouble import down, fault
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Daemon, Merchant
+from waiting import wait_until
 
 _FIRST, _CAP = 0.02, 0.3
 """Seconds of the first and of the longest backoff step (really 2 and 300)."""

@@ -23,10 +23,11 @@ from typing import Self
 
 import pytest
 
-from conftest import Merchant, running, wait_until
 from invoicedrop.pipeline.reconcile import LOOK_AGAIN
 from invoicedrop.sandbox import Options, RequestRecord, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Merchant, running
+from waiting import wait_until
 
 _TOLERANCE = 1.03
 _HICCUP = 0.5

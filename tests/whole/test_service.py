@@ -11,10 +11,12 @@ import pytest
 from fpdf import FPDF
 from fpdf.enums import AccessPermission, EncryptionMethod
 
-from conftest import Daemon, Merchant, down, fault, running, wait_until
+from api_trouble import down, fault
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Daemon, Merchant, running
 from pdfs import build
+from waiting import wait_until
 
 _CHUNK_OF_A_PDF = 700
 

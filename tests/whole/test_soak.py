@@ -24,9 +24,10 @@ from typing import Any
 import psutil
 import pytest
 
-from conftest import Merchant, wait_until
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Merchant
+from waiting import wait_until
 
 _LOOK_AGAIN = 0.4
 """Seconds between two looks: as in the real program, longer than the server takes to store what it has received."""

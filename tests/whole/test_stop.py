@@ -28,9 +28,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from conftest import Daemon, Merchant, running, wait_until
 from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import Daemon, Merchant, running
 from pdfs import invoice
+from waiting import wait_until
 
 _FAR = "600"
 _AT_ONCE = 5.0

@@ -21,11 +21,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from conftest import Merchant, wait_until
 from crash import EveryPdfIsGood, hastened
 from invoicedrop import logs
-from invoicedrop.channable.client import Connection
-from invoicedrop.channable.rate_limit import Throttle
+from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline import delivery
@@ -33,6 +32,8 @@ from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import service
 from invoicedrop.service.service import EXIT_WORK_LEFT, Service
+from merchant import Merchant
+from waiting import wait_until
 
 
 class Story:
@@ -293,7 +294,7 @@ class _InTwoPieces(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send both chunks, the second one some time after the first."""
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -315,7 +316,7 @@ def test_a_longer_file_that_begins_like_ours_is_not_ours() -> None:
     serving.start()
     url = f"http://127.0.0.1:{server.server_port}"
     digest = hashlib.sha256()
-    api = Connection(url, lambda: "token", Throttle(0, 1), request_timeout=5, connections=1)
+    api = ApiClient(url, lambda: "token", RateLimiter(0, 1), request_timeout=5, connections=1)
     try:
         assert api.download(f"{url}/files/1", digest.update, len(_InTwoPieces.first)) == 200
     finally:

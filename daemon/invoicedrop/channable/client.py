@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from invoicedrop import __version__
-from invoicedrop.channable.rate_limit import Throttle
+from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, OutcomeUnknown, Paused, Unanswered
 
 _MAX_ANSWER: Final = 32 * 1024 * 1024
@@ -45,7 +45,7 @@ _TROUBLES: Final = {
 """Statuses that say that nobody can upload now."""
 
 
-class Answer:
+class ApiResponse:
     """A whole answer of the API, read within the deadline."""
 
     def __init__(self, response: httpx.Response, body: bytes) -> None:
@@ -100,7 +100,7 @@ class Answer:
         return f"HTTP {self.status} {phrase}".rstrip() + (f": {said}" if said else "")
 
 
-class Connection:
+class ApiClient:
     """One company's way to the API, for up to `connections` threads at once.
 
     `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
@@ -112,14 +112,14 @@ class Connection:
         self,
         api_url: str,
         token: Callable[[], str],
-        throttle: Throttle,
+        rate_limiter: RateLimiter,
         *,
         request_timeout: float,
         connections: int,
         places: threading.Semaphore | None = None,
     ) -> None:
         self.api_url = api_url
-        self.throttle = throttle
+        self.rate_limiter = rate_limiter
         self._host = urlsplit(api_url).netloc
         self._read_token = token
         self._token: str | None = None
@@ -167,14 +167,14 @@ class Connection:
         method: str,
         path: str,
         *,
-        pause: Pause,
+        breaker: CircuitBreaker,
         subject: str,
         writes: bool = False,
         params: Mapping[str, str | int] | None = None,
         content: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send one request through throttle and pause and return what the API itself says to it.
 
         `subject` names what this is about (an order), so that one order's trouble is not taken for everybody's.
@@ -187,8 +187,8 @@ class Connection:
             Stopping: the service is being stopped.
 
         """
-        with self._turn(), pause.passage():
-            authorisation = {"Authorization": f"Bearer {self._current_token(pause)}"}
+        with self._turn(), breaker.guard():
+            authorisation = {"Authorization": f"Bearer {self._current_token(breaker)}"}
             if before_sending is not None:
                 before_sending()
             doubt = OutcomeUnknown if writes else Unanswered
@@ -204,35 +204,35 @@ class Connection:
             except (NotSent, httpx.InvalidURL, UnicodeError) as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
-                pause.closed(f"{self._host} cannot be reached: {error}")
+                breaker.trip(f"{self._host} cannot be reached: {error}")
                 raise Paused(str(error)) from error
             except (MaybeSent, httpx.HTTPError) as error:
-                pause.strained(subject, f"{self._host} does not answer: {error}")
+                breaker.record_failure(subject, f"{self._host} does not answer: {error}")
                 raise doubt(str(error)) from error
-            self._judge(answer, pause, subject, doubt)
+            self._judge(answer, breaker, subject, doubt)
             return answer
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for the rate limit, then for a place among the requests under way."""
         # In this order: who waits for one company's limit takes no place from another company.
-        self.throttle.acquire()
+        self.rate_limiter.acquire()
         with self._places:
-            self.throttle.require_open()
+            self.rate_limiter.require_open()
             yield
 
-    def _current_token(self, pause: Pause) -> str:
+    def _current_token(self, breaker: CircuitBreaker) -> str:
         if self._token is None:
             try:
                 self._token = self._used = self._read_token()
             except ConfigError as error:
                 self._token_is_bad = True
-                pause.closed(str(error))
+                breaker.trip(str(error))
                 raise Paused(str(error)) from error
         return self._token
 
     def _judge(
-        self, answer: Answer, pause: Pause, subject: str, doubt: type[OutcomeUnknown] | type[Unanswered]
+        self, answer: ApiResponse, breaker: CircuitBreaker, subject: str, doubt: type[OutcomeUnknown] | type[Unanswered]
     ) -> None:
         """Let an answer pass that is the API's own word about this request; raise what any other one means."""
         success = answer.status // 100 == 2  # noqa: PLR2004 - HTTP's own meaning of 2xx
@@ -240,20 +240,20 @@ class Connection:
         web_page = answer.is_html and answer.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         if (success or answer.status in _SPOKEN) and not web_page:
             self._token_is_bad = False
-            pause.opened()
+            breaker.reset()
             return
         said = answer.described()
         trouble = self._trouble(answer)
         if trouble is None:
-            pause.strained(subject, f"{self._host} is in trouble: {said}")
+            breaker.record_failure(subject, f"{self._host} is in trouble: {said}")
             raise doubt(said)
-        wait = self.throttle.refused(answer.retry_after) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
-        pause.closed(f"{trouble} ({said})", wait=wait, retry_after=answer.retry_after)
+        wait = self.rate_limiter.refused(answer.retry_after) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
+        breaker.trip(f"{trouble} ({said})", wait=wait, retry_after=answer.retry_after)
         if success:
             raise doubt(said)
         raise Paused(said)
 
-    def _trouble(self, answer: Answer) -> str | None:
+    def _trouble(self, answer: ApiResponse) -> str | None:
         """Say in words what keeps everybody from uploading; None if it may be this request's own trouble."""
         status = answer.status
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -294,7 +294,7 @@ def _place(loc: object) -> str:
     return ".".join(map(str, loc)) if isinstance(loc, list) else "request"
 
 
-def _exchange(transport: DeadlineTransport, request: httpx.Request) -> Answer:
+def _exchange(transport: DeadlineTransport, request: httpx.Request) -> ApiResponse:
     # Without the client's own layers, for redirects, cookies and logins, of which there are none here.
     response = transport.handle_request(request)
     try:
@@ -303,6 +303,6 @@ def _exchange(transport: DeadlineTransport, request: httpx.Request) -> Answer:
             body += chunk
             if len(body) > _MAX_ANSWER:
                 raise MaybeSent("the answer is far too large")
-        return Answer(response, bytes(body))
+        return ApiResponse(response, bytes(body))
     finally:
         response.close()

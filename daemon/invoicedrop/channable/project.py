@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 import pybase64
 from pydantic import BaseModel, ValidationError
 
-from invoicedrop.channable.client import Answer, Connection
+from invoicedrop.channable.client import ApiClient, ApiResponse
 from invoicedrop.channable.models import AttachmentUrl, Order, OrderAnswer, OrdersPage, UploadAnswer
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
@@ -55,10 +55,10 @@ class AttachedOrder(NamedTuple):
 class Project:
     """One project's orders and invoices. What is raised where, `connection` tells at its top."""
 
-    def __init__(self, connection: Connection, company_id: int, project_id: int, pause: Pause) -> None:
-        self.connection = connection
+    def __init__(self, client: ApiClient, company_id: int, project_id: int, breaker: CircuitBreaker) -> None:
+        self.client = client
         self.project_id = project_id
-        self.pause = pause
+        self.breaker = breaker
         self._ids = f"companies/{company_id}/projects/{project_id}"
 
     def upload(
@@ -80,10 +80,10 @@ class Project:
         prefix = json.dumps(head)[:-1].encode() + b', "file": "'
         suffix = b'"}'
         length = len(prefix) + (document.size + 2) // 3 * 4 + len(suffix)
-        answer = self.connection.request(
+        answer = self.client.request(
             "POST",
             f"/v1/{self._ids}/orders/{order_id}/attachments",
-            pause=self.pause,
+            breaker=self.breaker,
             subject=f"{order_id}:{document.sha256}",
             writes=True,
             content=_encoded(prefix, document.view, suffix),
@@ -166,24 +166,24 @@ class Project:
         if answer.status in _GONE:
             return None
         sha256 = hashlib.sha256()
-        status = self.connection.download(_read(AttachmentUrl, answer).url, sha256.update, max_bytes)
+        status = self.client.download(_read(AttachmentUrl, answer).url, sha256.update, max_bytes)
         if status in _GONE:
             return None
         if status != HTTPStatus.OK:
             raise Unanswered(f"download: HTTP {status}")
         return sha256.hexdigest()
 
-    def _ask(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> Answer:
-        return self.connection.request("GET", path, pause=self.pause, subject=subject, params=params)
+    def _ask(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> ApiResponse:
+        return self.client.request("GET", path, breaker=self.breaker, subject=subject, params=params)
 
 
-def _read(model: type[_Model], answer: Answer) -> _Model:
+def _read(model: type[_Model], answer: ApiResponse) -> _Model:
     if answer.status != HTTPStatus.OK:
         raise Unanswered(answer.described())
     return _parse(model, answer, Unanswered)
 
 
-def _parse(model: type[_Model], answer: Answer, doubt: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
+def _parse(model: type[_Model], answer: ApiResponse, doubt: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
     try:
         return model.model_validate_json(answer.body)
     except ValidationError as error:

@@ -29,7 +29,7 @@ _SAME_NEWS: Final = 1.0
 """Seconds within which several refusals tell one thing once."""
 
 
-class Throttle:
+class RateLimiter:
     """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests."""
 
     def __init__(self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from invoicedrop.channable.client import Answer, Connection
+from invoicedrop.channable.client import ApiClient, ApiResponse
 from invoicedrop.channable.project import Project
-from invoicedrop.channable.rate_limit import Throttle
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.logs import hide
@@ -30,7 +30,7 @@ _FIRST_WAIT: Final = 0.5
 """Seconds of the first such wait, where the API names none."""
 _MARGIN: Final = 0.01
 """Seconds added to a wait, so that it is over when we come back."""
-_Throttle = TypeVar("_Throttle", bound=Throttle)
+_RateLimiterT = TypeVar("_RateLimiterT", bound=RateLimiter)
 
 
 @contextmanager
@@ -68,14 +68,14 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def new_throttle(inbox: Inbox, ledger: Ledger | None) -> Throttle:
+def new_rate_limiter(inbox: Inbox, ledger: Ledger | None) -> RateLimiter:
     """Return a throttle for a command that begins with what is in the company's bucket already.
 
     Raises:
         LedgerUnavailable: the ledger cannot be read now.
 
     """
-    return _begun(Throttle(inbox.requests_per_second, inbox.burst), inbox, ledger)
+    return _begun(RateLimiter(inbox.requests_per_second, inbox.burst), inbox, ledger)
 
 
 @contextmanager
@@ -88,21 +88,21 @@ def open_project(inbox: Inbox, ledger: Ledger | None) -> Iterator[Project]:
         LedgerUnavailable: the ledger cannot be read now.
 
     """
-    throttle = _begun(_CountingThrottle(inbox.requests_per_second, inbox.burst), inbox, ledger)
-    connection = _PatientConnection(inbox, throttle)
+    rate_limiter = _begun(_CountingRateLimiter(inbox.requests_per_second, inbox.burst), inbox, ledger)
+    client = _PatientClient(inbox, rate_limiter)
     try:
-        pause = Pause(lambda _detail, _seconds: None, first=_FIRST_WAIT)
-        yield Project(connection, inbox.company_id, inbox.project_id, pause)
+        breaker = CircuitBreaker(lambda _detail, _seconds: None, first=_FIRST_WAIT)
+        yield Project(client, inbox.company_id, inbox.project_id, breaker)
     finally:
-        connection.close()
+        client.close()
         if ledger is not None and inbox.requests_per_second > 0:
             with suppress(LedgerUnavailable):
-                _remember(throttle, inbox, ledger)
+                _remember(rate_limiter, inbox, ledger)
 
 
 def trouble(project: Project, error: Paused | Unanswered) -> str:
     """Say in words for a person why the API could not be asked."""
-    return project.pause.detail or error.detail
+    return project.breaker.detail or error.detail
 
 
 def token_reader(inbox: Inbox) -> Callable[[], str]:
@@ -116,7 +116,7 @@ def token_reader(inbox: Inbox) -> Callable[[], str]:
     return read
 
 
-class _CountingThrottle(Throttle):
+class _CountingRateLimiter(RateLimiter):
     """Counts the refusals, which is how a 429 can be told from every other reason to pause."""
 
     refusals = 0
@@ -126,41 +126,41 @@ class _CountingThrottle(Throttle):
         return super().refused(retry_after)
 
 
-class _PatientConnection(Connection):
+class _PatientClient(ApiClient):
     """Waits where the rate limit is used up: a list of a thousand orders is not given up for that."""
 
-    def __init__(self, inbox: Inbox, throttle: _CountingThrottle) -> None:
+    def __init__(self, inbox: Inbox, rate_limiter: _CountingRateLimiter) -> None:
         super().__init__(
-            inbox.api_url, token_reader(inbox), throttle, request_timeout=inbox.request_timeout, connections=1
+            inbox.api_url, token_reader(inbox), rate_limiter, request_timeout=inbox.request_timeout, connections=1
         )
-        self._counting = throttle
+        self._counting = rate_limiter
 
-    def request(self, method: str, path: str, *, pause: Pause, **options: Any) -> Answer:
+    def request(self, method: str, path: str, *, breaker: CircuitBreaker, **options: Any) -> ApiResponse:
         deadline = time.monotonic() + _PATIENCE
         while True:
             refusals = self._counting.refusals
             try:
-                return super().request(method, path, pause=pause, **options)
+                return super().request(method, path, breaker=breaker, **options)
             except Paused:
-                wait = pause.until - time.monotonic()
+                wait = breaker.until - time.monotonic()
                 if self._counting.refusals == refusals or time.monotonic() + wait > deadline:
                     raise
                 time.sleep(max(0.0, wait) + _MARGIN)
 
 
-def _begun(throttle: _Throttle, inbox: Inbox, ledger: Ledger | None) -> _Throttle:
+def _begun(rate_limiter: _RateLimiterT, inbox: Inbox, ledger: Ledger | None) -> _RateLimiterT:
     remembered = ledger.bucket(inbox.account) if ledger is not None else None
     if remembered is not None:
-        throttle.restore(*remembered)
-    return throttle
+        rate_limiter.restore(*remembered)
+    return rate_limiter
 
 
-def _remember(throttle: Throttle, inbox: Inbox, ledger: Ledger) -> None:
+def _remember(rate_limiter: RateLimiter, inbox: Inbox, ledger: Ledger) -> None:
     """Write down what this command has put into the bucket, for the next command and the next start of the daemon."""
     remembered = ledger.bucket(inbox.account)
     if remembered is not None:
         if remembered.at > time.time():
             # The daemon is at work and has said that it may be full: no more can be said.
             return
-        throttle.restore(*remembered)
-    ledger.remember_bucket(inbox.account, BucketLevel(*throttle.level()))
+        rate_limiter.restore(*remembered)
+    ledger.remember_bucket(inbox.account, BucketLevel(*rate_limiter.level()))

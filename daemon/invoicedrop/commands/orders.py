@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
+from invoicedrop import exit_codes
 from invoicedrop.channable.models import Order
 from invoicedrop.commands import access
 from invoicedrop.commands.output import counted, print_line, print_table
@@ -27,10 +28,6 @@ from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Inbox, Settings
-
-EXIT_OK: Final = 0
-EXIT_USAGE: Final = 2
-EXIT_NOT_NOW: Final = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def orders(
     if not chosen:
         names = ", ".join(one.name for one in settings.inboxes)
         _complain(f"there is no inbox called {inbox}; there are: {names}")
-        return EXIT_USAGE
+        return exit_codes.USAGE
     since = datetime.now(UTC) - timedelta(days=days)
     found: list[OwedOrder] = []
     unanswered: dict[str, str] = {}
@@ -83,7 +80,7 @@ def orders(
     for name, detail in unanswered.items():
         which = f" of inbox {name}" if len(settings.inboxes) > 1 else ""
         _complain(f"the orders{which} cannot be listed now: {detail}")
-    return EXIT_NOT_NOW if unanswered else EXIT_OK
+    return exit_codes.TRY_LATER if unanswered else exit_codes.OK
 
 
 class _Unasked(Exception):  # noqa: N818 - says what happened to the question

@@ -25,6 +25,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import track
 
+from invoicedrop import exit_codes
 from invoicedrop.channable.project import Project
 from invoicedrop.commands import access
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
@@ -33,9 +34,6 @@ from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 
-EXIT_OK: Final = 0
-EXIT_DIFFERENT: Final = 1
-EXIT_NOT_NOW: Final = 75
 _DAY: Final = 86_400.0
 _GONE: Final = (
     "missing: the order no longer has it, or its file is gone. Amazon keeps only the latest invoice of an order, and "
@@ -86,8 +84,8 @@ def verify(settings: Settings, console: Console, *, order: int | None, days: int
     for detail in dict.fromkeys(one.detail for one in compared if one.result is Result.UNASKED):
         sys.stderr.write(f"not everything could be compared: {printable(detail)}\n")
     if totals[Result.DIFFERS] or totals[Result.MISSING]:
-        return EXIT_DIFFERENT
-    return EXIT_NOT_NOW if totals[Result.UNASKED] else EXIT_OK
+        return exit_codes.FAILED
+    return exit_codes.TRY_LATER if totals[Result.UNASKED] else exit_codes.OK
 
 
 def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: int) -> Iterator[Compared]:

@@ -30,7 +30,7 @@ _ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
 _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
 
 
-class Document:
+class Snapshot:
     """One dropped file's bytes, frozen in memory.
 
     `fd` and `view` lead to the bytes, `size` and `sha256` describe them, `identity` is that of the file read, and
@@ -65,7 +65,7 @@ class Document:
         self.close()
 
 
-def read(path: Path, max_bytes: int) -> Document:
+def read(path: Path, max_bytes: int) -> Snapshot:
     """Read the regular file at `path` into memory.
 
     Raises:
@@ -91,7 +91,7 @@ def read(path: Path, max_bytes: int) -> Document:
         try:
             size = _copy(source, target, before)
             freeze(target)
-            return Document(target, size, before)
+            return Snapshot(target, size, before)
         except BaseException:
             os.close(target)
             raise

@@ -16,7 +16,9 @@ WINDOW: Final = 4000
 """Files tracked at once, those put off not counted: a longer backlog waits its turn in the folder, not in memory."""
 
 
-class _Sighting:
+class TrackedFile:
+    """What is known of one file: when it was first seen like this, and when it is due."""
+
     __slots__ = ("again", "busy", "due", "identity", "number", "since", "waits")
 
     def __init__(self, identity: Identity, number: int, now: float, due: float) -> None:
@@ -29,14 +31,14 @@ class _Sighting:
         self.again = False
 
 
-class Tracker:
+class StabilityTracker:
     """What is known of the files in one folder. Times are seconds of `clock`."""
 
     def __init__(self, settle_seconds: float, *, clock: Callable[[], float], window: int = WINDOW) -> None:
         self._settle = settle_seconds
         self._clock = clock
         self._window = window
-        self._files: dict[str, _Sighting] = {}
+        self._files: dict[str, TrackedFile] = {}
         self._settling: list[tuple[float, int, str]] = []
         self._ready: list[tuple[int, str]] = []
         self._ready_again: list[tuple[float, int, str]] = []
@@ -68,7 +70,7 @@ class Tracker:
         now = self._clock()
         if known is None:
             self._numbers += 1
-            known = self._files[name] = _Sighting(identity, self._numbers, now, now + self._settle)
+            known = self._files[name] = TrackedFile(identity, self._numbers, now, now + self._settle)
         else:
             self._count_wait(known, waits=False)
             known.identity, known.since, known.due, known.again = identity, now, now + self._settle, False
@@ -147,7 +149,7 @@ class Tracker:
         """Return when the first of the files put off is due; None if none is."""
         return min((known.due for known in self._files.values() if known.waits), default=None)
 
-    def _queue(self, known: _Sighting, name: str) -> None:
+    def _queue(self, known: TrackedFile, name: str) -> None:
         if known.again:
             heappush(self._ready_again, (known.due, known.number, name))
         else:
@@ -159,6 +161,6 @@ class Tracker:
             return number, name
         return heappop(self._ready)
 
-    def _count_wait(self, known: _Sighting, *, waits: bool) -> None:
+    def _count_wait(self, known: TrackedFile, *, waits: bool) -> None:
         self._put_off += waits - known.waits
         known.waits = waits

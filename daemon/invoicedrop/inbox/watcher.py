@@ -20,7 +20,7 @@ from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.names import ignored
-from invoicedrop.inbox.stability import Tracker
+from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
 
 _SCAN_SHARE: Final = 20
@@ -38,7 +38,7 @@ class Watcher:
     def __init__(
         self,
         folder: Path,
-        tracker: Tracker,
+        tracker: StabilityTracker,
         *,
         scan_interval: float,
         wake: Callable[[], None],

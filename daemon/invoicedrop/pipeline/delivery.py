@@ -29,11 +29,11 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import OrderName
-from invoicedrop.inbox.snapshot import Document
+from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry, backoff
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline.job import Means, Outcome, Settled, told
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
 from invoicedrop.pipeline.reconcile import LOOK_AGAIN, LOOKS, find_receipt
 from invoicedrop.reasons import Reason
 
@@ -45,51 +45,53 @@ _ORDER_DELAY: Final = 60.0
 _MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 
 
-class Journey:
+class Delivery:
     """One invoice on its way: what is known of it now."""
 
-    def __init__(self, means: Means, settled: Settled, name: OrderName, document: Document, log: Log) -> None:
-        self.inbox = means.inbox
-        self.project = means.project
-        self.filing = means.filing
-        self.ledger = means.ledger
-        self.means = means
-        self.settled = settled
+    def __init__(
+        self, context: DeliveryContext, file: SettledFile, name: OrderName, snapshot: Snapshot, log: Log
+    ) -> None:
+        self.inbox = context.inbox
+        self.project = context.project
+        self.filing = context.filing
+        self.ledger = context.ledger
+        self.context = context
+        self.file = file
         self.name = name
-        self.document = document
+        self.snapshot = snapshot
         self.log = log
         self.started = time.monotonic()
         self.resumed = False
         self.duplicate = False
         self.entry = self._recall()
 
-    def go(self) -> Outcome:
+    def run(self) -> Outcome:
         """Take it to its end."""
         try:
             if not self.entry.sent:
                 self._wait_if_put_off()
                 self._check(self._numbers_to_be_found())
                 self._find_order()
-                with self.means.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
-                    self._learn_from_its_twin()
+                with self.context.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
+                    self._adopt_duplicate()
                     if not self.entry.sent:
-                        self._receive(self._ask_first() or self._send())
+                        self._record_receipt(self._ask_first() or self._send())
         except Rejected as rejection:
             return self._reject(rejection)
         except (OutcomeUnknown, Unanswered) as trouble:
-            return self._put_off(trouble.detail)
+            return self._defer(trouble.detail)
         return self._file()
 
     def _recall(self) -> Entry:
         """Find out what is known of this invoice."""
-        fresh = self.means.new_entry(self.settled, self.name.order, self.document.sha256, self.document.size)
+        fresh = self.context.new_entry(self.file, self.name.order, self.snapshot.sha256, self.snapshot.size)
         known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         if known is None:
-            self.log.info("invoice.found", bytes=self.document.size)
+            self.log.info("invoice.found", bytes=self.snapshot.size)
             return fresh
         if known.state is State.FAILED:
             # Somebody moved it back: that is how a retry is asked for.
-            self.log.info("invoice.found", bytes=self.document.size, again=True)
+            self.log.info("invoice.found", bytes=self.snapshot.size, again=True)
             if known.filed_as is not None:
                 self.filing.forget_reason(Path(known.filed_as))
         self.resumed = known.state in {State.UPLOADED, State.REJECTED}
@@ -132,8 +134,8 @@ class Journey:
         if self._rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         try:
-            facts = self.means.validator.check(
-                self.document.fd, self.document.size, max_pages=self.inbox.max_pages, expect=numbers
+            facts = self.context.validator.check(
+                self.snapshot.fd, self.snapshot.size, max_pages=self.inbox.max_pages, expect=numbers
             )
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
@@ -170,8 +172,8 @@ class Journey:
 
     def _unchanged_for(self) -> float:
         """Return for how many seconds the file has certainly not changed."""
-        age = time.time() + self.means.clock_ahead - self.document.changed_at
-        return max(self.settled.quiet, age)
+        age = time.time() + self.context.clock_ahead - self.snapshot.changed_at
+        return max(self.file.quiet, age)
 
     def _find_order(self) -> None:
         """Find the Channable order that the name means."""
@@ -181,7 +183,7 @@ class Journey:
             self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order))
         self.log = self.log.bind(order_id=self.entry.order_id)
 
-    def _learn_from_its_twin(self) -> None:
+    def _adopt_duplicate(self) -> None:
         """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
         known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
         if known is not None:
@@ -221,7 +223,7 @@ class Journey:
             self.log.info("upload.started", attempt=self.entry.attempts)
 
         try:
-            return self.project.upload(self._order_id, self.document, self.name.item_ids, before_sending=intend)
+            return self.project.upload(self._order_id, self.snapshot, self.name.item_ids, before_sending=intend)
         except OutcomeUnknown as doubt:
             self.log.warning("upload.unknown", detail=doubt.detail)
             raise
@@ -240,16 +242,16 @@ class Journey:
         assert self.entry.order_id is not None
         return self.entry.order_id
 
-    def _receive(self, receipt: Receipt) -> None:
+    def _record_receipt(self, receipt: Receipt) -> None:
         """Put the receipt on disk before the file moves."""
         self.entry = self.ledger.uploaded(self.entry, receipt)
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
 
     def _file(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        with told(self.log):
+        with deferral_logged(self.log):
             filed_as = self.filing.processed(
-                self.settled.name, self.document.identity, self.document.sha256, resumed=self.resumed
+                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
             )
         if self.entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
@@ -261,7 +263,7 @@ class Journey:
         self.log.info(
             "invoice.processed",
             attempts=self.entry.attempts,
-            bytes=self.document.size,
+            bytes=self.snapshot.size,
             pages=self.entry.pages,
             attachment_id=self.entry.attachment_id,
             filed_as=filed_as.name,
@@ -278,11 +280,11 @@ class Journey:
             raise self._later(delay, rejection.detail)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        with told(self.log):
+        with deferral_logged(self.log):
             filed_as = self.filing.failed(
-                self.settled.name,
-                self.document.identity,
-                self.document.sha256,
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
                 rejection.reason,
                 rejection.detail,
                 resumed=self.resumed,
@@ -298,7 +300,7 @@ class Journey:
         self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
         return Deferred(delay, detail)
 
-    def _put_off(self, detail: str) -> Outcome:
+    def _defer(self, detail: str) -> Outcome:
         """It has trouble of its own: try later, and give up when others pass and its time is over."""
         now = time.time()
         # Its own trouble began with its first upload in doubt: an outage before that was nobody's.

@@ -14,7 +14,7 @@ from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.pdf.validator import Validator
-from invoicedrop.pipeline.order_locks import OneAtATime
+from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import readable
 from invoicedrop.settings.models import Inbox
 
@@ -28,7 +28,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettledFile:
     """A file in the drop folder that holds still; `quiet` is for how many seconds we have seen that."""
 
     name: str
@@ -37,7 +37,7 @@ class Settled:
 
 
 @dataclass(slots=True)
-class Means:
+class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
     `clock_ahead` is by how many seconds the drop folder's clock is ahead of ours.
@@ -48,10 +48,10 @@ class Means:
     filing: Filing
     ledger: Ledger
     validator: Validator
-    orders: OneAtATime
+    orders: KeyedLock
     clock_ahead: float = 0.0
 
-    def new_entry(self, settled: Settled, reference: str, sha256: str, size: int) -> Entry:
+    def new_entry(self, settled: SettledFile, reference: str, sha256: str, size: int) -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
         return Entry(
             account=self.inbox.account,
@@ -66,7 +66,7 @@ class Means:
 
 
 @contextmanager
-def told(log: Log) -> Iterator[None]:
+def deferral_logged(log: Log) -> Iterator[None]:
     """Tell in the log of a file that cannot be read, or moved, now."""
     try:
         yield

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class OneAtATime:
+class KeyedLock:
     """Lets only one thread at a time work on an order: invoices of one order could be taken for each other."""
 
     def __init__(self) -> None:

@@ -16,9 +16,9 @@ from invoicedrop import __version__
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.service.inbox_worker import Station
+from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.status_file import FILE
-from invoicedrop.service.systemd import Notifier
+from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.system import disk
 
 _EARLY: Final = 0.1
@@ -28,11 +28,11 @@ _EARLY: Final = 0.1
 class Heartbeat:
     """The service's pulse. `interval` is the most seconds between two beats while all is well."""
 
-    def __init__(self, state_dir: Path, interval: float, ledger: Ledger, notifier: Notifier) -> None:
+    def __init__(self, state_dir: Path, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
         self._path = state_dir / FILE
         self._ledger = ledger
-        self._notifier = notifier
-        self._interval = min(interval, notifier.watchdog_seconds / 2)
+        self._systemd = systemd
+        self._interval = min(interval, systemd.watchdog_seconds / 2)
         self._due = 0.0
         self._ready = False
 
@@ -41,31 +41,31 @@ class Heartbeat:
         """Monotonic time of the next beat."""
         return self._due
 
-    def beat(self, stations: Sequence[Station]) -> None:
+    def beat(self, workers: Sequence[InboxWorker]) -> None:
         """The loop has done a whole turn; written down about once in an interval."""
         now = time.monotonic()
         # A little early, where the loop is awake anyway: else it would wake up once more for this alone.
         if now < self._due - self._interval * _EARLY:
             return
         self._due = now + self._interval
-        self._write(stations, pid=os.getpid())
-        if not self._ready and any(station.scanned for station in stations):
+        self._write(workers, pid=os.getpid())
+        if not self._ready and any(worker.scanned for worker in workers):
             self._ready = True
-            self._notifier.ready()
-        self._notifier.alive()
-        self._notifier.status(self._in_words(stations))
+            self._systemd.ready()
+        self._systemd.alive()
+        self._systemd.status(self._in_words(workers))
 
-    def ended(self, stations: Sequence[Station]) -> None:
+    def ended(self, workers: Sequence[InboxWorker]) -> None:
         """The service has stopped."""
-        self._write(stations, pid=None)
+        self._write(workers, pid=None)
 
-    def _write(self, stations: Sequence[Station], *, pid: int | None) -> None:
+    def _write(self, workers: Sequence[InboxWorker], *, pid: int | None) -> None:
         report: dict[str, Any] = {
             "pid": pid,
             "version": __version__,
             "beat": time.time(),
             "interval": self._interval,
-            "inboxes": {station.inbox.name: station.report() for station in stations},
+            "inboxes": {worker.inbox.name: worker.report() for worker in workers},
         }
         # Its loss is no harm to an invoice; the ledger's own writes say when the disk is full.
         with suppress(OSError):
@@ -73,16 +73,16 @@ class Heartbeat:
             temporary.write_text(json.dumps(report), encoding="utf-8")
             disk.replace(temporary, self._path)
 
-    def _in_words(self, stations: Sequence[Station]) -> str:
+    def _in_words(self, workers: Sequence[InboxWorker]) -> str:
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             sent = self._ledger.count(State.PROCESSED, since=midnight.timestamp())
         except LedgerUnavailable as trouble:
             return trouble.detail
-        words = [f"{sum(station.watcher.waiting for station in stations)} waiting", f"{sent} sent today"]
-        for station in stations:
-            if station.folders.detail is not None:
-                words.append(f"{station.inbox.name} unavailable: {station.folders.detail}")
-            elif station.api.detail is not None:
-                words.append(f"{station.inbox.name} paused: {station.api.detail}")
+        words = [f"{sum(worker.watcher.waiting for worker in workers)} waiting", f"{sent} sent today"]
+        for worker in workers:
+            if worker.folders.detail is not None:
+                words.append(f"{worker.inbox.name} unavailable: {worker.folders.detail}")
+            elif worker.api.detail is not None:
+                words.append(f"{worker.inbox.name} paused: {worker.api.detail}")
         return "; ".join(words)

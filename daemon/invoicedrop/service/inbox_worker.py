@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from invoicedrop.channable.client import Connection
+from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.project import Project
-from invoicedrop.channable.rate_limit import Throttle
-from invoicedrop.circuit_breaker import Pause
+from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import (
     Changed,
     CheckUnavailable,
@@ -23,14 +23,14 @@ from invoicedrop.errors import (
     Stopping,
 )
 from invoicedrop.inbox.filing import Filing
-from invoicedrop.inbox.stability import Tracker
+from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.intake import Intake
-from invoicedrop.pipeline.job import Means, Outcome, Settled
-from invoicedrop.pipeline.order_locks import OneAtATime
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import readable
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.file_systems import file_system_of
@@ -43,7 +43,7 @@ _SWEEP: Final = 60.0
 """Seconds between two looks for reasons whose invoice has left the failed folder."""
 
 
-class Station:
+class InboxWorker:
     """One inbox at work. `wake` may be called from any thread when there is something to do."""
 
     def __init__(
@@ -52,10 +52,10 @@ class Station:
         settings: Settings,
         *,
         token: Callable[[], str],
-        throttle: Throttle,
+        rate_limiter: RateLimiter,
         ledger: Ledger,
         validator: Validator,
-        orders: OneAtATime,
+        orders: KeyedLock,
         places: threading.Semaphore,
         wake: Callable[[], None],
     ) -> None:
@@ -63,17 +63,17 @@ class Station:
         self.log = get_logger().bind(inbox=inbox.name)
         self.outcomes: Counter[Outcome] = Counter()
         self.busy = 0
-        self.connection = Connection(
+        self.client = ApiClient(
             inbox.api_url,
             token,
-            throttle,
+            rate_limiter,
             request_timeout=inbox.request_timeout,
             connections=settings.upload_workers,
             places=places,
         )
-        self.api = Pause(self._api_changed)
-        self.folders = Pause(self._folders_changed)
-        self.tracker = Tracker(inbox.settle_seconds, clock=time.monotonic)
+        self.api = CircuitBreaker(self._api_changed)
+        self.folders = CircuitBreaker(self._folders_changed)
+        self.tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
         self._filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
@@ -81,9 +81,9 @@ class Station:
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
         )
-        project = Project(self.connection, inbox.company_id, inbox.project_id, self.api)
-        self._means = Means(inbox, project, self._filing, ledger, validator, orders)
-        self._intake = Intake(self._means)
+        project = Project(self.client, inbox.company_id, inbox.project_id, self.api)
+        self._context = DeliveryContext(inbox, project, self._filing, ledger, validator, orders)
+        self._intake = Intake(self._context)
         self.watcher = Watcher(
             inbox.drop_dir,
             self.tracker,
@@ -116,14 +116,14 @@ class Station:
         except (FolderUnavailable, LedgerUnavailable) as trouble:
             self._begun = False
             self._trouble_of_a_file = False
-            self.folders.closed(trouble.detail)
+            self.folders.trip(trouble.detail)
             return
         if not self._trouble_of_a_file or not len(self.tracker):
-            self.folders.opened()
+            self.folders.reset()
 
     def _begin(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
-        self._means.clock_ahead = self._filing.prepare()
+        self._context.clock_ahead = self._filing.prepare()
         if not self._cleaned_up:
             self._filing.clean_up()
             self._cleaned_up = True
@@ -146,14 +146,16 @@ class Station:
             return 0
         return min(self.api.room(self.busy, wanted), self.folders.room(self.busy, wanted))
 
-    def hand_out(self, wanted: int) -> list[Settled]:
+    def hand_out(self, wanted: int) -> list[SettledFile]:
         """Return settled files to work on; each comes back by `take_back`."""
         now = time.monotonic()
-        files = [Settled(name, identity, now - since) for name, identity, since in self.tracker.take(self.room(wanted))]
+        files = [
+            SettledFile(name, identity, now - since) for name, identity, since in self.tracker.take(self.room(wanted))
+        ]
         self.busy += len(files)
         return files
 
-    def work(self, settled: Settled) -> Outcome:
+    def work(self, settled: SettledFile) -> Outcome:
         """Take one file to its end. Runs in an upload thread."""
         return self._intake.take(settled)
 
@@ -166,7 +168,7 @@ class Station:
                 self.outcomes[result] += 1
                 self.tracker.release(name)
                 self._trouble_of_a_file = False
-                self.folders.opened()
+                self.folders.reset()
             case Deferred():
                 self.tracker.put_off(name, result.delay)
                 if len(self._put_off) < _MOST_TOLD:
@@ -178,7 +180,7 @@ class Station:
                 self.tracker.put_back(name)
                 self._trouble_of_a_file = True
                 self._try_folders = True
-                self.folders.closed(result.detail)
+                self.folders.trip(result.detail)
             case Paused() | Stopping():
                 self.tracker.put_back(name)
             case _:
@@ -190,12 +192,12 @@ class Station:
 
     def new_token(self) -> None:
         """Use the token that is in its file now."""
-        self.connection.forget_token()
-        self.api.hurry()
+        self.client.forget_token()
+        self.api.probe_now()
 
     def mind_the_token(self) -> None:
         """While the API refuses us, see whether somebody has put a new token into its file."""
-        if self.api.detail is not None and self.connection.token_changed():
+        if self.api.detail is not None and self.client.token_changed():
             self.new_token()
 
     def next_due(self, wanted: int) -> float:
@@ -208,7 +210,7 @@ class Station:
             if self.room(wanted):
                 due.append(tracked)
             elif not self.busy:
-                due.extend(pause.until for pause in (self.api, self.folders) if pause.detail is not None)
+                due.extend(breaker.until for breaker in (self.api, self.folders) if breaker.detail is not None)
         return min(due)
 
     def report(self) -> dict[str, object]:
@@ -226,7 +228,7 @@ class Station:
     def close(self) -> None:
         """Close connections and stop listening."""
         self.watcher.close()
-        self.connection.close()
+        self.client.close()
 
     def _api_changed(self, detail: str | None, seconds: float) -> None:
         if detail is None:

@@ -16,25 +16,21 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
-from invoicedrop import __version__
-from invoicedrop.channable.rate_limit import Throttle
+from invoicedrop import __version__, exit_codes
+from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable, Stopping
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome
-from invoicedrop.pipeline.order_locks import OneAtATime
+from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.service.heartbeat import Heartbeat
-from invoicedrop.service.inbox_worker import Station
+from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import only_instance
-from invoicedrop.service.systemd import Notifier
+from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_WORK_LEFT: Final = 75
-"""EX_TEMPFAIL of sysexits.h."""
 _PATIENCE: Final = 60.0
 """`run --once` waits for an invoice that is put off for less than so many seconds."""
 _BUCKET_AHEAD: Final = 30.0
@@ -51,11 +47,11 @@ class Service:
         self._on_progress = on_progress
         self._log = get_logger()
         self._signals: deque[int] = deque()
-        self._results: deque[tuple[Station, str, Outcome | BaseException]] = deque()
+        self._results: deque[tuple[InboxWorker, str, Outcome | BaseException]] = deque()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
-        self._stations: list[Station] = []
-        self._throttles: dict[str, Throttle] = {}
+        self._workers: list[InboxWorker] = []
+        self._rate_limiters: dict[str, RateLimiter] = {}
         self._bucket_written: dict[str, float] = {}
 
     def stop(self) -> None:
@@ -79,40 +75,40 @@ class Service:
             with suppress(CheckUnavailable):
                 validator.warm_up()
             pool = ThreadPoolExecutor(_threads(settings), thread_name_prefix="upload")
-            notifier = Notifier()
+            systemd = SystemdNotifier()
             interval = min(inbox.scan_interval for inbox in settings.inboxes)
-            heartbeat = Heartbeat(settings.state_dir, interval, ledger, notifier)
+            heartbeat = Heartbeat(settings.state_dir, interval, ledger, systemd)
             in_order = False
             try:
                 self._build(ledger, validator)
-                self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=len(self._stations))
+                self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=len(self._workers))
                 for warning in settings.warnings:
                     self._log.warning("service.started", detail=warning)
                 self._loop(ledger, pool, heartbeat, once=once)
                 in_order = True
             finally:
-                notifier.stopping()
+                systemd.stopping()
                 if self._shut_down(ledger, validator, pool, heartbeat):
                     # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
-                    self._leave_it_behind(self._exit_code() if once else EXIT_OK, in_order=in_order)
-        return self._exit_code() if once else EXIT_OK
+                    self._leave_it_behind(self._exit_code() if once else exit_codes.OK, in_order=in_order)
+        return self._exit_code() if once else exit_codes.OK
 
     def _build(self, ledger: Ledger, validator: Validator) -> None:
-        orders = OneAtATime()
+        orders = KeyedLock()
         places = threading.BoundedSemaphore(self._settings.upload_workers)
         for inbox in self._settings.inboxes:
-            throttle = self._throttles.get(inbox.account)
-            if throttle is None:
-                throttle = self._throttles[inbox.account] = Throttle(inbox.requests_per_second, inbox.burst)
+            rate_limiter = self._rate_limiters.get(inbox.account)
+            if rate_limiter is None:
+                rate_limiter = self._rate_limiters[inbox.account] = RateLimiter(inbox.requests_per_second, inbox.burst)
                 remembered = ledger.bucket(inbox.account)
                 if remembered is not None:
-                    throttle.restore(*remembered)
-            self._stations.append(
-                Station(
+                    rate_limiter.restore(*remembered)
+            self._workers.append(
+                InboxWorker(
                     inbox,
                     self._settings,
                     token=_token_reader(inbox),
-                    throttle=throttle,
+                    rate_limiter=rate_limiter,
                     ledger=ledger,
                     validator=validator,
                     orders=orders,
@@ -129,49 +125,49 @@ class Service:
             self._take_back()
             if self._stopping:
                 return
-            for station in self._stations:
-                station.mind_the_token()
-                station.look()
+            for worker in self._workers:
+                worker.mind_the_token()
+                worker.look()
             self._hand_out(ledger, pool)
-            heartbeat.beat(self._stations)
+            heartbeat.beat(self._workers)
             if once and self._worked_off():
                 return
             self._sleep(heartbeat.due)
 
     def _hand_out(self, ledger: Ledger, pool: ThreadPoolExecutor) -> None:
         """Give every inbox's oldest files to the upload threads, a fair share each."""
-        for station in self._stations[:]:
+        for worker in self._workers[:]:
             free = self._free()
-            if free <= 0 or not station.room(free) or not self._bucket_is_written(ledger, station.inbox):
+            if free <= 0 or not worker.room(free) or not self._bucket_is_written(ledger, worker.inbox):
                 continue
-            files = station.hand_out(max(1, free // len(self._stations)))
+            files = worker.hand_out(max(1, free // len(self._workers)))
             if files:
                 # Who was served goes to the end: who found nothing free comes first next time.
-                self._stations.remove(station)
-                self._stations.append(station)
+                self._workers.remove(worker)
+                self._workers.append(worker)
             for settled in files:
-                future = pool.submit(station.work, settled)
-                future.add_done_callback(self._done(station, settled.name))
+                future = pool.submit(worker.work, settled)
+                future.add_done_callback(self._done(worker, settled.name))
 
     def _free(self) -> int:
         # None of the threads shall idle while this one looks up.
-        return 2 * self._settings.upload_workers - sum(station.busy for station in self._stations)
+        return 2 * self._settings.upload_workers - sum(worker.busy for worker in self._workers)
 
-    def _done(self, station: Station, name: str) -> Callable[[Future[Outcome]], None]:
+    def _done(self, worker: InboxWorker, name: str) -> Callable[[Future[Outcome]], None]:
         def done(future: Future[Outcome]) -> None:
             result = Stopping("not begun") if future.cancelled() else future.exception() or future.result()
-            self._results.append((station, name, result))
+            self._results.append((worker, name, result))
             self.wake()
 
         return done
 
     def _take_back(self) -> None:
         while self._results:
-            station, name, result = self._results.popleft()
-            station.take_back(name, result)
+            worker, name, result = self._results.popleft()
+            worker.take_back(name, result)
             if self._on_progress is not None:
-                done = sum(one.outcomes.total() for one in self._stations)
-                self._on_progress(done, sum(len(one.tracker) for one in self._stations))
+                done = sum(one.outcomes.total() for one in self._workers)
+                self._on_progress(done, sum(len(one.tracker) for one in self._workers))
 
     def _bucket_is_written(self, ledger: Ledger, inbox: Inbox) -> bool:
         """Write down, before it is used, that the bucket may be full, so that a crash does not spend it twice."""
@@ -181,30 +177,30 @@ class Service:
         try:
             ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), at))
         except LedgerUnavailable as trouble:
-            for station in self._stations:
-                station.folders.closed(trouble.detail)
+            for worker in self._workers:
+                worker.folders.trip(trouble.detail)
             return False
         self._bucket_written[inbox.account] = at
         return True
 
     def _worked_off(self) -> bool:
         """Say whether `run --once` has nothing left that could be done soon."""
-        for station in self._stations:
-            if station.busy or self._results:
+        for worker in self._workers:
+            if worker.busy or self._results:
                 return False
-            if station.folders.detail is not None or station.api.detail is not None:
+            if worker.folders.detail is not None or worker.api.detail is not None:
                 continue
-            due = station.tracker.next_due()
-            if not station.scanned or (due is not None and due < time.monotonic() + _PATIENCE):
+            due = worker.tracker.next_due()
+            if not worker.scanned or (due is not None and due < time.monotonic() + _PATIENCE):
                 return False
         return True
 
     def _exit_code(self) -> int:
-        left = any(len(one.tracker) or not one.scanned or one.watcher.longer_backlog for one in self._stations)
+        left = any(len(one.tracker) or not one.scanned or one.watcher.longer_backlog for one in self._workers)
         if left:
-            return EXIT_WORK_LEFT
-        failed = sum(one.outcomes[Outcome.FAILED] for one in self._stations)
-        return EXIT_FAILED if failed else EXIT_OK
+            return exit_codes.TRY_LATER
+        failed = sum(one.outcomes[Outcome.FAILED] for one in self._workers)
+        return exit_codes.FAILED if failed else exit_codes.OK
 
     # Waking and sleeping
 
@@ -215,7 +211,7 @@ class Service:
 
     def _sleep(self, until: float) -> None:
         free = self._free()
-        due = min(until, *(station.next_due(free) for station in self._stations))
+        due = min(until, *(worker.next_due(free) for worker in self._workers))
         timeout = max(0.0, due - time.monotonic())
         if not self._results and not self._signals:
             select.select([self._wake_read], [], [], timeout)
@@ -250,8 +246,8 @@ class Service:
         while self._signals and not self._stopping:
             number = self._signals.popleft()
             if number == signal.SIGHUP:
-                for station in self._stations:
-                    station.new_token()
+                for worker in self._workers:
+                    worker.new_token()
             else:
                 self._stopping = True
                 self._log.info("service.stopping", signal=signal.Signals(number).name)
@@ -262,13 +258,13 @@ class Service:
         if not in_order:
             # Nobody else will tell of it.
             self._log.error("service.stopped", exc_info=True)
-        os._exit(code if in_order else EXIT_FAILED)
+        os._exit(code if in_order else exit_codes.FAILED)
 
     def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> int:
         """Stop in this order, so that nothing begins after what it needs has ended; return how many did not end."""
         # 1. What waits for its turn goes back: it has not begun.
-        for throttle in self._throttles.values():
-            throttle.close()
+        for rate_limiter in self._rate_limiters.values():
+            rate_limiter.close()
         pool.shutdown(wait=False, cancel_futures=True)
         # 2. A check is cheap to repeat.
         validator.close()
@@ -276,12 +272,12 @@ class Service:
         busy = self._wait_for_uploads()
         # 4. Everything is written: close.
         with suppress(LedgerUnavailable):
-            for account, throttle in self._throttles.items():
-                ledger.remember_bucket(account, BucketLevel(*throttle.level()))
-        for station in self._stations:
-            station.close()
+            for account, rate_limiter in self._rate_limiters.items():
+                ledger.remember_bucket(account, BucketLevel(*rate_limiter.level()))
+        for worker in self._workers:
+            worker.close()
         ledger.close()
-        heartbeat.ended(self._stations)
+        heartbeat.ended(self._workers)
         self._log.info("service.stopped", interrupted=busy)
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -297,12 +293,12 @@ class Service:
             self._take_back()
             while self._signals:
                 again = self._signals.popleft() != signal.SIGHUP or again
-            busy = sum(station.busy for station in self._stations)
+            busy = sum(worker.busy for worker in self._workers)
             if again and not hurried:
                 hurried = True
                 deadline = time.monotonic() + _LAST_WAIT
-                for station in self._stations:
-                    station.connection.abort()
+                for worker in self._workers:
+                    worker.client.abort()
             left = deadline - time.monotonic()
             if not busy or left <= 0:
                 return busy

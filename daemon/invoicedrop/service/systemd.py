@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 
 
-class Notifier:
+class SystemdNotifier:
     """The way to the service manager that started this process, if one did."""
 
     def __init__(self, address: str | None = None) -> None:

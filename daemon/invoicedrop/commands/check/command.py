@@ -12,6 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
+from invoicedrop import exit_codes
 from invoicedrop.commands import access
 from invoicedrop.commands.check import folders, network
 from invoicedrop.commands.check.finding import Finding, Level
@@ -21,8 +22,6 @@ from invoicedrop.service.status_file import liveness
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
 
-EXIT_OK: Final = 0
-EXIT_PROBLEM: Final = 1
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
 
@@ -30,7 +29,7 @@ def check(settings: Settings, console: Console) -> int:
     """Try out the set-up and print a table of the findings; return 1 if a problem is among them, else 0."""
     findings = find_out(settings)
     _show(findings, console)
-    return EXIT_PROBLEM if any(finding.level is Level.PROBLEM for finding in findings) else EXIT_OK
+    return exit_codes.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else exit_codes.OK
 
 
 def find_out(settings: Settings) -> list[Finding]:

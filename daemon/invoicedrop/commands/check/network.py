@@ -18,7 +18,7 @@ import httpx
 from pydantic import ValidationError
 
 from invoicedrop import __version__
-from invoicedrop.channable.client import Answer
+from invoicedrop.channable.client import ApiResponse
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.commands import access
@@ -41,7 +41,7 @@ class Reply:
 
     sent: float
     took: float = 0.0
-    answer: Answer | None = None
+    answer: ApiResponse | None = None
     error: Exception | None = None
     server: str = ""
     certificate_ends: datetime | None = field(default=None)
@@ -58,7 +58,7 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
         except ConfigError as error:
             findings.append(Finding("token", inbox.name, Level.PROBLEM, str(error), "mend the token's file"))
             continue
-        access.new_throttle(inbox, ledger).acquire()
+        access.new_rate_limiter(inbox, ledger).acquire()
         reply = ask(inbox, token)
         if inbox.api_url not in told:
             findings += judge_way(inbox, reply)
@@ -86,7 +86,7 @@ def ask(inbox: Inbox, token: str) -> Reply:
                 if stream is not None:
                     reply.server = _address(stream.get_extra_info("server_addr"))
                     reply.certificate_ends = _end_of(stream.get_extra_info("ssl_object"))
-                reply.answer = Answer(response, response.read())
+                reply.answer = ApiResponse(response, response.read())
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             reply.error = error
     reply.took = time.monotonic() - began
@@ -152,7 +152,7 @@ def _why_not(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
     )
 
 
-def _judge_answer(inbox: Inbox, answer: Answer) -> Finding:
+def _judge_answer(inbox: Inbox, answer: ApiResponse) -> Finding:
     """Say what the answer means for token, company and project."""
 
     def found(level: Level, text: str, remedy: str = "", subject: str = "token") -> Finding:

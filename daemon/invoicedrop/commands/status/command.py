@@ -21,13 +21,12 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from invoicedrop import exit_codes
 from invoicedrop.commands.status import terminal
 from invoicedrop.commands.status.facts import FailedFile, InboxState, Overview, SentFile, WaitingFile, look
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 
-EXIT_OK: Final = 0
-EXIT_NOT_NOW: Final = 75
 _TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"})
 
 
@@ -44,9 +43,9 @@ def status(settings: Settings, console: Console, *, as_json: bool) -> int:
     else:
         terminal.show(found, settings, console)
     if found.ledger_trouble is None:
-        return EXIT_OK
+        return exit_codes.OK
     sys.stderr.write(f"{printable(found.ledger_trouble)}\n")
-    return EXIT_NOT_NOW
+    return exit_codes.TRY_LATER
 
 
 def _as_json(found: Overview) -> dict[str, Any]:

@@ -247,7 +247,7 @@ class _Look:
         requests = sum(
             counts[one.name] * _requests_each(one) for one in self.settings.inboxes if one.account == inbox.account
         )
-        room = inbox.burst - access.new_throttle(inbox, self.ledger).level()[0]
+        room = inbox.burst - access.new_rate_limiter(inbox, self.ledger).level()[0]
         return max(0.0, requests - room) / inbox.requests_per_second
 
     # What failed

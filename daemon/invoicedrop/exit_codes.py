@@ -1,0 +1,14 @@
+"""The exit codes of the commands (outside contract; the numbers above 63 are those of sysexits.h)."""
+
+from typing import Final
+
+OK: Final = 0
+"""Done; for `run`: stopped on request."""
+FAILED: Final = 1
+"""`run --once`: an invoice went to failed; `check`: a problem; `verify`: a difference; `health`: not at work."""
+USAGE: Final = 2
+"""Wrong usage."""
+TRY_LATER: Final = 75
+"""EX_TEMPFAIL: what was asked for cannot be done now; `run`: work is left, or another instance is at work."""
+CONFIG: Final = 78
+"""EX_CONFIG: the settings are wrong."""
