@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from invoicedrop.cli import EXIT_CONFIG
+from invoicedrop import exit_codes
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service.service import _LAST_WAIT
@@ -83,7 +83,7 @@ def test_the_unit_is_locked_down_to_a_score_of_1_2() -> None:
 def test_the_unit_agrees_with_the_program() -> None:
     """Exit code, time to stop, watchdog and the token's way are as the program has them."""
     assert _unit("Type") == ["notify"]
-    assert _unit("RestartPreventExitStatus") == [str(EXIT_CONFIG)]
+    assert _unit("RestartPreventExitStatus") == [str(exit_codes.CONFIG)]
     assert _seconds(_unit("TimeoutStopSec")[0]) > LONGEST_STOP
     # A beat comes at least once in half of the watchdog's time; one scan must fit in.
     assert _seconds(_unit("WatchdogSec")[0]) >= 10 * Inbox.model_fields["scan_interval"].default
