@@ -26,13 +26,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
-from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.inbox import filing
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline import delivery, reconcile
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
+from invoicedrop.settings.models import Settings
 from invoicedrop.system import disk
+from quick_service import QUICK
 
 if TYPE_CHECKING:
     import pytest
@@ -43,8 +42,6 @@ MAIN: Final = "main"
 UPLOAD: Final = "upload"
 WAYS: Final = ("rename", "link", "placeholder", "copy")
 """How a file is moved, as `disk` tells at its top; all but the first are forced, whatever the file system can do."""
-MOMENT: Final = 0.02
-"""Seconds, instead of the seconds that the daemon waits."""
 
 
 class Death(NamedTuple):
@@ -60,34 +57,6 @@ class Lived(NamedTuple):
 
     code: int
     effects: dict[str, list[str]]
-
-
-def waits() -> list[tuple[Any, str]]:
-    """Return the module constants that hold waiting times; tests make them short."""
-    return [
-        (delivery, "LOOK_AGAIN"),
-        (reconcile, "LOOK_AGAIN"),
-        (delivery, "_FIRST_DELAY"),
-        (filing, "_ONE_FILE_RETRY"),
-    ]
-
-
-@contextmanager
-def hastened(moment: float = MOMENT, cap: float = 1.0) -> Iterator[None]:
-    """Make every wait of the service short while the block runs."""
-    before = [(owner, name, getattr(owner, name)) for owner, name in waits()]
-    defaults = CircuitBreaker.__init__.__kwdefaults__
-    assert defaults is not None
-    pauses = dict(defaults)
-    for owner, name in waits():
-        setattr(owner, name, moment)
-    defaults.update(first=moment, cap=cap)
-    try:
-        yield
-    finally:
-        defaults.update(pauses)
-        for owner, name, value in before:
-            setattr(owner, name, value)
 
 
 class LedgerCursor(sqlite3.Cursor):
@@ -187,7 +156,7 @@ class Effects:
 class EveryPdfIsGood:
     """Stands in for the validator, see the top."""
 
-    def __init__(self, **_limits: Any) -> None:
+    def __init__(self, _settings: Settings) -> None:
         """Need nothing."""
 
     def warm_up(self) -> None:
@@ -263,9 +232,7 @@ def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: D
     effects = Effects(meet)
     force_way(way)
     effects.install()
-    vars(service)["Validator"] = EveryPdfIsGood
-    with hastened():
-        code = service.Service(load(None, environment)).run(once=True)
+    code = service.Service(load(None, environment), timing=QUICK, validator=EveryPdfIsGood).run(once=True)
     os.write(pipe, json.dumps(effects.seen).encode())
     return code
 
@@ -318,7 +285,7 @@ def until_worked_off(live: Callable[[], Lived], *, lives: int = 20) -> Sequence[
     """Start the service again and again until nothing is left to do; return its lives."""
     lived = [live()]
     while lived[-1].code == exit_codes.TRY_LATER and len(lived) < lives:
-        time.sleep(MOMENT)
+        time.sleep(QUICK.file_retry)
         lived.append(live())
     return lived
 

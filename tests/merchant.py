@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Settings
 from waiting import wait_until
+
+COMMAND = ("-m", "invoicedrop.cli")
+"""What Python runs: the real command."""
 
 
 class Merchant:
@@ -54,9 +57,9 @@ class Merchant:
         part.rename(self.drop / name)
         return body
 
-    def start(self, *arguments: str, **changes: str) -> "Daemon":
-        """Start the real command."""
-        return Daemon(self, arguments or ("run",), changes)
+    def start(self, *arguments: str, program: Sequence[str] = COMMAND, **changes: str) -> "Daemon":
+        """Start the real command, or another `program` for Python that stands in for it (`quick_service`)."""
+        return Daemon(self, program, arguments or ("run",), changes)
 
     def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run the real command to its end."""
@@ -68,7 +71,9 @@ class Merchant:
 class Daemon:
     """The real command, as a process of its own; its log is read from a file."""
 
-    def __init__(self, merchant: Merchant, arguments: tuple[str, ...], changes: dict[str, str]) -> None:
+    def __init__(
+        self, merchant: Merchant, program: Sequence[str], arguments: Sequence[str], changes: dict[str, str]
+    ) -> None:
         number = len(list(merchant.home.glob("*.stderr")))
         self._stdout = merchant.home / f"{number}.stdout"
         self._stderr = merchant.home / f"{number}.stderr"
@@ -76,7 +81,7 @@ class Daemon:
         environment = inherited | merchant.environment | {f"INVOICEDROP_{k.upper()}": v for k, v in changes.items()}
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "invoicedrop.cli", *arguments],
+                [sys.executable, *program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -128,9 +133,9 @@ class Daemon:
 
 
 @contextmanager
-def running(merchant: Merchant, *arguments: str, **changes: str) -> Iterator[Daemon]:
+def running(merchant: Merchant, *arguments: str, program: Sequence[str] = COMMAND, **changes: str) -> Iterator[Daemon]:
     """Run the real command while the block runs."""
-    daemon = merchant.start(*arguments, **changes)
+    daemon = merchant.start(*arguments, program=program, **changes)
     try:
         yield daemon
     finally:

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from invoicedrop.errors import Paused
-
-RETRY_AFTER_CAP: Final = 300.0
-"""Seconds; a longer Retry-After is not believed: the next 429 will say it again."""
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
 class CircuitBreaker:
@@ -20,10 +18,6 @@ class CircuitBreaker:
     changes, and once when it opens again.
     """
 
-    FIRST: Final = 2.0
-    """Seconds of the first backoff step."""
-    CAP: Final = 300.0
-    """Seconds of the longest one."""
     FAILURE_THRESHOLD: Final = 3
     """So many troubles of single invoices in a row, without a success between, mean that the trouble is the API's."""
 
@@ -32,13 +26,11 @@ class CircuitBreaker:
         on_change: Callable[[str | None, float], None],
         *,
         clock: Callable[[], float] = time.monotonic,
-        first: float = FIRST,
-        cap: float = CAP,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self._on_change = on_change
         self._clock = clock
-        self._first = first
-        self._cap = cap
+        self._timing = timing
         self._lock = threading.Lock()
         self._step = 0.0
         self._until = 0.0
@@ -101,8 +93,8 @@ class CircuitBreaker:
 
         Args:
             detail: why, in words.
-            wait: seconds to wait instead of the backoff step, if not 0: what `Throttle.refused` made of a 429, which is
-                no outage.
+            wait: seconds to wait instead of the backoff step, if not 0: what `RateLimiter.refused` made of a 429, which
+                is no outage.
             retry_after: seconds that the API asks for, capped. They can make a step longer, not shorter: a server that
                 answers 503 with `Retry-After: 1` for hours is probed ever less often all the same.
 
@@ -110,9 +102,9 @@ class CircuitBreaker:
         with self._lock:
             news = detail != self._detail
             now = self._clock()
-            wish = wait or min(retry_after or 0.0, RETRY_AFTER_CAP)
+            wish = wait or min(retry_after or 0.0, self._timing.longest_retry_after)
             if self._detail is None or now >= self._until:
-                self._step = min(self._cap, self._step * 2 or self._first)
+                self._step = min(self._timing.longest_probe, self._step * 2 or self._timing.first_probe)
                 step = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
                 self._until = now + (wait or max(step, wish))
             else:

@@ -14,6 +14,7 @@ from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Paused, Stopping
 from invoicedrop.sandbox.bucket import LeakyBucket
+from invoicedrop.timing import DEFAULT_TIMING
 
 
 class Clock:
@@ -65,13 +66,13 @@ def test_a_backlog_never_overflows_channables_bucket(jitter: float) -> None:
 @given(
     rate=st.sampled_from([0.5, 2.0, 4.0, 50.0]),
     burst=st.sampled_from([1, 2, 10, 100, 200]),
-    breakers=st.lists(st.tuples(st.integers(1, 60), st.floats(0, 100)), max_size=6),
+    pauses=st.lists(st.tuples(st.integers(1, 60), st.floats(0, 100)), max_size=6),
 )
-def test_no_pattern_of_work_overflows_the_bucket(rate: float, burst: int, breakers: list[tuple[int, float]]) -> None:
+def test_no_pattern_of_work_overflows_the_bucket(rate: float, burst: int, pauses: list[tuple[int, float]]) -> None:
     """Whatever the rate, the burst, and the stops and starts of the work, our own requests are never too many."""
     company = Company(rate=rate, burst=burst)
     departures: list[float] = []
-    for count, rest in breakers:
+    for count, rest in pauses:
         departures.extend(company.send_times(count))
         company.clock.now += rest
     assert company.refusals(departures) == 0
@@ -296,7 +297,7 @@ def test_the_steps_double_up_to_a_cap(told: Told) -> None:
     told.breaker.trip("down")
     steps = [told.fail_a_probe() for _ in range(12)]
     for number, step in enumerate(steps):
-        longest = min(CircuitBreaker.CAP, CircuitBreaker.FIRST * 2**number)
+        longest = min(DEFAULT_TIMING.longest_probe, DEFAULT_TIMING.first_probe * 2**number)
         assert 0.75 * longest <= step <= longest
     ((detail, seconds),) = told.news
     assert detail == "down"
@@ -307,7 +308,7 @@ def test_requests_under_way_together_are_one_step(told: Told) -> None:
     """Eight uploads that fail at the same moment make one step of backoff, not eight."""
     for _ in range(8):
         told.breaker.trip("down")
-    assert told.breaker.until - told.clock.now <= CircuitBreaker.FIRST
+    assert told.breaker.until - told.clock.now <= DEFAULT_TIMING.first_probe
 
 
 def test_it_is_told_once_and_again_when_the_reason_changes(told: Told) -> None:
@@ -322,7 +323,7 @@ def test_it_is_told_once_and_again_when_the_reason_changes(told: Told) -> None:
     told.breaker.reset()
     assert [detail for detail, _ in told.news] == ["down", "wrong token", None]
     told.breaker.trip("down")
-    assert told.breaker.until - told.clock.now <= CircuitBreaker.FIRST
+    assert told.breaker.until - told.clock.now <= DEFAULT_TIMING.first_probe
 
 
 def test_the_apis_own_wish_is_obeyed_and_capped(told: Told) -> None:
@@ -339,7 +340,7 @@ def test_a_short_wish_does_not_keep_the_waits_from_growing(told: Told, wish: int
     told.breaker.trip("maintenance", retry_after=wish)
     steps = [told.fail_a_probe("maintenance", retry_after=wish) for _ in range(10)]
     for number, step in enumerate(steps):
-        assert step >= max(wish, 0.75 * min(CircuitBreaker.CAP, CircuitBreaker.FIRST * 2**number))
+        assert step >= max(wish, 0.75 * min(DEFAULT_TIMING.longest_probe, DEFAULT_TIMING.first_probe * 2**number))
 
 
 def test_the_wait_of_a_429_is_taken_as_it_is(told: Told) -> None:
@@ -373,7 +374,7 @@ def test_a_wish_from_before_it_opened_is_forgotten(told: Told) -> None:
     told.breaker.trip("maintenance", retry_after=60)
     told.breaker.reset()
     told.breaker.trip("down")
-    assert told.breaker.until - told.clock.now <= CircuitBreaker.FIRST
+    assert told.breaker.until - told.clock.now <= DEFAULT_TIMING.first_probe
 
 
 def test_a_probe_that_ends_undecided_gives_its_place_back(told: Told) -> None:
@@ -411,7 +412,7 @@ def test_a_strained_probe_is_a_failed_probe(told: Told) -> None:
     with told.breaker.guard():
         told.breaker.record_failure("8355:ab", "timeout")
     assert told.breaker.detail == "timeout"
-    assert told.breaker.until - told.clock.now > CircuitBreaker.FIRST
+    assert told.breaker.until - told.clock.now > DEFAULT_TIMING.first_probe
 
 
 def test_hurry_probes_at_once(told: Told) -> None:
@@ -422,7 +423,7 @@ def test_hurry_probes_at_once(told: Told) -> None:
     told.breaker.probe_now()
     assert told.may_pass()
     told.breaker.trip("wrong token")
-    assert told.breaker.until - told.clock.now <= CircuitBreaker.FIRST
+    assert told.breaker.until - told.clock.now <= DEFAULT_TIMING.first_probe
 
 
 def test_threads_get_one_probe_between_them() -> None:

@@ -21,15 +21,15 @@ from typing import Any
 import pytest
 from test_io_errors import Calls
 
-from crash import EveryPdfIsGood, effects_undone, force_way, hastened
-from invoicedrop import logs
+from crash import EveryPdfIsGood, effects_undone, force_way
+from invoicedrop import exit_codes, logs
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.service import service
-from invoicedrop.service.service import EXIT_WORK_LEFT, Service
+from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from invoicedrop.system import disk
+from quick_service import QUICK
 
 _OLD = invoice_pdf("5")
 _NEW = invoice_pdf("5", pages=2)
@@ -59,8 +59,7 @@ class Folder:
 
     def work_off(self, meet: Callable[[str, int, str, bool], None], way: str = "rename") -> dict[str, list[str]]:
         """Start the service until nothing is left to do, `meet` being told of each call; return the first's calls."""
-        with effects_undone() as patch:
-            patch.setattr(service, "Validator", self._recorder())
+        with effects_undone():
             logs.configure("json", "info", self.log)
             calls = Calls(self.home, meet)
             _force(way, self.drop)
@@ -84,13 +83,13 @@ class Folder:
             "INVOICEDROP_UPLOAD_WORKERS": "1",
         }
         first: dict[str, list[str]] | None = None
-        with hastened():
-            for _ in range(10):
-                code = Service(load(None, environment)).run(once=True)
-                first = first or {thread: list(names) for thread, names in calls.seen.items()}
-                if code != EXIT_WORK_LEFT and not list(self.drop.glob("*.pdf")):
-                    assert first is not None
-                    return first
+        for _ in range(10):
+            service = Service(load(None, environment), timing=QUICK, validator=self._recorder())
+            code = service.run(once=True)
+            first = first or {thread: list(names) for thread, names in calls.seen.items()}
+            if code != exit_codes.TRY_LATER and not list(self.drop.glob("*.pdf")):
+                assert first is not None
+                return first
         pytest.fail(f"work is left: {self.log.getvalue()}")
 
     def _recorder(self) -> type[EveryPdfIsGood]:

@@ -24,20 +24,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone, hastened
+from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone
 from invoicedrop import logs
-from invoicedrop.inbox import filing, snapshot
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import service
 from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from merchant import Merchant, running
+from quick_service import QUICK
 from waiting import wait_until
 
 _ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "ESTALE")}
@@ -154,7 +155,6 @@ class Scene:
     def live(self, trouble: Trouble | None) -> dict[str, list[str]]:
         """Run the daemon until the drop folder is worked off and the trouble over; return the calls it made."""
         with effects_undone() as patch:
-            patch.setattr(service, "Validator", EveryPdfIsGood)
             logs.configure("json", "info", self.log)
             try:
                 return self._live(trouble, patch)
@@ -204,19 +204,16 @@ class Scene:
                 armed = False
 
         patch.setattr(service.Service, "_loop", loop)
-        # The inner one last: it is undone first, or it would put back what `hastened` has put in.
-        with hastened(), pytest.MonkeyPatch.context() as slower:
-            slower.setattr(filing, "_ONE_FILE_RETRY", 0.1)
-            slower.setattr(snapshot, "_UNREADABLE_RETRY", 0.1)
-            daemon.append(Service(load(None, self.environment)))
-            watching.start()
-            try:
-                code = daemon[0].run()
-            finally:
-                done.set()
-                watching.join()
-            assert code == 0
-            assert ours.is_set(), "it ended by itself"
+        timing = replace(QUICK, file_retry=0.1)
+        daemon.append(Service(load(None, self.environment), timing=timing, validator=EveryPdfIsGood))
+        watching.start()
+        try:
+            code = daemon[0].run()
+        finally:
+            done.set()
+            watching.join()
+        assert code == 0
+        assert ours.is_set(), "it ended by itself"
         return {thread: list(names) for thread, names in calls.seen.items()}
 
     def _settled(self) -> bool:

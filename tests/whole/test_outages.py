@@ -9,11 +9,10 @@ passes in seconds; what is said of a step, a cap or a delay is said of the short
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -26,49 +25,19 @@ from api_trouble import down, fault
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant
+from quick_service import QUICK, program
 from waiting import wait_until
 
 _FIRST, _CAP = 0.02, 0.3
 """Seconds of the first and of the longest backoff step (really 2 and 300)."""
 _LONGEST_DELAY = 0.9
 """Seconds that an invoice with trouble of its own is put off at most: three times the cap, as in the real program."""
-_STRAINS = 3
-"""So many invoices in trouble mean that the API is (`Pause.STRAINS`)."""
+_THRESHOLD = 3
+"""So many invoices in trouble mean that the API is (`CircuitBreaker.FAILURE_THRESHOLD`)."""
 _LATE = 5.0
 """Seconds that a machine that is busy with other things may add to any wait."""
 _GROWTH = 3 * 1024 * 1024
 """Bytes that a process may grow by without growing for good: its allocator keeps some in reserve."""
-_COMMAND = """
-import sys
-from crash import hastened
-from invoicedrop.pipeline import delivery as pipeline
-from invoicedrop.cli import main
-with hastened({first}, {cap}):
-    pipeline._LONGEST_DELAY = {longest_delay}
-    sys.argv = ["invoicedrop", "run"]
-    main()
-"""
-
-
-class Hastened(Daemon):
-    """The real command, whose waits alone are shorter: `first` and `cap` are those of the backoff, in seconds."""
-
-    def __init__(self, merchant: Merchant, *, first: float, cap: float, **changes: str) -> None:
-        number = len(list(merchant.home.glob("*.stderr")))
-        self._stdout = merchant.home / f"{number}.stdout"
-        self._stderr = merchant.home / f"{number}.stderr"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        ours = {f"INVOICEDROP_{name.upper()}": value for name, value in changes.items()}
-        with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND.format(first=first, cap=cap, longest_delay=3 * cap)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=inherited | merchant.environment | ours | {"PYTHONPATH": os.pathsep.join(paths)},
-                cwd=merchant.home,
-            )
 
 
 class Kind(NamedTuple):
@@ -83,7 +52,7 @@ class Kind(NamedTuple):
 _KINDS = {
     "refused": Kind(down, "cannot be reached"),
     "503": Kind(fault("status", status=503), "out of service"),
-    "hang": Kind(fault("hang_before_store"), "does not answer", timeout=0.2, burst=_STRAINS - 1),
+    "hang": Kind(fault("hang_before_store"), "does not answer", timeout=0.2, burst=_THRESHOLD - 1),
 }
 
 
@@ -134,7 +103,10 @@ class Backlog:
     def running(self, **changes: str) -> Iterator[Daemon]:
         """Run the daemon while the block runs."""
         changes = {"upload_workers": str(self.workers)} | changes
-        daemon = Hastened(self.merchant, first=self.first, cap=self.cap, **changes)
+        timing = replace(
+            QUICK, first_probe=self.first, longest_probe=self.cap, first_retry=self.first, longest_retry=3 * self.cap
+        )
+        daemon = self.merchant.start(program=program(timing), **changes)
         try:
             daemon.wait_for("inbox.watching", seconds=60)
             yield daemon

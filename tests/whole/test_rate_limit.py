@@ -8,25 +8,22 @@ the reserve of at most a second's requests that the daemon keeps free, and a mom
 else. The long versions (`-m soak -n0 -s`) have Channable's own numbers, no such allowance, and print their figures.
 """
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from invoicedrop.pipeline.reconcile import LOOK_AGAIN
 from invoicedrop.sandbox import Options, RequestRecord, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 from merchant import Merchant, running
+from quick_service import program
 from waiting import wait_until
 
 _TOLERANCE = 1.03
@@ -135,33 +132,6 @@ class OtherClient:
             due += 1 / self._rate
 
 
-@contextmanager
-def _in_quick_time(merchant: Merchant, **constants: float) -> Iterator[None]:
-    """Run the real daemon while the block runs, with some of the throttle's own times made shorter."""
-    shorter = "".join(f"rate_limit._{name.upper()} = {value}\n" for name, value in constants.items())
-    shorter = shorter.replace(
-        "rate_limit._RETRY_AFTER_CAP", "circuit_breaker.RETRY_AFTER_CAP = rate_limit.RETRY_AFTER_CAP"
-    )
-    imports = "from invoicedrop import circuit_breaker, cli\nfrom invoicedrop.channable import rate_limit\n"
-    command = f"{imports}{shorter}cli.main()"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
-    with (merchant.home / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [sys.executable, "-c", command, "run"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=inherited | merchant.environment,
-            cwd=merchant.home,
-        )
-    try:
-        yield
-        assert daemon.poll() is None, (merchant.home / "log").read_text()
-    finally:
-        daemon.kill()
-        daemon.wait()
-
-
 def _per_second(times: list[float], begin: float, end: float) -> float:
     return sum(begin <= at < end for at in times) / (end - begin)
 
@@ -257,7 +227,7 @@ def test_a_restart_does_not_spend_the_burst_twice(tmp_path: Path, end: str) -> N
         assert company.refusals() == 0
         down = company.took(since=before - 1) - company.took(since=before)
         # What was under way when it was killed is asked about, and once more some seconds later.
-        doubt = LOOK_AGAIN if end == "SIGKILL" else 0.0
+        doubt = DEFAULT_TIMING.look_again if end == "SIGKILL" else 0.0
         assert company.took() <= company.at_most + down + doubt
 
 
@@ -296,8 +266,8 @@ def test_another_client_is_made_room_for_and_its_end_is_noticed(tmp_path: Path) 
     """While another client uses half of the rate we settle near the rest with few 429s; then we speed up again."""
     with Company(tmp_path, rate=20, burst=20) as company:
         company.drop(1, 300)
-        quick = {"speed_up_seconds": 10, "untold_wait": 0.1, "same_news": 0.1, "arrival_jitter": 0.1}
-        with _in_quick_time(company.merchant, **quick):
+        quick = Timing(rate_recovery=10, unstated_wait=0.1, same_refusal=0.1, arrival_jitter=0.1)
+        with running(company.merchant, "run", program=program(quick)):
             with OtherClient(company.api, 10) as other:
                 wait_until(company.refusals, what="a full bucket")
                 begin = time.monotonic()
@@ -328,7 +298,7 @@ def test_retry_after_is_obeyed_and_capped(tmp_path: Path, wish: str, cap: float,
     with Company(tmp_path, rate=40, burst=200) as company:
         company.api.faults.add("rate_limited", "upload", skip=20, count=1, retry_after=wish)
         company.drop(1, 60)
-        with _in_quick_time(company.merchant, retry_after_cap=cap):
+        with running(company.merchant, "run", program=program(Timing(longest_retry_after=cap))):
             company.wait_until_filed(60)
         refused = next(request.time for request in company.asked() if request.status == _TOO_MANY)
         # What was on its way already may still arrive.

@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,12 @@ import pytest
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Merchant
+from quick_service import QUICK, program
 from waiting import wait_until
 
 _LOOK_AGAIN = 0.4
 """Seconds between two looks: as in the real program, longer than the server takes to store what it has received."""
-_COMMAND = f"""
-import sys
-from crash import hastened
-from invoicedrop.pipeline import delivery as pipeline
-from invoicedrop.cli import main
-with hastened():
-    pipeline.LOOK_AGAIN = {_LOOK_AGAIN}
-    pipeline._LONGEST_DELAY = 1.0
-    sys.argv = ["invoicedrop", "run"]
-    main()
-"""
+_TIMING = replace(QUICK, look_again=_LOOK_AGAIN, longest_retry=1.0)
 _ON_UPLOADS: tuple[dict[str, Any], ...] = (
     {"kind": "reset_before_read", "probability": 0.03},
     {"kind": "reset_before_store", "probability": 0.03},
@@ -114,7 +106,7 @@ class Soak:
         ours = {"PYTHONPATH": os.pathsep.join(paths), "INVOICEDROP_REQUEST_TIMEOUT": "1"}
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
+                [sys.executable, *program(_TIMING), "run"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

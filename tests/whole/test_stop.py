@@ -5,7 +5,7 @@ reached, and is then started once more. What counts is its exit code, the time i
 the restart, and that exactly one attachment stands there in the end. Where the phase or the restart would only wait,
 the command's waits are made shorter; else it is started as a user starts it (see also `test_service`, "Signals").
 
-The deadline is `request_timeout` and a few seconds (`service._LAST_WAIT`); where there is nothing to wait for, it is
+The deadline is `request_timeout` and a few seconds (`Timing.last_wait`); where there is nothing to wait for, it is
 set so far away that a stop which waits for it fails.
 """
 
@@ -14,13 +14,11 @@ import signal
 import socket
 import socketserver
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from select import select
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,8 +27,10 @@ import psutil
 import pytest
 
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.timing import Timing
 from merchant import Daemon, Merchant, running
 from pdfs import invoice
+from quick_service import QUICK, program
 from waiting import wait_until
 
 _FAR = "600"
@@ -38,54 +38,16 @@ _AT_ONCE = 5.0
 """Seconds; a stop that waits for nothing takes far less than one, but the machine may be busy."""
 _LAST_WAIT = 0.5
 _SLACK = 2.0
-_HASTENED = f"""
-import sys
-from crash import hastened
-from invoicedrop.pipeline import delivery as pipeline
-from invoicedrop.service import service
-from invoicedrop.cli import main
-service._LAST_WAIT = {_LAST_WAIT}
-with hastened():
-    {{more}}
-    sys.argv = ["invoicedrop", *sys.argv[1:]]
-    main()
-"""
-_HELD_AT_THE_MOVE = """
-    from invoicedrop.system import disk
-    def held(source, target, move=disk.move):
-        open("at the move", "w").close()
-        open("gate").close()
-        move(source, target)
-    disk.move = held
-"""
-
-
-class Hastened(Daemon):
-    """The command with its waits made short (and `more` done before it starts)."""
-
-    def __init__(self, merchant: Merchant, *arguments: str, more: str = "pass", **changes: str) -> None:
-        tests = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._stdout, self._stderr = merchant.home / "hastened.stdout", merchant.home / "hastened.stderr"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
-        changed = {f"INVOICEDROP_{name.upper()}": value for name, value in changes.items()}
-        with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _HASTENED.format(more=more.strip()), *(arguments or ("run",))],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=inherited | merchant.environment | changed | {"PYTHONPATH": tests},
-                cwd=merchant.home,
-            )
+_TIMING = replace(QUICK, last_wait=_LAST_WAIT)
 
 
 @contextmanager
-def _hastened(merchant: Merchant, *arguments: str, more: str = "pass", **changes: str) -> Iterator[Hastened]:
-    daemon = Hastened(merchant, *arguments, more=more, **changes)
-    try:
+def _hastened(
+    merchant: Merchant, *arguments: str, timing: Timing = _TIMING, fault: str | None = None, **changes: str
+) -> Iterator[Daemon]:
+    """Run the service with short waits while the block runs."""
+    with running(merchant, *arguments, program=program(timing, fault=fault), **changes) as daemon:
         yield daemon
-    finally:
-        daemon.kill()
 
 
 def _ends(daemon: Daemon, *, within: float = _AT_ONCE, interrupted: int = 0) -> None:
@@ -399,7 +361,7 @@ def test_a_stop_between_two_looks_keeps_count_of_them(merchant: Merchant, stored
     api.store.visible_after = 3600
     api.faults.add("reset_after_store" if stored else "reset_before_store", "upload", count=1)
     merchant.drop_pdf("5.pdf")
-    with _hastened(merchant, more="pipeline.LOOK_AGAIN = 1.5", request_timeout=_FAR) as daemon:
+    with _hastened(merchant, timing=replace(_TIMING, look_again=1.5), request_timeout=_FAR) as daemon:
         daemon.wait_for("upload.reconciled")
         daemon.signal(signal.SIGTERM)
         _ends(daemon)
@@ -454,7 +416,7 @@ def test_a_stop_while_filing_on_a_folder_that_hangs(merchant: Merchant, comes_ba
     os.mkfifo(merchant.home / "gate")
     merchant.drop_pdf("5.pdf")
     timeout = _FAR if comes_back else "0.5"
-    with _hastened(merchant, more=_HELD_AT_THE_MOVE, request_timeout=timeout) as daemon:
+    with _hastened(merchant, fault="move", request_timeout=timeout) as daemon:
         wait_until((merchant.home / "at the move").exists, what="the move")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("service.stopping")
@@ -533,22 +495,11 @@ def test_an_interrupted_run_once_that_leaves_a_thread_behind_says_that_work_is_l
         assert daemon.events("service.stopped")[0]["interrupted"] == 1
 
 
-_BREAKS = (
-    _HELD_AT_THE_MOVE
-    + """
-    from pathlib import Path
-    def beat(*_):
-        if Path("at the move").exists(): raise RuntimeError("a mistake in this program")
-    service.Heartbeat.beat = beat
-"""
-)
-
-
 def test_a_mistake_of_ours_is_told_although_a_thread_hangs(merchant: Merchant) -> None:
     """When the loop itself breaks while a thread hangs, the exit code is no success, and the log says what it was."""
     os.mkfifo(merchant.home / "gate")
     merchant.drop_pdf("5.pdf")
-    with _hastened(merchant, more=_BREAKS, request_timeout="0.5") as daemon:
+    with _hastened(merchant, fault="loop", request_timeout="0.5") as daemon:
         assert daemon.wait() == 1, daemon.errors()
         assert "a mistake in this program" in daemon.errors()
     assert _states(merchant) == {5: ("uploaded", False)}

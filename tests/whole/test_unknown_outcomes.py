@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,18 +21,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from crash import EveryPdfIsGood, hastened
-from invoicedrop import logs
+from crash import EveryPdfIsGood
+from invoicedrop import exit_codes, logs
 from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline import delivery
 from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.service import service
-from invoicedrop.service.service import EXIT_WORK_LEFT, Service
+from invoicedrop.service.service import Service
 from merchant import Merchant
+from quick_service import QUICK
 from waiting import wait_until
 
 
@@ -41,6 +40,8 @@ class Story:
 
     def __init__(self) -> None:
         self._stream = io.StringIO()
+        self.timing = QUICK
+        self.validator: type[EveryPdfIsGood] = EveryPdfIsGood
 
     def events(self, name: str) -> list[dict[str, object]]:
         """Return the lines of this event."""
@@ -52,21 +53,19 @@ class Story:
         settings = merchant.settings(**({"scan_interval": "30", "request_timeout": "0.5"} | changes))
         logs.configure("json", "info", self._stream)
         try:
-            with hastened():
-                for _ in range(20):
-                    code = Service(settings).run(once=True)
-                    if code != EXIT_WORK_LEFT:
-                        return code
-                    time.sleep(0.05)
+            for _ in range(20):
+                code = Service(settings, timing=self.timing, validator=self.validator).run(once=True)
+                if code != exit_codes.TRY_LATER:
+                    return code
+                time.sleep(0.05)
         finally:
             logs.configure("auto", "info")
         pytest.fail(f"work is left: {self._stream.getvalue()}")
 
 
 @pytest.fixture
-def story(monkeypatch: pytest.MonkeyPatch) -> Story:
+def story() -> Story:
     """Keep the service's log; its PDFs need no check here, and no process for it."""
-    monkeypatch.setattr(service, "Validator", EveryPdfIsGood)
     return Story()
 
 
@@ -124,30 +123,11 @@ def test_an_upload_that_is_stored_after_we_gave_up_waiting_is_found(merchant: Me
     api = merchant.sandbox
     api.faults.add("latency", "upload", seconds=0.8, count=1)
     content = merchant.drop_pdf("5.pdf")
-    with _look_again_after(1.0):
-        assert story.work_off(merchant) == 0
+    story.timing = replace(QUICK, look_again=1.0)
+    assert story.work_off(merchant) == 0
     assert _sent(api) == {(5, _sha256(content)): 1}
     assert _uploads_asked(api) == 1
     assert [line["found"] for line in story.events("upload.reconciled")] == [False, True]
-
-
-@contextmanager
-def _look_again_after(seconds: float) -> Iterator[None]:
-    """Let the second look come so much later, whatever `hastened` says."""
-    real = vars(delivery)["find_receipt"]
-    first: list[float] = []
-
-    def find(*args: object) -> object:
-        if first:
-            time.sleep(max(0.0, first[0] + seconds - time.monotonic()))
-        first.append(time.monotonic())
-        return real(*args)
-
-    vars(delivery)["find_receipt"] = find
-    try:
-        yield
-    finally:
-        vars(delivery)["find_receipt"] = real
 
 
 def test_an_attachment_that_shows_late_is_found_by_the_second_look(merchant: Merchant, story: Story) -> None:
@@ -156,8 +136,8 @@ def test_an_attachment_that_shows_late_is_found_by_the_second_look(merchant: Mer
     api.store.visible_after = 0.3
     api.faults.add("reset_after_store", "upload", count=1)
     content = merchant.drop_pdf("5.pdf")
-    with _look_again_after(0.5):
-        assert story.work_off(merchant) == 0
+    story.timing = replace(QUICK, look_again=0.5)
+    assert story.work_off(merchant) == 0
     assert _sent(api) == {(5, _sha256(content)): 1}
     assert [line["found"] for line in story.events("upload.reconciled")] == [False, True]
 
@@ -258,9 +238,7 @@ def _checker_of_two(together: threading.Barrier) -> type[EveryPdfIsGood]:
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new", "seen before"])
-def test_the_same_invoice_under_two_names_is_in_doubt_under_both(
-    merchant: Merchant, story: Story, monkeypatch: pytest.MonkeyPatch, known: bool
-) -> None:
+def test_the_same_invoice_under_two_names_is_in_doubt_under_both(merchant: Merchant, story: Story, known: bool) -> None:
     """While the first copy's answer is lost, the second copy, already waiting its turn, asks too and does not send."""
     api = merchant.sandbox
     content = invoice_pdf("5")
@@ -268,7 +246,7 @@ def test_the_same_invoice_under_two_names_is_in_doubt_under_both(
         # A first try that was certainly not taken leaves an entry that both copies then know.
         api.faults.add("status", "upload", status=503, count=1)
         merchant.drop_pdf("5.pdf", content)
-        assert Service(merchant.settings()).run(once=True) == EXIT_WORK_LEFT
+        assert Service(merchant.settings()).run(once=True) == exit_codes.TRY_LATER
     api.faults.clear()
     api.faults.add("latency", "upload", seconds=0.4, count=1)
     api.faults.add("reset_after_store", "upload", count=1)
@@ -277,7 +255,7 @@ def test_the_same_invoice_under_two_names_is_in_doubt_under_both(
     before = _uploads_asked(api)
     # Both have recalled what the ledger knows before either sends.
     together = threading.Barrier(2, timeout=10)
-    monkeypatch.setattr(service, "Validator", _checker_of_two(together))
+    story.validator = _checker_of_two(together)
     assert story.work_off(merchant, request_timeout="5", settle_seconds="0") == 0
     assert _sent(api) == {(5, _sha256(content)): 1}
     assert _uploads_asked(api) == before + 1
@@ -294,7 +272,7 @@ class _InTwoPieces(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send both chunks, the second one some time after the first."""
-        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()

@@ -1,11 +1,9 @@
-"""When a request may leave: the company's leaky bucket, and the pause of a project that cannot upload.
+"""When a request may leave: the company's leaky bucket.
 
-`Throttle` mirrors Channable's leaky bucket (4 requests a second, burst 200, per company): every request adds one drop,
-the bucket leaks at the allowed rate, and a request waits until its drop fits. Two things make our own mirror differ
-from theirs, and both are handled here: other programs of the company draw on the same bucket (so the rate adapts to
-429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
-
-`Pause` is one probe at a time for a destination that does not answer: doubling, jittered, capped.
+`RateLimiter` mirrors Channable's leaky bucket (4 requests a second, burst 200, per company): every request adds one
+drop, the bucket leaks at the allowed rate, and a request waits until its drop fits. Two things make our own mirror
+differ from theirs, and both are handled here: other programs of the company draw on the same bucket (so the rate adapts
+to 429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
 """
 
 import threading
@@ -13,29 +11,29 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from invoicedrop.circuit_breaker import RETRY_AFTER_CAP
 from invoicedrop.errors import Stopping
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-_ARRIVAL_JITTER: Final = 1.0
-"""Seconds by which requests may bunch up on their way: so many drops are kept free."""
 _SLOWEST_SHARE: Final = 1 / 16
 """Of the allowed rate: slower than this we never get, so that we notice when the other client stops."""
 _SLOW_DOWN: Final = 0.7
-_SPEED_UP_SECONDS: Final = 120.0
-"""Without a 429, the rate grows from nothing back to the allowed one in this time."""
-_UNTOLD_WAIT: Final = 1.0
-"""Seconds to wait after a 429 that does not say how long."""
-_SAME_NEWS: Final = 1.0
-"""Seconds within which several refusals tell one thing once."""
 
 
 class RateLimiter:
     """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests."""
 
-    def __init__(self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rate: float,
+        burst: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        self._timing = timing
         self._allowed = rate
         self._rate = rate
-        self._capacity = max(1.0, burst - min(rate * _ARRIVAL_JITTER, burst * 0.1))
+        self._capacity = max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
         self._clock = clock
         self._level = 0.0
         self._at = clock()
@@ -81,18 +79,22 @@ class RateLimiter:
     def _leak(self, now: float) -> None:
         passed = max(0.0, now - self._at)
         self._at = now
-        if now - self._slowed_at > _SAME_NEWS:
-            self._rate = min(self._allowed, self._rate + self._allowed * passed / _SPEED_UP_SECONDS)
+        if now - self._slowed_at > self._timing.same_refusal:
+            self._rate = min(self._allowed, self._rate + self._allowed * passed / self._timing.rate_recovery)
         self._level = max(0.0, self._level - passed * self._rate)
 
     def refused(self, retry_after: float | None) -> float:
         """Learn from a 429: the bucket is full and somebody else uses it too. Return the seconds to wait."""
         with self._changed:
             now = self._clock()
-            wait = _UNTOLD_WAIT if retry_after is None else min(max(retry_after, 0.0), RETRY_AFTER_CAP)
+            wait = (
+                self._timing.unstated_wait
+                if retry_after is None
+                else min(max(retry_after, 0.0), self._timing.longest_retry_after)
+            )
             if self._allowed > 0:
                 self._leak(now)
-                if now - self._slowed_at > _SAME_NEWS:
+                if now - self._slowed_at > self._timing.same_refusal:
                     self._rate = max(self._allowed * _SLOWEST_SHARE, self._rate * _SLOW_DOWN)
                     self._slowed_at = now
                 self._level = self._capacity

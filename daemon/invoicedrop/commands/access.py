@@ -21,12 +21,13 @@ from invoicedrop.logs import hide
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
+from invoicedrop.timing import Timing
 
 LEDGER: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
 _PATIENCE: Final = 120.0
 """Seconds that a command waits in all, for one request, while others use up the company's rate limit."""
-_FIRST_WAIT: Final = 0.5
+_TIMING: Final = Timing(first_probe=0.5)
 """Seconds of the first such wait, where the API names none."""
 _MARGIN: Final = 0.01
 """Seconds added to a wait, so that it is over when we come back."""
@@ -91,7 +92,7 @@ def open_project(inbox: Inbox, ledger: Ledger | None) -> Iterator[Project]:
     rate_limiter = _begun(_CountingRateLimiter(inbox.requests_per_second, inbox.burst), inbox, ledger)
     client = _PatientClient(inbox, rate_limiter)
     try:
-        breaker = CircuitBreaker(lambda _detail, _seconds: None, first=_FIRST_WAIT)
+        breaker = CircuitBreaker(lambda _detail, _seconds: None, timing=_TIMING)
         yield Project(client, inbox.company_id, inbox.project_id, breaker)
     finally:
         client.close()

@@ -9,7 +9,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from invoicedrop.errors import Changed, Deferred, FolderUnavailable
 from invoicedrop.inbox.filed_names import REASON_SUFFIX, named_like, reason_of, reason_path, targets
@@ -17,9 +16,7 @@ from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.snapshot import digest
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, permissions
-
-_ONE_FILE_RETRY: Final = 60.0
-"""Seconds until a file is tried again that cannot be moved although its folders are in order."""
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
 class Filing:
@@ -37,12 +34,14 @@ class Filing:
         *,
         file_mode: int | None = None,
         dir_mode: int | None = None,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
         self._file_mode = file_mode
         self._dir_mode = dir_mode
+        self._timing = timing
         self._on_their_way: set[Path] = set()
 
     def clean_up(self) -> None:
@@ -244,7 +243,7 @@ class Filing:
             if refusal is not None:
                 detail = f"{detail}; {refusal.sentence}"
             # A missing folder has just been made; for any other trouble there is no telling when it ends.
-            raise Deferred(1.0 if error.errno == errno.ENOENT else _ONE_FILE_RETRY, detail) from error
+            raise Deferred(1.0 if error.errno == errno.ENOENT else self._timing.file_retry, detail) from error
         raise FolderUnavailable(detail) from error
 
 

@@ -21,10 +21,9 @@ from invoicedrop.inbox.identity import identity_of
 from invoicedrop.reasons import Reason
 from invoicedrop.system import permissions
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _CHUNK: Final = 1 << 20
-_UNREADABLE_RETRY: Final = 60.0
-"""Seconds until a file is tried again that cannot be read: nobody tells when its rights are mended."""
 _ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
 # A name that leads to no regular file (any more): gone, a symlink (O_NOFOLLOW), a folder, a socket, a device.
 _NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
@@ -65,7 +64,7 @@ class Snapshot:
         self.close()
 
 
-def read(path: Path, max_bytes: int) -> Snapshot:
+def read(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING) -> Snapshot:
     """Read the regular file at `path` into memory.
 
     Raises:
@@ -80,7 +79,7 @@ def read(path: Path, max_bytes: int) -> Snapshot:
     except OSError as error:
         if error.errno in _NOT_A_FILE:
             raise Changed(f"no regular file any more: {error.strerror}") from error
-        raise _trouble(path, error) from error
+        raise _trouble(path, error, timing) from error
     try:
         before = os.fstat(source)
         if not stat.S_ISREG(before.st_mode):
@@ -96,7 +95,7 @@ def read(path: Path, max_bytes: int) -> Snapshot:
             os.close(target)
             raise
     except OSError as error:
-        raise _trouble(path, error) from error
+        raise _trouble(path, error, timing) from error
     finally:
         os.close(source)
 
@@ -117,12 +116,12 @@ def require_there(path: Path) -> None:
         raise FolderUnavailable(f"{path} cannot be seen: {error.strerror or error}") from error
 
 
-def _trouble(path: Path, error: OSError) -> Deferred | FolderUnavailable:
+def _trouble(path: Path, error: OSError, timing: Timing) -> Deferred | FolderUnavailable:
     detail = f"{path.name} in {path.parent} cannot be read: {error.strerror or error}"
     with suppress(OSError):
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
             detail = f"{detail}; {permissions.unreadable(path).sentence}"
-    return Deferred(_UNREADABLE_RETRY, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
+    return Deferred(timing.file_retry, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
 
 
 def digest(path: Path) -> str | None:

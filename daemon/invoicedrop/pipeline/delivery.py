@@ -34,14 +34,9 @@ from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry, backoff
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
-from invoicedrop.pipeline.reconcile import LOOK_AGAIN, LOOKS, find_receipt
+from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
 
-_FIRST_DELAY: Final = 2.0
-_LONGEST_DELAY: Final = 900.0
-"""Seconds between two tries of an invoice that has trouble of its own."""
-_ORDER_DELAY: Final = 60.0
-"""Seconds between two tries while an order may still be imported."""
 _MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 
 
@@ -208,10 +203,13 @@ class Delivery:
         if receipt is not None:
             self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
             return receipt
-        self.entry = self.ledger.looked_in_vain(self.entry, LOOK_AGAIN)
+        self.entry = self.ledger.looked_in_vain(self.entry, self.context.timing.look_again)
         self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
         if self.entry.looks < LOOKS:
-            raise Deferred(LOOK_AGAIN, "the order does not show the invoice; asking once more before it is sent again")
+            raise Deferred(
+                self.context.timing.look_again,
+                "the order does not show the invoice; asking once more before it is sent again",
+            )
         return None
 
     def _send(self) -> Receipt:
@@ -275,7 +273,7 @@ class Delivery:
         """Move a bad invoice to the failed folder, unless its order may still come."""
         age = time.time() - self.entry.first_seen
         if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
-            delay = min(_ORDER_DELAY, self.inbox.order_grace - age)
+            delay = min(self.context.timing.order_retry, self.inbox.order_grace - age)
             self.ledger.deferred(self.entry, delay, rejection.detail)
             raise self._later(delay, rejection.detail)
         if not self.resumed:
@@ -308,6 +306,6 @@ class Delivery:
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.ledger.others_pass(self.entry, since=now - 2 * self.entry.delay):
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
-        delay = backoff(self.entry.delay, _FIRST_DELAY, _LONGEST_DELAY)
+        delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)
         raise self._later(delay, detail)

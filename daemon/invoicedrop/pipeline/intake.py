@@ -32,11 +32,14 @@ class Intake:
             Stopping: it stays for the next start.
 
         """
+        inbox = self.context.inbox
         log = self._log.bind(file=settled.name)
         try:
-            name = parse_name(settled.name, self.context.inbox.order_id_kind)
+            name = parse_name(settled.name, inbox.order_id_kind)
             with deferral_logged(log):
-                document = documents.read(self.context.inbox.drop_dir / settled.name, self.context.inbox.max_file_bytes)
+                document = documents.read(
+                    inbox.drop_dir / settled.name, inbox.max_file_bytes, timing=self.context.timing
+                )
         except Rejected as rejection:
             return self._reject_unread(settled, rejection, log)
         with document:

@@ -1,10 +1,11 @@
 """What a delivery needs, and how it ended."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -13,10 +14,11 @@ from invoicedrop.errors import Deferred
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.ledger import Entry, Ledger
-from invoicedrop.pdf.validator import Validator
+from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import readable
 from invoicedrop.settings.models import Inbox
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
 class Outcome(Enum):
@@ -36,6 +38,19 @@ class SettledFile:
     quiet: float
 
 
+class PdfCheck(Protocol):
+    """What checks PDFs: `Validator`, or what a test puts in its place."""
+
+    def warm_up(self) -> None:
+        """Get ready for the first check."""
+
+    def check(self, fd: int, size: int, *, max_pages: int = ..., expect: Sequence[str] = ...) -> PdfFacts:
+        """Check the PDF behind `fd`; see `Validator.check`."""
+
+    def close(self) -> None:
+        """End every check."""
+
+
 @dataclass(slots=True)
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
@@ -47,8 +62,9 @@ class DeliveryContext:
     project: Project
     filing: Filing
     ledger: Ledger
-    validator: Validator
+    validator: PdfCheck
     orders: KeyedLock
+    timing: Timing = DEFAULT_TIMING
     clock_ahead: float = 0.0
 
     def new_entry(self, settled: SettledFile, reference: str, sha256: str, size: int) -> Entry:

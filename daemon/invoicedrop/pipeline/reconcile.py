@@ -14,8 +14,6 @@ from invoicedrop.ledger.ledger import Entry, Ledger
 
 LOOKS: Final = 2
 """So often the API is asked in vain before an invoice is sent again."""
-LOOK_AGAIN: Final = 5.0
-"""Seconds between two looks."""
 _CLOCK_MARGIN: Final = timedelta(seconds=2)
 """The server's Date header has whole seconds, and travels."""
 

@@ -27,20 +27,16 @@ from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
-from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.intake import Intake
-from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import readable
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.file_systems import file_system_of
+from invoicedrop.timing import Timing
 
-_AFTER_A_FAULT: Final = 60.0
-"""Seconds until an invoice is tried again on which this program itself failed."""
 _MOST_TOLD: Final = 100
 """Of the files put off, for so many it is told why."""
-_SWEEP: Final = 60.0
-"""Seconds between two looks for reasons whose invoice has left the failed folder."""
 
 
 class InboxWorker:
@@ -54,12 +50,14 @@ class InboxWorker:
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
-        validator: Validator,
+        validator: PdfCheck,
         orders: KeyedLock,
         places: threading.Semaphore,
         wake: Callable[[], None],
+        timing: Timing,
     ) -> None:
         self.inbox = inbox
+        self._timing = timing
         self.log = get_logger().bind(inbox=inbox.name)
         self.outcomes: Counter[Outcome] = Counter()
         self.busy = 0
@@ -71,8 +69,8 @@ class InboxWorker:
             connections=settings.upload_workers,
             places=places,
         )
-        self.api = CircuitBreaker(self._api_changed)
-        self.folders = CircuitBreaker(self._folders_changed)
+        self.api = CircuitBreaker(self._api_changed, timing=timing)
+        self.folders = CircuitBreaker(self._folders_changed, timing=timing)
         self.tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
         self._filing = Filing(
             inbox.drop_dir,
@@ -80,9 +78,10 @@ class InboxWorker:
             inbox.failed_dir,
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
+            timing=timing,
         )
         project = Project(self.client, inbox.company_id, inbox.project_id, self.api)
-        self._context = DeliveryContext(inbox, project, self._filing, ledger, validator, orders)
+        self._context = DeliveryContext(inbox, project, self._filing, ledger, validator, orders, timing)
         self._intake = Intake(self._context)
         self.watcher = Watcher(
             inbox.drop_dir,
@@ -138,7 +137,7 @@ class InboxWorker:
     def _sweep(self) -> None:
         if time.monotonic() >= self._next_sweep:
             self._filing.sweep_reasons()
-            self._next_sweep = time.monotonic() + _SWEEP
+            self._next_sweep = time.monotonic() + self._timing.reason_sweep
 
     def room(self, wanted: int) -> int:
         """Say how many more files may be handed out now."""
@@ -186,9 +185,13 @@ class InboxWorker:
             case _:
                 # A mistake in this program: the other invoices shall not suffer for it.
                 self.log.error(
-                    "invoice.deferred", file=name, seconds=_AFTER_A_FAULT, detail="internal error", exc_info=result
+                    "invoice.deferred",
+                    file=name,
+                    seconds=self._timing.fault_retry,
+                    detail="internal error",
+                    exc_info=result,
                 )
-                self.tracker.put_off(name, _AFTER_A_FAULT)
+                self.tracker.put_off(name, self._timing.fault_retry)
 
     def new_token(self) -> None:
         """Use the token that is in its file now."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.rate_limit import RateLimiter
@@ -22,7 +22,7 @@ from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable,
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
-from invoicedrop.pipeline.job import Outcome
+from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
@@ -30,20 +30,28 @@ from invoicedrop.service.lock import only_instance
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-_PATIENCE: Final = 60.0
-"""`run --once` waits for an invoice that is put off for less than so many seconds."""
-_BUCKET_AHEAD: Final = 30.0
-"""A bucket's level is written down for so many seconds ahead, so that not every request costs a write."""
-_LAST_WAIT: Final = 5.0
-"""Seconds that hurried uploads get to notice it."""
+
+def new_validator(settings: Settings) -> Validator:
+    """Return the validator that these settings ask for."""
+    return Validator(timeout=settings.validator_timeout, memory_mb=settings.validator_memory_mb)
 
 
 class Service:
     """The daemon. `run` blocks until it is stopped or, with `once`, until what is there is worked off."""
 
-    def __init__(self, settings: Settings, *, on_progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        timing: Timing = DEFAULT_TIMING,
+        validator: Callable[[Settings], PdfCheck] = new_validator,
+    ) -> None:
         self._settings = settings
+        self._timing = timing
+        self._new_validator = validator
         self._on_progress = on_progress
         self._log = get_logger()
         self._signals: deque[int] = deque()
@@ -70,7 +78,7 @@ class Service:
         _require_folders(settings)
         with only_instance(settings.state_dir), self._signal_handlers():
             ledger = _open_ledger(settings)
-            validator = Validator(timeout=settings.validator_timeout, memory_mb=settings.validator_memory_mb)
+            validator = self._new_validator(settings)
             # Its start takes as long as the first look at the folder.
             with suppress(CheckUnavailable):
                 validator.warm_up()
@@ -93,13 +101,15 @@ class Service:
                     self._leave_it_behind(self._exit_code() if once else exit_codes.OK, in_order=in_order)
         return self._exit_code() if once else exit_codes.OK
 
-    def _build(self, ledger: Ledger, validator: Validator) -> None:
+    def _build(self, ledger: Ledger, validator: PdfCheck) -> None:
         orders = KeyedLock()
         places = threading.BoundedSemaphore(self._settings.upload_workers)
         for inbox in self._settings.inboxes:
             rate_limiter = self._rate_limiters.get(inbox.account)
             if rate_limiter is None:
-                rate_limiter = self._rate_limiters[inbox.account] = RateLimiter(inbox.requests_per_second, inbox.burst)
+                rate_limiter = self._rate_limiters[inbox.account] = RateLimiter(
+                    inbox.requests_per_second, inbox.burst, timing=self._timing
+                )
                 remembered = ledger.bucket(inbox.account)
                 if remembered is not None:
                     rate_limiter.restore(*remembered)
@@ -114,6 +124,7 @@ class Service:
                     orders=orders,
                     places=places,
                     wake=self.wake,
+                    timing=self._timing,
                 )
             )
 
@@ -173,7 +184,7 @@ class Service:
         """Write down, before it is used, that the bucket may be full, so that a crash does not spend it twice."""
         if inbox.requests_per_second <= 0 or self._bucket_written.get(inbox.account, 0.0) > time.time():
             return True
-        at = time.time() + _BUCKET_AHEAD
+        at = time.time() + self._timing.bucket_ahead
         try:
             ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), at))
         except LedgerUnavailable as trouble:
@@ -191,7 +202,7 @@ class Service:
             if worker.folders.detail is not None or worker.api.detail is not None:
                 continue
             due = worker.tracker.next_due()
-            if not worker.scanned or (due is not None and due < time.monotonic() + _PATIENCE):
+            if not worker.scanned or (due is not None and due < time.monotonic() + self._timing.once_patience):
                 return False
         return True
 
@@ -260,7 +271,7 @@ class Service:
             self._log.error("service.stopped", exc_info=True)
         os._exit(code if in_order else exit_codes.FAILED)
 
-    def _shut_down(self, ledger: Ledger, validator: Validator, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> int:
+    def _shut_down(self, ledger: Ledger, validator: PdfCheck, pool: ThreadPoolExecutor, heartbeat: Heartbeat) -> int:
         """Stop in this order, so that nothing begins after what it needs has ended; return how many did not end."""
         # 1. What waits for its turn goes back: it has not begun.
         for rate_limiter in self._rate_limiters.values():
@@ -287,7 +298,7 @@ class Service:
     def _wait_for_uploads(self) -> int:
         """Wait for running uploads, at most `request_timeout`; return how many did not end."""
         longest = max(inbox.request_timeout for inbox in self._settings.inboxes)
-        deadline = time.monotonic() + longest + _LAST_WAIT
+        deadline = time.monotonic() + longest + self._timing.last_wait
         again = hurried = False
         while True:
             self._take_back()
@@ -296,7 +307,7 @@ class Service:
             busy = sum(worker.busy for worker in self._workers)
             if again and not hurried:
                 hurried = True
-                deadline = time.monotonic() + _LAST_WAIT
+                deadline = time.monotonic() + self._timing.last_wait
                 for worker in self._workers:
                     worker.client.abort()
             left = deadline - time.monotonic()

@@ -1,0 +1,57 @@
+"""The waits that nobody sets: one frozen object with defaults, handed to whoever waits. Tests hand in others.
+
+All times are in seconds. What an administrator may want to change is a setting (settings/models), not here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long the program waits, where no setting says so."""
+
+    # One invoice
+    first_retry: float = 2.0
+    """The first delay of an invoice that has trouble of its own; each further one doubles."""
+    longest_retry: float = 900.0
+    """The longest such delay."""
+    file_retry: float = 60.0
+    """Until a file is tried again that cannot be read or moved, although its folder can."""
+    order_retry: float = 60.0
+    """Between two tries while an order may still be imported (`order_grace`)."""
+    look_again: float = 5.0
+    """Between two looks at an order whose upload had no answer."""
+    fault_retry: float = 60.0
+    """Until an invoice is tried again on which this program itself failed."""
+
+    # Nobody can upload
+    first_probe: float = 2.0
+    """The first backoff step of a circuit breaker; each further one doubles."""
+    longest_probe: float = 300.0
+    """The longest such step."""
+    longest_retry_after: float = 300.0
+    """A longer Retry-After of the API is not believed: the next answer will say it again."""
+
+    # The rate limit
+    rate_recovery: float = 120.0
+    """Without a 429, the rate grows from nothing back to the allowed one in this time."""
+    unstated_wait: float = 1.0
+    """The wait after a 429 that names none."""
+    same_refusal: float = 1.0
+    """Several 429 within this time slow the rate down once."""
+    arrival_jitter: float = 1.0
+    """By how much requests may bunch up on their way: as many drops of the bucket are kept free."""
+    bucket_ahead: float = 30.0
+    """For how long ahead a bucket is written down as full, so that not every request costs a write."""
+
+    # The service
+    reason_sweep: float = 60.0
+    """Between two looks for reasons whose invoice has left the failed folder."""
+    once_patience: float = 60.0
+    """`run --once` waits for an invoice that is put off for less than this."""
+    last_wait: float = 5.0
+    """What uploads get, beyond their own deadline, to end when the service stops."""
+
+
+DEFAULT_TIMING: Final = Timing()
