@@ -1,20 +1,9 @@
-"""One invoice's way, from the drop folder to its end.
+"""One invoice's delivery, from a file that was read to its end in processed/ or failed/.
 
-    settled -> name -> read once -> known? -> check -> order -> ask first, if in doubt -> send -> receipt -> file
+    known? -> check -> order -> ask first, if in doubt -> send -> receipt -> file
 
-What is where after a crash, and what happens then:
-
-| crash after                                | found at restart              | what happens                        |
-| ------------------------------------------ | ----------------------------- | ----------------------------------- |
-| reading, checking                          | file in drop, no entry        | starts over                         |
-| `uploading` written, or the POST itself    | `uploading`, no receipt       | asks the API; only then sends       |
-| receipt written                            | `uploaded`, file in drop      | files it, sends nothing             |
-| the move                                   | `uploaded`, file in processed | completes the entry                 |
-| `rejected` written                         | `rejected`, file in drop      | moves it to failed, with its reason |
-| that move                                  | `rejected`, file in failed    | completes the entry                 |
-
-Unlike the first sketch of the design, the rate limit is waited for before `uploading` is written: an invoice that
-only waits for its turn is not in doubt.
+Every step is written so that it may be repeated after a crash; `daemon/README.md` has the table of what is found then.
+The rate limit is waited for before `uploading` is written: an invoice that only waits for its turn is not in doubt.
 """
 
 import logging
@@ -41,7 +30,7 @@ _MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 
 
 class Delivery:
-    """One invoice on its way: what is known of it now."""
+    """One invoice on its way: `entry` is what is known of it now."""
 
     def __init__(
         self, context: DeliveryContext, file: SettledFile, name: OrderName, snapshot: Snapshot, log: Log
@@ -58,14 +47,23 @@ class Delivery:
         self.started = time.monotonic()
         self.resumed = False
         self.duplicate = False
-        self.entry = self._recall()
+        self.entry = context.new_entry(file, name.order, snapshot.sha256, snapshot.size)
 
     def run(self) -> Outcome:
-        """Take it to its end."""
+        """Take the invoice to its end.
+
+        Raises:
+            Deferred: it stays, for later.
+            Paused: nobody can upload (or file) now; it stays.
+            Changed: the file is not the one that was read; it stays and is new.
+            Stopping: it stays for the next start.
+
+        """
+        self._recall()
         try:
             if not self.entry.sent:
-                self._wait_if_put_off()
-                self._check(self._numbers_to_be_found())
+                self._respect_delay()
+                self._check(self._expected_numbers())
                 self._find_order()
                 with self.context.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
                     self._adopt_duplicate()
@@ -75,48 +73,53 @@ class Delivery:
             return self._reject(rejection)
         except (OutcomeUnknown, Unanswered) as trouble:
             return self._defer(trouble.detail)
-        return self._file()
+        return self._file_processed()
 
-    def _recall(self) -> Entry:
-        """Find out what is known of this invoice."""
-        fresh = self.context.new_entry(self.file, self.name.order, self.snapshot.sha256, self.snapshot.size)
-        known = self.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
-        if known is None:
+    def _recall(self) -> None:
+        """Take up what the ledger knows of this invoice."""
+        row = self._row()
+        if row is None:
             self.log.info("invoice.found", bytes=self.snapshot.size)
-            return fresh
-        if known.state is State.FAILED:
+            return
+        if row.state is State.FAILED:
             # Somebody moved it back: that is how a retry is asked for.
             self.log.info("invoice.found", bytes=self.snapshot.size, again=True)
-            if known.filed_as is not None:
-                self.filing.forget_reason(Path(known.filed_as))
-        self.resumed = known.state in {State.UPLOADED, State.REJECTED}
-        self.duplicate = known.state is State.PROCESSED
-        return self._as_of_now(known, fresh)
+            if row.filed_as is not None:
+                self.filing.forget_reason(Path(row.filed_as))
+        self.resumed = row.state in {State.UPLOADED, State.REJECTED}
+        self.duplicate = row.state is State.PROCESSED
+        self._adopt(row)
 
-    def _as_of_now(self, known: Entry, mine: Entry) -> Entry:
-        """Return what the ledger knows, with what only this file knows; what failed before starts over."""
-        entry = self.ledger.retried(known) if known.state is State.FAILED else known
-        return replace(
-            entry,
-            inbox=mine.inbox,
-            file=mine.file,
-            order_id=mine.order_id or entry.order_id,
-            pages=mine.pages or entry.pages,
-            pdf_version=mine.pdf_version or entry.pdf_version,
-            producer=mine.producer or entry.producer,
-            pdfa=mine.pdfa or entry.pdfa,
-            einvoice=mine.einvoice or entry.einvoice,
+    def _row(self) -> Entry | None:
+        entry = self.entry
+        return self.ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
+
+    def _adopt(self, row: Entry) -> None:
+        """Go on from the ledger's row, with what only this file tells; what failed before starts over."""
+        ours = self.entry
+        row = self.ledger.retried(row) if row.state is State.FAILED else row
+        self.entry = replace(
+            row,
+            inbox=ours.inbox,
+            file=ours.file,
+            order_id=ours.order_id or row.order_id,
+            pages=ours.pages or row.pages,
+            pdf_version=ours.pdf_version or row.pdf_version,
+            producer=ours.producer or row.producer,
+            pdfa=ours.pdfa or row.pdfa,
+            einvoice=ours.einvoice or row.einvoice,
         )
 
-    def _wait_if_put_off(self) -> None:
+    def _respect_delay(self) -> None:
+        """Raise Deferred while the delay after the last try is not over."""
         left = (self.entry.next_try or 0.0) - time.time()
         if left > 0:
             raise Deferred(left, self.entry.detail or "")
 
-    def _numbers_to_be_found(self) -> Sequence[str]:
+    def _expected_numbers(self) -> Sequence[str]:
         """Return the order's numbers of which one must occur in the invoice; none if that is not asked for.
 
-        What may have been sent already has passed this: it is not to end in the failed folder now.
+        What may have been sent already has passed this check before: it must not end in the failed folder now.
         """
         if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self._rejected_before:
             return ()
@@ -135,7 +138,7 @@ class Delivery:
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
-                raise self._later(left, f"it may still be being written ({rejection.detail})") from rejection
+                raise self._logged_deferral(left, f"it may still be being written ({rejection.detail})") from rejection
             raise
         self.entry = replace(
             self.entry,
@@ -145,15 +148,15 @@ class Delivery:
             pdfa=facts.pdfa,
             einvoice=facts.einvoice,
         )
-        self._tell_of(facts)
+        self._log_facts(facts)
         if facts.order_number_found is False and self.inbox.require_order_number == "reject":
             either = " nor ".join(numbers)
             raise Rejected(
                 Reason.WRONG_ORDER_NUMBER, f"{'neither ' if len(numbers) > 1 else 'no '}{either} occurs in the PDF"
             )
 
-    def _tell_of(self, facts: PdfFacts) -> None:
-        found = {} if facts.order_number_found is None else {"order_number_found": facts.order_number_found}
+    def _log_facts(self, facts: PdfFacts) -> None:
+        searched = {} if facts.order_number_found is None else {"order_number_found": facts.order_number_found}
         self.log.log(
             logging.WARNING if facts.order_number_found is False else logging.INFO,
             "invoice.validated",
@@ -162,11 +165,11 @@ class Delivery:
             producer=facts.producer,
             pdfa=facts.pdfa,
             einvoice=facts.einvoice,
-            **found,
+            **searched,
         )
 
     def _unchanged_for(self) -> float:
-        """Return for how many seconds the file has certainly not changed."""
+        """Return the seconds for which the file has certainly not changed."""
         age = time.time() + self.context.clock_ahead - self.snapshot.changed_at
         return max(self.file.quiet, age)
 
@@ -179,21 +182,21 @@ class Delivery:
         self.log = self.log.bind(order_id=self.entry.order_id)
 
     def _adopt_duplicate(self) -> None:
-        """See whether the same bytes went, or may have gone, to this order under another name meanwhile."""
-        known = self.ledger.find(self.entry.account, self.entry.project_id, self.entry.reference, self.entry.sha256)
-        if known is not None:
-            # Another copy of it may have been sent, or may be in doubt, since this one was read.
-            self.entry = self._as_of_now(known, self.entry)
-            self._wait_if_put_off()
+        """Take over the receipt, or the doubt, of the same bytes sent to this order under another name."""
+        row = self._row()
+        if row is not None:
+            # Another copy may have been sent, or may be in doubt, since this one was read.
+            self._adopt(row)
+            self._respect_delay()
         if self.entry.sent:
             self.duplicate = True
             return
-        twin = self.ledger.same_invoice(self.entry)
-        if twin is not None and twin.attachment_id is not None:
-            self.entry = self.ledger.uploaded(self.entry, Receipt(twin.attachment_id))
+        copy = self.ledger.same_invoice(self.entry)
+        if copy is not None and copy.attachment_id is not None:
+            self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
             self.duplicate = True
-        elif twin is not None:
-            self.entry = replace(self.entry, doubt_since=twin.doubt_since, state=State.UPLOADING)
+        elif copy is not None:
+            self.entry = replace(self.entry, doubt_since=copy.doubt_since, state=State.UPLOADING)
 
     def _ask_first(self) -> Receipt | None:
         """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
@@ -232,7 +235,7 @@ class Delivery:
 
     @property
     def _rejected_before(self) -> bool:
-        """Say whether the verdict had been passed when the process died."""
+        """Whether the verdict had been passed when the process died."""
         return self.entry.state is State.REJECTED
 
     @property
@@ -245,7 +248,7 @@ class Delivery:
         self.entry = self.ledger.uploaded(self.entry, receipt)
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
 
-    def _file(self) -> Outcome:
+    def _file_processed(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
         with deferral_logged(self.log):
             filed_as = self.filing.processed(
@@ -275,7 +278,7 @@ class Delivery:
         if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
             delay = min(self.context.timing.order_retry, self.inbox.order_grace - age)
             self.ledger.deferred(self.entry, delay, rejection.detail)
-            raise self._later(delay, rejection.detail)
+            raise self._logged_deferral(delay, rejection.detail)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
         with deferral_logged(self.log):
@@ -293,19 +296,19 @@ class Delivery:
         )
         return Outcome.FAILED
 
-    def _later(self, delay: float, detail: str) -> Deferred:
-        """Tell in the log that it waits, and return what to raise."""
+    def _logged_deferral(self, delay: float, detail: str) -> Deferred:
+        """Log that the invoice waits, and return what to raise."""
         self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
         return Deferred(delay, detail)
 
     def _defer(self, detail: str) -> Outcome:
-        """It has trouble of its own: try later, and give up when others pass and its time is over."""
+        """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""
         now = time.time()
-        # Its own trouble began with its first upload in doubt: an outage before that was nobody's.
+        # Its own trouble began with its first upload in doubt: an outage before that was not its own.
         overdue = now - (self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.ledger.others_pass(self.entry, since=now - 2 * self.entry.delay):
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)
-        raise self._later(delay, detail)
+        raise self._logged_deferral(delay, detail)

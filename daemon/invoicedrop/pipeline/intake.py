@@ -1,4 +1,4 @@
-"""Where a settled file comes in: its name and bytes are read, once; and where what a crash left half done is ended."""
+"""Where a settled file comes in: its name and its bytes are read, once. Recovery after a crash begins here as well."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from contextlib import suppress
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Rejected
-from invoicedrop.inbox import snapshot as documents
+from invoicedrop.inbox import snapshot as snapshots
 from invoicedrop.inbox.names import parse_name
 from invoicedrop.invoice import State
 from invoicedrop.logs import get_logger
@@ -22,7 +22,7 @@ class Intake:
         self.context = context
         self._log = get_logger().bind(inbox=context.inbox.name)
 
-    def take(self, settled: SettledFile) -> Outcome:
+    def take(self, file: SettledFile) -> Outcome:
         """Take one settled file to its end.
 
         Raises:
@@ -33,22 +33,18 @@ class Intake:
 
         """
         inbox = self.context.inbox
-        log = self._log.bind(file=settled.name)
+        log = self._log.bind(file=file.name)
         try:
-            name = parse_name(settled.name, inbox.order_id_kind)
+            name = parse_name(file.name, inbox.order_id_kind)
             with deferral_logged(log):
-                document = documents.read(
-                    inbox.drop_dir / settled.name, inbox.max_file_bytes, timing=self.context.timing
-                )
+                snapshot = snapshots.read(inbox.drop_dir / file.name, inbox.max_file_bytes, timing=self.context.timing)
         except Rejected as rejection:
-            return self._reject_unread(settled, rejection, log)
-        with document:
-            if document.identity != settled.identity:
+            return self._reject_unread(file, rejection, log)
+        with snapshot:
+            if snapshot.identity != file.identity:
                 raise Changed("it changed after it was found settled")
             order = int(name.order) if self.context.inbox.order_id_kind == "channable" else name.order
-            return Delivery(
-                self.context, settled, name, document, log.bind(order_id=order, sha256=document.sha256)
-            ).run()
+            return Delivery(self.context, file, name, snapshot, log.bind(order_id=order, sha256=snapshot.sha256)).run()
 
     def recover(self) -> None:
         """Complete the entries of invoices that were moved just before a crash.
@@ -68,18 +64,18 @@ class Intake:
                 else:
                     ledger.failed(entry, filing.lies_in(inbox.failed_dir, entry.file, entry.sha256))
 
-    def _reject_unread(self, settled: SettledFile, rejection: Rejected, log: Log) -> Outcome:
+    def _reject_unread(self, file: SettledFile, rejection: Rejected, log: Log) -> Outcome:
         """File a bad invoice that was never read: its name says no order, or it is too large."""
         # Written down anew, a file that has left already would stay rejected for ever.
-        documents.require_there(self.context.inbox.drop_dir / settled.name)
-        identity = settled.identity
-        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(settled.name)}"
-        fresh = self.context.new_entry(settled, "", stand_in, identity.size)
+        snapshots.require_there(self.context.inbox.drop_dir / file.name)
+        identity = file.identity
+        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(file.name)}"
+        fresh = self.context.new_entry(file, "", stand_in, identity.size)
         known = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         entry = self.context.ledger.rejected(known or fresh, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
         with deferral_logged(log):
-            filed_as = self.context.filing.failed(settled.name, identity, None, rejection.reason, rejection.detail)
+            filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)
         self.context.ledger.failed(entry, filed_as)
         log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
         return Outcome.FAILED

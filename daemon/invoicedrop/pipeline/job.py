@@ -31,7 +31,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SettledFile:
-    """A file in the drop folder that holds still; `quiet` is for how many seconds we have seen that."""
+    """A file in the drop folder that no longer changes; `quiet` is the seconds for which we have seen that."""
 
     name: str
     identity: Identity
@@ -55,7 +55,7 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `clock_ahead` is by how many seconds the drop folder's clock is ahead of ours.
+    `clock_ahead` is the seconds by which the drop folder's clock is ahead of ours.
     """
 
     inbox: Inbox
@@ -67,7 +67,7 @@ class DeliveryContext:
     timing: Timing = DEFAULT_TIMING
     clock_ahead: float = 0.0
 
-    def new_entry(self, settled: SettledFile, reference: str, sha256: str, size: int) -> Entry:
+    def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int) -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
         return Entry(
             account=self.inbox.account,
@@ -75,7 +75,7 @@ class DeliveryContext:
             reference=reference,
             sha256=sha256,
             inbox=self.inbox.name,
-            file=readable(settled.name),
+            file=readable(file.name),
             size=size,
             first_seen=time.time(),
         )
@@ -83,7 +83,7 @@ class DeliveryContext:
 
 @contextmanager
 def deferral_logged(log: Log) -> Iterator[None]:
-    """Tell in the log of a file that cannot be read, or moved, now."""
+    """Log the deferral of a file that cannot be read, or moved, now."""
     try:
         yield
     except Deferred as trouble:
