@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from fork_server import ForkedProcess, ForkServer
 from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.settings.load import load
@@ -57,9 +59,9 @@ class Merchant:
         part.rename(self.drop / name)
         return body
 
-    def start(self, *arguments: str, program: Sequence[str] = COMMAND, **changes: str) -> "Daemon":
-        """Start the real command, or another `program` for Python that stands in for it (`quick_service`)."""
-        return Daemon(self, program, arguments or ("run",), changes)
+    def start(self, *arguments: str, program: Sequence[str] = COMMAND, forked: bool = True, **changes: str) -> "Daemon":
+        """Start the real command, or `quick_service` in its place; not `forked`: as a user does (see `fork_server`)."""
+        return Daemon(self, program, arguments or ("run",), changes, forked=forked)
 
     def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run the real command to its end."""
@@ -72,7 +74,13 @@ class Daemon:
     """The real command, as a process of its own; its log is read from a file."""
 
     def __init__(
-        self, merchant: Merchant, program: Sequence[str], arguments: Sequence[str], changes: dict[str, str]
+        self,
+        merchant: Merchant,
+        program: Sequence[str],
+        arguments: Sequence[str],
+        changes: dict[str, str],
+        *,
+        forked: bool,
     ) -> None:
         number = len(list(merchant.home.glob("*.stderr")))
         self._stdout = merchant.home / f"{number}.stdout"
@@ -80,13 +88,12 @@ class Daemon:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
         environment = inherited | merchant.environment | {f"INVOICEDROP_{k.upper()}": v for k, v in changes.items()}
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=environment,
-                cwd=merchant.home,
+            where: dict[str, Any] = {"env": environment, "cwd": merchant.home, "stdout": out, "stderr": err}
+            command = [*program, *arguments]
+            self.process: ForkedProcess | subprocess.Popen[bytes] = (
+                ForkServer.running().start(command, **where)
+                if forked
+                else subprocess.Popen([sys.executable, *command], stdin=subprocess.DEVNULL, **where)
             )
 
     def output(self) -> str:
@@ -133,9 +140,11 @@ class Daemon:
 
 
 @contextmanager
-def running(merchant: Merchant, *arguments: str, program: Sequence[str] = COMMAND, **changes: str) -> Iterator[Daemon]:
+def running(
+    merchant: Merchant, *arguments: str, program: Sequence[str] = COMMAND, forked: bool = True, **changes: str
+) -> Iterator[Daemon]:
     """Run the real command while the block runs."""
-    daemon = merchant.start(*arguments, program=program, **changes)
+    daemon = merchant.start(*arguments, program=program, forked=forked, **changes)
     try:
         yield daemon
     finally:

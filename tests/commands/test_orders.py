@@ -206,12 +206,12 @@ def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> N
     (inbox,) = settings.inboxes
     with Ledger(merchant.state) as ledger:
         with access.open_project(inbox, ledger) as project:
-            assert project.connection.rate_limiter.level()[0] == 0
+            assert project.client.rate_limiter.level()[0] == 0
         ledger.remember_bucket(inbox.account, BucketLevel(150.0, time.time()))
         with access.open_project(inbox, ledger) as project:
-            assert project.connection.rate_limiter.level()[0] == pytest.approx(150, abs=2)
+            assert project.client.rate_limiter.level()[0] == pytest.approx(150, abs=2)
         with access.open_project(inbox, None) as project:
-            assert project.connection.rate_limiter.level()[0] == 0
+            assert project.client.rate_limiter.level()[0] == 0
 
 
 def test_listing_orders_makes_no_ledger(merchant: Merchant) -> None:

@@ -1,0 +1,198 @@
+"""Starts the real command without waiting for Python and its libraries: a process forked from one that has them.
+
+Most of a daemon's start is imports, half a second of processor time, and the tests start some hundreds of them. This
+program imports once, listens on a socket, and forks a child for each job. The child is a process like any other: its
+own environment, working directory, standard streams, signals, and exit code. Tests of what a start itself does, and of
+memory, run the command as a user does (`Merchant.start(forked=False)`).
+"""
+
+import array
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn, Self
+
+_HERE = Path(__file__)
+
+
+class ForkedProcess:
+    """A child of the fork server, with the interface of `subprocess.Popen` as far as tests use it."""
+
+    def __init__(self, connection: socket.socket, arguments: Sequence[str]) -> None:
+        self.args = list(arguments)
+        self._connection = connection
+        self.pid = int(json.loads(_line(connection)))
+        self.returncode: int | None = None
+        # The server reaps it only when it knows that this handle is open: no other process can have the number.
+        self._handle = os.pidfd_open(self.pid)
+        connection.sendall(b"\n")
+
+    def poll(self) -> int | None:
+        """Return the exit code, as Popen has it; None while it runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self._end()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; return the exit code."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self._end()
+        assert self.returncode is not None
+        return self.returncode
+
+    def _end(self) -> None:
+        self.returncode = int(json.loads(_line(self._connection)))
+        self._connection.close()
+        os.close(self._handle)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The server, seen from the tests: one for each process that runs tests."""
+
+    _running: "ForkServer | None" = None
+
+    @classmethod
+    def running(cls) -> Self:
+        """Return the server of this process, started when it is first wanted."""
+        if not isinstance(cls._running, cls):
+            cls._running = cls()
+        return cls._running
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
+        self._address = str(Path(self._folder.name, "socket"))
+        # It ends when its standard input does: with this process, however that ends.
+        self._process = subprocess.Popen([sys.executable, str(_HERE), self._address], stdin=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while not Path(self._address).exists():
+            assert self._process.poll() is None, "the fork server has ended"
+            assert time.monotonic() < deadline, "the fork server does not start"
+            select.select([], [], [], 0.01)
+
+    def start(
+        self, arguments: Sequence[str], *, stdout: IO[bytes], stderr: IO[bytes], env: Mapping[str, str], cwd: Path
+    ) -> ForkedProcess:
+        """Start `python ARGUMENTS`, its standard input being empty."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(self._address)
+        job = json.dumps({"arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}).encode() + b"\n"
+        descriptors = array.array("i", [stdout.fileno(), stderr.fileno()])
+        sent = connection.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        connection.sendall(job[sent:])
+        return ForkedProcess(connection, arguments)
+
+    def close(self) -> None:
+        """End the server; its children are not ended by that."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._folder.cleanup()
+
+
+def _line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = connection.recv(65_536)
+        if not piece:
+            raise OSError(errno.EPIPE, "the fork server has ended")
+        line += piece
+    return line
+
+
+# The server itself
+
+
+def _become(job: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
+    """Be what the job says; in the child."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, standard in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, standard)
+    os.closerange(3, 64)
+    os.environ.clear()
+    os.environ.update(job["env"])
+    os.chdir(job["cwd"])
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))  # noqa: SIM115 - its standard streams
+    sys.stderr.reconfigure(line_buffering=True)  # type: ignore[attr-defined, union-attr]
+    program, *arguments = job["arguments"]
+    if program == "-m":
+        from invoicedrop import cli  # noqa: PLC0415 - imported before the fork
+
+        sys.argv = ["invoicedrop", *arguments[1:]]
+        cli.main()
+    import quick_service  # noqa: PLC0415 - imported before the fork
+
+    sys.argv = [program, *arguments]
+    quick_service.main()
+
+
+def _serve(address: str) -> None:
+    for name in ("cli", "service.service", "commands.check.command", "commands.status.command", "commands.orders"):
+        __import__(f"invoicedrop.{name}")
+    for name in ("invoicedrop.commands.verify", "invoicedrop.commands.health", "quick_service"):
+        __import__(name)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(f"{address}.new")
+    listener.listen(16)
+    Path(f"{address}.new").rename(address)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    children: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([listener, wake_read, 0], [], [])
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap(children)
+        if 0 in ready and not os.read(0, 1):
+            return
+        if listener in ready:
+            connection, _ = listener.accept()
+            line, (stdout, stderr), _, _ = socket.recv_fds(connection, 1 << 20, 2)
+            while not line.endswith(b"\n"):
+                line += connection.recv(1 << 20)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                _become(json.loads(line), stdout, stderr)
+            os.close(stdout)
+            os.close(stderr)
+            connection.sendall(f"{pid}\n".encode())
+            connection.recv(1)
+            children[pid] = connection
+
+
+def _reap(children: dict[int, socket.socket]) -> None:
+    for pid in list(children):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with children.pop(pid) as connection, contextlib.suppress(OSError):
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
