@@ -75,7 +75,7 @@ def test_good_invoices_among_hostile_files(merchant: Merchant) -> None:
     right = [{why, "check_timeout"} if name in EITHER_LIMIT else {why} for name, (_, why) in files.items()]
     assert len(bad) == HOSTILE
     good = {f"{1 + number}.pdf": invoice_pdf(f"{1 + number}") for number in range(TO_WARM_UP + GOOD)}
-    with running(merchant, validator_timeout=str(LIMIT)) as daemon:
+    with running(merchant, forked=False, validator_timeout=str(LIMIT)) as daemon:
         everything = list(good.items())
         for name, content in everything[:TO_WARM_UP]:
             merchant.drop_pdf(name, content)
