@@ -5,12 +5,12 @@ ARG BASE=python:3.13-slim
 FROM ${BASE} AS build
 WORKDIR /src
 RUN python3 -m venv /opt/invoicedrop
-# What changes seldom comes first. Every file is compared with its hash before anything in it runs.
+# What rarely changes comes first. Every file is verified by its hash before anything in it runs.
 COPY requirements.txt ./
 RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon ./daemon
-# What installs is not needed by what runs.
+# What installs packages is not needed at run time.
 RUN /opt/invoicedrop/bin/pip install --no-cache-dir --no-deps . \
     && /opt/invoicedrop/bin/pip uninstall -q -y pip setuptools
 
@@ -20,14 +20,14 @@ LABEL org.opencontainers.image.title="invoicedrop" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.documentation="README.md"
 COPY --from=build /opt/invoicedrop /opt/invoicedrop
-# Where the folders are; a settings file of your own, mounted there, takes its place.
+# Where the folders are; a settings file of your own, mounted over it, replaces it.
 COPY config/container.toml /etc/invoicedrop/invoicedrop.toml
 ENV PATH=/opt/invoicedrop/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     INVOICEDROP_STATE_DIR=/state
-# /state is for whatever user the container runs as (1777), and what is in it is that user's alone.
+# /state is writable for whatever user the container runs as (1777); its content is that user's alone.
 RUN install -d -o 10001 -g 10001 /invoices /invoices/drop && install -d -o 10001 -g 10001 -m 1777 /state
-# A number, so that Kubernetes can see that it is not root. Without a passwd entry on purpose: any other number works.
+# A number, so that Kubernetes can see that it is not root. It has no passwd entry on purpose: any other number works.
 USER 10001:10001
 VOLUME ["/state"]
 STOPSIGNAL SIGTERM

@@ -83,10 +83,10 @@ def run(
     from invoicedrop.service.service import Service
 
     if once and sys.stderr.isatty():
-        from invoicedrop.commands.progress import Progress
+        from invoicedrop.commands.progress import progress_bar
 
-        with Progress() as progress:
-            code = Service(load, on_progress=progress.update).run(once=True)
+        with progress_bar() as update:
+            code = Service(load, on_progress=update).run(once=True)
     else:
         code = Service(load).run(once=once)
     raise typer.Exit(code)

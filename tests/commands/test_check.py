@@ -25,7 +25,7 @@ def _all_below(folder: Path) -> set[Path]:
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in command.find_out(settings)}
+    return {finding.subject: finding for finding in command.collect(settings)}
 
 
 def _printed(settings: Settings) -> tuple[int, str]:
@@ -35,10 +35,10 @@ def _printed(settings: Settings) -> tuple[int, str]:
 
 
 def test_a_good_set_up_has_no_problem_and_is_left_as_it_was(merchant: Merchant) -> None:
-    """Where everything is right the check exits with 0, finds no problem, and leaves neither files nor folders."""
+    """Where everything is right the check exits with 0, finds no problem, and leaves no file or folder behind."""
     before = _all_below(merchant.home)
     settings = merchant.settings(requests_per_second="4")
-    findings = command.find_out(settings)
+    findings = command.collect(settings)
     assert not [finding for finding in findings if finding.level in {Level.WARNING, Level.PROBLEM}]
     right = {finding.subject for finding in findings if finding.level is Level.OK}
     assert right >= {
@@ -59,7 +59,7 @@ def test_a_good_set_up_has_no_problem_and_is_left_as_it_was(merchant: Merchant) 
 
 
 def test_output_shows_neither_token_nor_customer(merchant: Merchant) -> None:
-    """Although the check reads a real order with the real token, it prints nothing of either."""
+    """Although the check reads a real order with the real token, it prints neither."""
     _, text = _printed(merchant.settings())
     assert merchant.sandbox.token not in text
     assert CUSTOMER_SURNAME not in text
@@ -78,8 +78,8 @@ def test_table_fits_80_columns_and_commands_stay_whole(merchant: Merchant) -> No
     assert f"    mkdir -p '{merchant.drop}' && chown {us} '{merchant.drop}'\n" in mend
 
 
-def test_several_inboxes_are_told_apart(merchant: Merchant) -> None:
-    """With two inboxes each finding carries its inbox, in the table and in the list of what to mend."""
+def test_findings_of_several_inboxes_are_labelled(merchant: Merchant) -> None:
+    """With two inboxes each finding names its inbox, in the table and in the list of what to mend."""
     first = merchant.settings().inboxes[0]
     gone = merchant.home / "gone"
     other = first.model_copy(update={"name": "kaufland", "drop_dir": gone})
@@ -90,7 +90,7 @@ def test_several_inboxes_are_told_apart(merchant: Merchant) -> None:
 
 
 def test_a_pipe_gets_one_line_for_each_finding(merchant: Merchant) -> None:
-    """Where nobody watches, a finding is one line, so that grep finds it whole."""
+    """Into a pipe each finding is one line, so that grep finds it whole."""
     out = io.StringIO()
     command.check(merchant.settings(), Console(file=out, highlight=False))
     (line,) = (line for line in out.getvalue().splitlines() if " drop_dir " in line)
@@ -99,23 +99,23 @@ def test_a_pipe_gets_one_line_for_each_finding(merchant: Merchant) -> None:
 
 
 def test_a_running_daemon_is_noticed_and_not_disturbed(merchant: Merchant) -> None:
-    """The check works beside a daemon, which stays the only instance, logs nothing of it, and goes on."""
+    """The check works beside a daemon, which stays the only instance, logs nothing about it, and goes on."""
     with running(merchant) as daemon:
         daemon.wait_for("inbox.watching")
         before = daemon.errors()
         findings = _findings(merchant.settings())
         assert findings["daemon"].text == "a daemon is running"
-        assert not [one for one in findings.values() if one.level is Level.PROBLEM]
-        report = merchant.state / "service.json"
-        last = json.loads(report.read_text())["beat"]
-        # Two beats later it has looked through the folder again.
-        wait_until(lambda: json.loads(report.read_text())["beat"] > last + 0.4, what="the daemon's beat")
+        assert not [finding for finding in findings.values() if finding.level is Level.PROBLEM]
+        status_file = merchant.state / "service.json"
+        last = json.loads(status_file.read_text())["beat"]
+        # Two beats later it has scanned the folder again.
+        wait_until(lambda: json.loads(status_file.read_text())["beat"] > last + 0.4, what="the daemon's beat")
         assert daemon.errors() == before
         assert daemon.stop() == 0
 
 
 def test_warnings_of_the_settings_are_shown(merchant: Merchant) -> None:
-    """A token file that everybody may read is a warning, with the command that mends it."""
+    """A token file that everybody may read is a warning, with the command that fixes it."""
     file = merchant.home / "token"
     file.write_text(merchant.sandbox.token)
     file.chmod(0o644)
@@ -126,8 +126,8 @@ def test_warnings_of_the_settings_are_shown(merchant: Merchant) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_check_by_another_user_than_the_service_says_so(merchant: Merchant) -> None:
-    """Root may do everything, so a check by root where the service has its own user is a warning with the command."""
+def test_a_check_by_another_user_than_the_service_is_a_warning(merchant: Merchant) -> None:
+    """Root may do everything, so a check by root of a service that has its own user names the command to use."""
     merchant.state.mkdir()
     os.chown(merchant.state, 65534, 65534)
     finding = _findings(merchant.settings())["user"]
@@ -136,7 +136,7 @@ def test_a_check_by_another_user_than_the_service_says_so(merchant: Merchant) ->
 
 
 def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:
-    """A ledger that a newer version wrote is named, and the rest of the check goes on."""
+    """A ledger that a newer version wrote is a problem, and the rest of the check goes on."""
     merchant.state.mkdir()
     with Ledger(merchant.state) as ledger:
         path = ledger.path

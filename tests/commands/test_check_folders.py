@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from invoicedrop.commands.check import command, folders
+from invoicedrop.commands.check import command, folders, trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
 from invoicedrop.settings.models import Inbox, Settings
@@ -27,11 +27,17 @@ from merchant import Merchant
 
 _NOBODY = 65534
 _STRANGER = 12_345
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make other people's folders and be somebody else")
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can make other users' folders and act as another user"
+)
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in command.find_out(settings)}
+    return {finding.subject: finding for finding in command.collect(settings)}
+
+
+def _about(subject: str, findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.subject == subject]
 
 
 def _inbox(drop: Path, **more: Any) -> Inbox:
@@ -42,7 +48,7 @@ def _inbox(drop: Path, **more: Any) -> Inbox:
 
 
 def test_a_missing_drop_folder_is_a_problem_and_nothing_is_made_in_its_place(merchant: Merchant) -> None:
-    """A drop folder that is not there (not mounted, perhaps) is said once, and neither it nor the others are made."""
+    """A missing drop folder (not mounted, perhaps) is reported once, and neither it nor the others are made."""
     merchant.drop.rmdir()
     findings = _findings(merchant.settings())
     assert findings["drop_dir"].level is Level.PROBLEM
@@ -52,14 +58,15 @@ def test_a_missing_drop_folder_is_a_problem_and_nothing_is_made_in_its_place(mer
 
 
 def test_a_file_in_place_of_a_folder_is_a_problem(merchant: Merchant) -> None:
-    """A file where the failed folder should be is named as such."""
+    """A file where the failed folder should be is reported as such."""
     merchant.failed.write_text("")
     finding = _findings(merchant.settings())["failed_dir"]
     assert (finding.level, finding.text) == (Level.PROBLEM, f"{merchant.failed} is not a folder")
 
 
-def _elsewhere(merchant: Merchant) -> Iterator[Path]:
-    """Give a folder on another file system than the drop folder's."""
+@pytest.fixture
+def elsewhere(merchant: Merchant) -> Iterator[Path]:
+    """A folder in memory, which is another file system than the drop folder's."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == merchant.drop.stat().st_dev:
         pytest.skip("there is no second file system here")
@@ -67,14 +74,8 @@ def _elsewhere(merchant: Merchant) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
-def elsewhere(merchant: Merchant) -> Iterator[Path]:
-    """A folder in memory, which is another file system than the drop folder's."""
-    yield from _elsewhere(merchant)
-
-
-def test_a_copy_across_file_systems_is_told_from_a_rename(merchant: Merchant, elsewhere: Path) -> None:
-    """Where a finished invoice has to be copied, the check says so, with the way out; the other way stays a rename."""
+def test_a_copy_across_file_systems_is_distinguished_from_a_rename(merchant: Merchant, elsewhere: Path) -> None:
+    """Where a finished invoice has to be copied, the check says how to avoid it; the other folder stays a rename."""
     findings = _findings(merchant.settings(processed_dir=str(elsewhere / "processed")))
     assert findings["drop to processed"].level is Level.WARNING
     assert "copied" in findings["drop to processed"].text
@@ -84,25 +85,25 @@ def test_a_copy_across_file_systems_is_told_from_a_rename(merchant: Merchant, el
 
 
 def test_a_state_folder_in_memory_is_a_warning(merchant: Merchant, elsewhere: Path) -> None:
-    """What was sent must be remembered over a reboot: a tmpfs does not do that, existing or still to be made."""
+    """What was sent must be remembered across a reboot: a tmpfs, existing or still to be made, does not do that."""
     for state_dir in (elsewhere, elsewhere / "new"):
         finding = _findings(merchant.settings(state_dir=str(state_dir)))["state_dir kind"]
         assert finding.level is Level.WARNING
         assert "forgotten at a reboot" in finding.text
 
 
-_JUDGE = """
+_CHECK = """
 import dataclasses, json, sys
 from pathlib import Path
 from invoicedrop.commands.check.folders import of_inbox
 from invoicedrop.settings.models import Inbox
-found = of_inbox(Inbox(company_id=1, project_id=2, drop_dir=Path(sys.argv[1])))
-print(json.dumps([dataclasses.asdict(one) for one in found]))
+findings = of_inbox(Inbox(company_id=1, project_id=2, drop_dir=Path(sys.argv[1])))
+print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
 """
 
 
 def _in_own_mounts(script: str, *folders: Path) -> list[Finding]:
-    """Run shell lines and then the folder check ($1 its drop folder) where mounts are nobody else's business."""
+    """Run shell lines and then the folder check (drop folder: $1) in a mount namespace of their own."""
     unshare = shutil.which("unshare")
     if os.geteuid() != 0 or unshare is None:
         pytest.skip("mounts need root and the command unshare")
@@ -110,24 +111,24 @@ def _in_own_mounts(script: str, *folders: Path) -> list[Finding]:
     possible = subprocess.run([*own, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
     if possible.returncode:
         pytest.skip("this container allows no mounts")
-    line = f'set -e; {script}; exec "$0" -c "$JUDGE" "$1"'
+    line = f'set -e; {script}; exec "$0" -c "$CHECK" "$1"'
     command = [*own, "sh", "-c", line, sys.executable, *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "JUDGE": _JUDGE})
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "CHECK": _CHECK})
     return [Finding(**values) for values in json.loads(done.stdout)]
 
 
 def test_a_bind_mount_of_the_same_device_is_not_taken_for_a_rename(tmp_path: Path) -> None:
-    """Two mounts of one disk have one st_dev, yet no rename crosses them: only the real trial tells."""
+    """Two mounts of one disk have the same st_dev, yet no rename crosses them: only a real move shows it."""
     other = tmp_path / "other"
     (tmp_path / "drop" / "processed").mkdir(parents=True)
     other.mkdir()
     findings = _in_own_mounts('mount --bind "$2" "$1/processed"', tmp_path / "drop", other)
-    (way,) = (one for one in findings if one.subject == "drop to processed")
-    assert (way.level, "copied" in way.text) == ("warning", True)
+    (finding,) = _about("drop to processed", findings)
+    assert (finding.level, "copied" in finding.text) == ("warning", True)
 
 
-def test_a_read_only_folder_names_the_way_out_for_systemd(tmp_path: Path) -> None:
-    """A folder that is mounted read-only (systemd's ProtectSystem does that) is told from one without rights."""
+def test_a_read_only_folder_names_the_systemd_setting(tmp_path: Path) -> None:
+    """A folder that is mounted read-only (as by systemd's ProtectSystem) is distinguished from one without rights."""
     folder = tmp_path / "drop"
     folder.mkdir()
     (finding,) = _in_own_mounts('mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"', folder)
@@ -136,19 +137,19 @@ def test_a_read_only_folder_names_the_way_out_for_systemd(tmp_path: Path) -> Non
 
 
 def test_too_little_room_is_a_problem(tmp_path: Path) -> None:
-    """A disk with less room than the largest invoice is a problem; one almost out of files is seen, too."""
+    """A disk with less room than the largest invoice is a problem; one that is almost out of inodes is noticed too."""
     findings = _in_own_mounts('mount -t tmpfs -o size=1m,nr_inodes=50 none "$1"', tmp_path)
-    (room,) = (one for one in findings if one.subject == "drop_dir room")
+    (room,) = _about("drop_dir room", findings)
     assert room.level == "problem"
     assert "1 MiB free" in room.text
     assert "files more" in room.text
 
 
-# Rights, each seen as somebody else
+# Rights, seen by another user
 
 
 @contextmanager
-def _being_nobody() -> Iterator[None]:
+def _running_as_nobody() -> Iterator[None]:
     groups = os.getgroups()
     os.setgroups([])
     os.setegid(_NOBODY)
@@ -166,7 +167,7 @@ def _as_nobody(folder: Path, prepare: Callable[[Path], None], *, drop: str = "dr
     (folder / drop).mkdir(parents=True)
     prepare(folder)
     inbox = _inbox(folder / drop)
-    with _being_nobody():
+    with _running_as_nobody():
         return folders.of_inbox(inbox)
 
 
@@ -196,7 +197,7 @@ def _nobody() -> tuple[str, str]:
 def test_a_missing_right_is_one_sentence_with_its_command(
     public: Path, uid: int, gid: int, mode: int, remedy: str
 ) -> None:
-    """Whoever owns the folder: the problem names owner, mode and us, and the command takes nothing from anybody."""
+    """Whoever owns the folder, the problem names owner, mode and us, and the command takes no right from anybody."""
     drop = public / "drop"
 
     def prepare(_folder: Path) -> None:
@@ -212,22 +213,22 @@ def test_a_missing_right_is_one_sentence_with_its_command(
 
 
 @as_root
-def test_the_command_for_a_missing_right_mends_it(public: Path) -> None:
-    """The command that the check prints, run as it stands, makes the same check find nothing more."""
+def test_the_command_for_a_missing_right_fixes_it(public: Path) -> None:
+    """After the command that the check prints has run, unchanged, the same check finds nothing."""
     (finding,) = _as_nobody(public, lambda _: None)
     subprocess.run(finding.remedy, shell=True, check=True)
-    shutil.move(public / "drop", public / "mended")
+    shutil.move(public / "drop", public / "fixed")
 
-    def back(folder: Path) -> None:
+    def use_fixed(folder: Path) -> None:
         (folder / "drop").rmdir()
-        shutil.move(folder / "mended", folder / "drop")
+        shutil.move(folder / "fixed", folder / "drop")
 
-    assert {one.level for one in _as_nobody(public, back)} == {"ok"}
+    assert {finding.level for finding in _as_nobody(public, use_fixed)} == {"ok"}
 
 
 @as_root
-def test_a_folder_on_the_way_that_refuses_is_the_one_that_is_named(public: Path) -> None:
-    """Where a parent folder may not be passed, that parent is named and not the drop folder."""
+def test_a_parent_folder_that_refuses_is_the_one_that_is_named(public: Path) -> None:
+    """Where a parent folder cannot be passed through, that parent is named and not the drop folder."""
     (finding,) = _as_nobody(public, lambda folder: (folder / "home").chmod(0o700), drop="home/drop")
     assert finding.text.startswith(f"{public / 'home'}, on the way to {public / 'home' / 'drop'}, belongs to root:")
     assert finding.remedy == f"chmod o+x {public / 'home'}"
@@ -235,13 +236,13 @@ def test_a_folder_on_the_way_that_refuses_is_the_one_that_is_named(public: Path)
 
 @as_root
 def test_processed_that_cannot_be_made_or_written_is_its_own_problem(public: Path) -> None:
-    """A failed folder of somebody else's is a problem of its own, while the drop folder is right."""
+    """A failed folder that belongs to another user is a problem of its own, while the drop folder is right."""
 
     def prepare(folder: Path) -> None:
         os.chown(folder / "drop", _NOBODY, _NOBODY)
         (folder / "drop" / "failed").mkdir()
 
-    findings = {one.subject: one for one in _as_nobody(public, prepare)}
+    findings = {finding.subject: finding for finding in _as_nobody(public, prepare)}
     assert (findings["drop_dir"].level, findings["processed_dir"].level) == ("ok", "ok")
     assert findings["failed_dir"].level == "problem"
     assert findings["failed_dir"].remedy == f"chown {':'.join(_nobody())} {public / 'drop' / 'failed'}"
@@ -250,8 +251,10 @@ def test_processed_that_cannot_be_made_or_written_is_its_own_problem(public: Pat
 
 @as_root
 def test_the_sticky_bit_is_a_problem_where_others_drop(public: Path) -> None:
-    """In a folder like /tmp our own trial passes, yet other people's invoices could not be moved away."""
-    findings = {one.subject: one for one in _as_nobody(public, lambda folder: (folder / "drop").chmod(0o1777))}
+    """In a folder like /tmp our own trial passes, yet other users' invoices could not be moved away."""
+    findings = {
+        finding.subject: finding for finding in _as_nobody(public, lambda folder: (folder / "drop").chmod(0o1777))
+    }
     assert findings["drop_dir"].level == "ok"
     assert findings["drop_dir sticky"].level == "problem"
     assert findings["drop_dir sticky"].remedy == f"chmod -t {public / 'drop'}"
@@ -259,7 +262,7 @@ def test_the_sticky_bit_is_a_problem_where_others_drop(public: Path) -> None:
 
 @as_root
 def test_waiting_files_that_we_may_not_read_are_a_problem(public: Path) -> None:
-    """Invoices that lie there with rights for their owner alone are counted, with the command for the first."""
+    """Invoices that only their owner may read are counted, with the command for the first."""
 
     def prepare(folder: Path) -> None:
         drop = folder / "drop"
@@ -269,14 +272,14 @@ def test_waiting_files_that_we_may_not_read_are_a_problem(public: Path) -> None:
             os.chown(drop / name, _STRANGER, _NOBODY)
             (drop / name).chmod(0o600)
 
-    findings = {one.subject: one for one in _as_nobody(public, prepare)}
+    findings = {finding.subject: finding for finding in _as_nobody(public, prepare)}
     assert findings["waiting files"].level == "problem"
     assert "(2 such files wait)" in findings["waiting files"].text
     assert findings["waiting files"].remedy.startswith(f"chmod g+r {public / 'drop'}/")
 
 
 def test_rights_that_look_right_but_are_refused_point_elsewhere(tmp_path: Path) -> None:
-    """Where the mode allows what the system refused, the file server or a security module is named."""
+    """Where the mode allows what the system refused, the file server or a security module is blamed."""
     refusal = permissions.explained(tmp_path, PermissionError(errno.EACCES, "Permission denied"))
     assert "look right" in refusal.problem
     assert "SELinux" in refusal.remedy
@@ -285,26 +288,25 @@ def test_rights_that_look_right_but_are_refused_point_elsewhere(tmp_path: Path) 
 # Events and file systems
 
 
-def test_silence_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no event comes for a file of our own, the check does not wait long, and says that scans find files."""
-    monkeypatch.setattr(folders, "_EVENT_DEADLINE", 0.05)
+def test_missing_events_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no event comes for a file of our own, the check stops waiting, and says that scans find files."""
     monkeypatch.setattr(Events, "on_event", lambda _self, _event: None)
-    (finding,) = (one for one in folders.of_inbox(_inbox(tmp_path)) if one.subject == "events")
+    (finding,) = _about("events", folders.of_inbox(_inbox(tmp_path), event_deadline=0.05))
     assert finding.level is Level.NOTE
     assert "files are found by a look at the whole folder every 5 s" in finding.text
     assert list(tmp_path.iterdir()) == []
 
 
-def test_trial_files_have_names_that_the_watcher_passes_over(tmp_path: Path) -> None:
-    """Every name that the check makes in a folder is one of those that a daemon's watcher ignores as its own."""
+def test_trial_files_have_names_that_the_watcher_ignores(tmp_path: Path) -> None:
+    """Every name that the check makes in a folder is one that a daemon's watcher ignores as its own."""
     seen: set[str] = set()
-    heard = threading.Event()
-    events = Events(heard.set)
+    woken = threading.Event()
+    events = Events(woken.set)
     assert events.watch(tmp_path) is None
     try:
-        assert folders._trial(tmp_path) is None
-        while len(seen) < 2 and heard.wait(10):
-            heard.clear()
+        assert trials.use(tmp_path) is None
+        while len(seen) < 2 and woken.wait(10):
+            woken.clear()
             seen |= events.take()[0].keys()
     finally:
         events.close()
@@ -313,7 +315,7 @@ def test_trial_files_have_names_that_the_watcher_passes_over(tmp_path: Path) -> 
 
 
 def test_trial_files_that_a_starting_daemon_removes_are_made_again(tmp_path: Path) -> None:
-    """A daemon that starts removes what looks left over; a trial that loses its file so is no finding."""
+    """A daemon that starts removes leftovers; a trial that loses its file to it is repeated, and no finding."""
     lost: list[bool] = []
 
     def trial() -> None:
@@ -321,10 +323,10 @@ def test_trial_files_that_a_starting_daemon_removes_are_made_again(tmp_path: Pat
             lost.append(True)
             (tmp_path / "gone").unlink()
 
-    folders._again(trial)
+    trials.retry(trial)
     assert lost
     with pytest.raises(FileNotFoundError):
-        folders._again((tmp_path / "gone").unlink)
+        trials.retry((tmp_path / "gone").unlink)
 
 
 _MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -357,17 +359,17 @@ _MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
     ],
 )
 def test_kinds_of_file_systems(path: str, kind: str, nature: Nature, *, shared: bool) -> None:
-    """The mount that holds a path decides: the deepest, the last of several on one place, blanks and all."""
-    found = file_system_of(Path(path), _MOUNTS)
-    assert (found.kind, found.nature, found.shared) == (kind, nature, shared)
+    """The mount that holds a path decides: the deepest, or the last of several at one place; names may have blanks."""
+    file_system = file_system_of(Path(path), _MOUNTS)
+    assert (file_system.kind, file_system.nature, file_system.shared) == (kind, nature, shared)
 
 
 def test_a_network_share_is_named_with_what_it_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a share our own events prove nothing for other machines' files: the check says who finds those, and when."""
+    """On a share our own events prove nothing for other machines' files: the check says how those are found."""
     share = f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {tmp_path} rw - smb3 //server/share rw\n"
     monkeypatch.setattr(folders, "file_system_of", lambda path: file_system_of(path, share))
-    (finding,) = (one for one in folders.of_inbox(_inbox(tmp_path)) if one.subject == "events")
+    (finding,) = _about("events", folders.of_inbox(_inbox(tmp_path)))
     assert finding.level is Level.NOTE
     assert finding.text.startswith("smb3, a network share: of what other machines write no event comes")
-    (kept,) = (one for one in folders.of_state(tmp_path) if one.subject == "state_dir kind")
-    assert kept.level is Level.WARNING
+    (finding,) = _about("state_dir kind", folders.of_state(tmp_path))
+    assert finding.level is Level.WARNING

@@ -23,15 +23,15 @@ from merchant import Merchant
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in command.find_out(settings)}
+    return {finding.subject: finding for finding in command.collect(settings)}
 
 
 def _inbox(drop: Path, **more: Any) -> Inbox:
     return Inbox(company_id=1, project_id=2, drop_dir=drop, **more)
 
 
-def test_a_wrong_token_and_a_wrong_project_are_told_apart(merchant: Merchant) -> None:
-    """401 is the token's fault; 403 is that of the company's or project's number."""
+def test_a_wrong_token_and_a_wrong_project_are_distinguished(merchant: Merchant) -> None:
+    """401 blames the token; 403 blames the number of the company or project."""
     wrong_token = _findings(merchant.settings(api_token="another"))["token"]
     assert (wrong_token.level, "wrong, revoked or expired" in wrong_token.text) == (Level.PROBLEM, True)
     wrong_project = _findings(merchant.settings(project_id="77"))["token"]
@@ -51,44 +51,44 @@ def test_a_wrong_token_and_a_wrong_project_are_told_apart(merchant: Merchant) ->
         ({"kind": "reset_after_store"}, "API", Level.PROBLEM, "gives no answer"),
     ],
 )
-def test_what_else_the_api_may_answer(
+def test_other_responses_of_the_api(
     merchant: Merchant, fault: dict[str, Any], subject: str, level: Level, words: str
 ) -> None:
-    """Every other answer is judged by what it means for the set-up."""
+    """Every other response is judged by what it means for the set-up."""
     merchant.sandbox.faults.add(request="orders", **fault)
     finding = _findings(merchant.settings())[subject]
     assert (finding.level, words in finding.text) == (level, True), finding
 
 
 def test_an_api_that_cannot_be_reached_is_a_problem(merchant: Merchant) -> None:
-    """A refused connection is told with what to look at."""
+    """A refused connection is reported with what to look at."""
     merchant.sandbox.stop()
     finding = _findings(merchant.settings())["API"]
     assert finding.level is Level.PROBLEM
     assert "Connection refused" in finding.text
 
 
-def test_a_name_that_cannot_be_found_is_told_from_a_dead_server(tmp_path: Path) -> None:
-    """A resolver's error at the root of the failure names the host and how to try it by hand."""
+def test_a_name_that_cannot_be_resolved_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    """A resolver's error as the cause of the failure names the host and how to try it by hand."""
     inbox = _inbox(tmp_path, api_url="https://api.channable.example")
-    with pytest.raises(socket.gaierror) as caught:
+    with pytest.raises(socket.gaierror) as resolution:
         socket.getaddrinfo("api.channable.example", 443, flags=socket.AI_NUMERICHOST)
     error = OSError("cannot connect")
-    error.__cause__ = caught.value
-    (finding,) = network.judge_way(inbox, network.Reply(sent=0.0, error=error))
+    error.__cause__ = resolution.value
+    (finding,) = network.judge_connection(inbox, network.Reply(sent=0.0, error=error))
     assert finding.text.startswith("the name api.channable.example cannot be found")
     assert "getent hosts api.channable.example" in finding.remedy
 
 
 def test_an_address_with_an_impossible_name_is_a_problem_and_no_crash(tmp_path: Path) -> None:
-    """An api_url that no resolver could ever take ends in a sentence."""
+    """An api_url that no resolver accepts ends in a sentence."""
     inbox = _inbox(tmp_path, api_url="https://a..b")
-    (finding,) = network.judge_way(inbox, network.ask(inbox, "token"))
+    (finding,) = network.judge_connection(inbox, network.ask(inbox, "token"))
     assert finding.level is Level.PROBLEM
 
 
 def test_inboxes_of_one_company_are_asked_for_each_project(merchant: Merchant, tmp_path: Path) -> None:
-    """Two inboxes: folders and token are told for each, the way to the API and the rate once."""
+    """Of two inboxes, folders and token are reported for each, the connection to the API and the rate once."""
     with serve(Options(projects=(2001, 2002), rate=0)) as api:
         second = tmp_path / "second"
         second.mkdir()
@@ -96,11 +96,12 @@ def test_inboxes_of_one_company_are_asked_for_each_project(merchant: Merchant, t
         other = first.model_copy(update={"name": "kaufland", "project_id": 2003, "drop_dir": second})
         other = other.model_copy(update={"processed_dir": second / "p", "failed_dir": second / "f"})
         settings = merchant.settings().model_copy(update={"inboxes": (first, other)})
-        findings = command.find_out(settings)
-        tokens = {one.inbox: one.level for one in findings if one.subject == "token"}
+        findings = command.collect(settings)
+        tokens = {finding.inbox: finding.level for finding in findings if finding.subject == "token"}
         assert tokens == {"default": Level.OK, "kaufland": Level.PROBLEM}
-        assert [one.subject for one in findings].count("API") == 1
-        assert [one.subject for one in findings].count("rate") == 1
+        subjects = [finding.subject for finding in findings]
+        assert subjects.count("API") == 1
+        assert subjects.count("rate") == 1
         assert api.journal.arrived() == 2
 
 
@@ -113,8 +114,8 @@ def test_rates_above_the_documented_ones_are_a_warning(merchant: Merchant, rate:
     assert _findings(merchant.settings(requests_per_second=rate, burst=burst))["rate"].level is level
 
 
-class _Clock(BaseHTTPRequestHandler):
-    """Answers as an API would whose clock is `ahead` of ours."""
+class _Api(BaseHTTPRequestHandler):
+    """Answers as an API whose clock is `ahead` of ours."""
 
     ahead = timedelta()
 
@@ -135,11 +136,11 @@ class _Clock(BaseHTTPRequestHandler):
 
 @contextmanager
 def _server(ahead: timedelta = timedelta(), context: ssl.SSLContext | None = None) -> Iterator[int]:
-    handler = type("Handler", (_Clock,), {"ahead": ahead})
+    handler = type("Handler", (_Api,), {"ahead": ahead})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that mistrusts us hangs up
+        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that does not trust us hangs up
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -150,9 +151,9 @@ def _server(ahead: timedelta = timedelta(), context: ssl.SSLContext | None = Non
         server.server_close()
 
 
-def _way(drop: Path, url: str) -> dict[str, Finding]:
+def _connection(drop: Path, url: str) -> dict[str, Finding]:
     inbox = _inbox(drop, api_url=url, request_timeout=5)
-    return {one.subject: one for one in network.judge_way(inbox, network.ask(inbox, "token"))}
+    return {finding.subject: finding for finding in network.judge_connection(inbox, network.ask(inbox, "token"))}
 
 
 @pytest.mark.parametrize(
@@ -162,12 +163,12 @@ def _way(drop: Path, url: str) -> dict[str, Finding]:
 def test_a_wrong_clock_is_a_warning(tmp_path: Path, seconds: int, level: Level, words: str) -> None:
     """The machine's clock is compared with the API's Date header; more than a minute off is a warning."""
     with _server(timedelta(seconds=seconds)) as port:
-        clock = _way(tmp_path, f"http://127.0.0.1:{port}")["clock"]
+        clock = _connection(tmp_path, f"http://127.0.0.1:{port}")["clock"]
     assert (clock.level, words in clock.text) == (level, True), clock
 
 
 def _certificate(folder: Path, days: int) -> ssl.SSLContext:
-    """Make a server's context with a certificate of its own, in `folder`/cert.pem."""
+    """Return a server's context with a certificate of its own, in `folder`/cert.pem."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("the command openssl, which makes the certificate, is not installed")
@@ -187,28 +188,29 @@ def _certificate(folder: Path, days: int) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("days", "level"), [(90, Level.OK), (5, Level.WARNING)])
-def test_a_trusted_certificate_is_told_with_its_days(
+def test_a_trusted_certificate_is_shown_with_its_days(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: Level
 ) -> None:
-    """Over https the check says for how long the certificate lasts; less than two weeks is a warning."""
+    """Over https the check shows how long the certificate lasts; less than two weeks is a warning."""
     with _server(context=_certificate(tmp_path, days)) as port:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        found = _way(tmp_path, f"https://localhost:{port}")
-    assert found["API"].level is Level.OK
-    assert (found["TLS"].level, f"for {days - 1} days" in found["TLS"].text) == (level, True), found["TLS"]
+        findings = _connection(tmp_path, f"https://localhost:{port}")
+    tls = findings["TLS"]
+    assert findings["API"].level is Level.OK
+    assert (tls.level, f"for {days - 1} days" in tls.text) == (level, True), tls
 
 
 def test_a_certificate_that_is_not_trusted_is_a_problem(tmp_path: Path) -> None:
-    """A certificate that nobody vouches for (a proxy that looks into TLS, or worse) is a problem of its own."""
+    """An untrusted certificate (of a proxy that looks into TLS, or worse) is a problem of its own."""
     with _server(context=_certificate(tmp_path, 90)) as port:
-        finding = _way(tmp_path, f"https://localhost:{port}")["API"]
+        finding = _connection(tmp_path, f"https://localhost:{port}")["API"]
     assert finding.level is Level.PROBLEM
     assert "the certificate of localhost is not trusted" in finding.text
     assert "SSL_CERT_FILE" in finding.remedy
 
 
 def test_the_check_waits_for_its_turn_in_the_bucket(merchant: Merchant) -> None:
-    """The one request goes through the throttle, which begins with what the ledger remembers of the bucket."""
+    """The one request goes through the rate limiter, which starts at the level that the ledger remembers."""
     merchant.state.mkdir()
     settings = merchant.settings(requests_per_second="4", burst="1")
     with Ledger(merchant.state) as ledger:

@@ -17,66 +17,66 @@ from invoicedrop.settings.models import Settings
 from merchant import Merchant
 
 
-def _ask(settings: Settings, *, as_json: bool = False, **options: Any) -> tuple[int, str]:
+def _run(settings: Settings, *, as_json: bool = False, **options: Any) -> tuple[int, str]:
     out = io.StringIO()
-    chosen: dict[str, Any] = {"search": "", "days": 30, "without_invoice": False, "inbox": None} | options
+    options = {"search": "", "days": 30, "without_invoice": False, "inbox": None} | options
     console = Console(file=out, width=80, force_terminal=True, no_color=True, highlight=False)
-    code = orders.orders(settings, console, as_json=as_json, **chosen)
+    code = orders.orders(settings, console, as_json=as_json, **options)
     return code, re.sub("\x1b\\[[0-9;]*m", "", out.getvalue())
 
 
 def _listed(settings: Settings, **options: Any) -> list[dict[str, Any]]:
-    code, text = _ask(settings, as_json=True, **options)
+    code, text = _run(settings, as_json=True, **options)
     assert code == 0
-    found = json.loads(text)["orders"]
-    assert isinstance(found, list)
-    return found
+    listed = json.loads(text)["orders"]
+    assert isinstance(listed, list)
+    return listed
 
 
 def test_orders_show_the_name_that_a_file_must_have(merchant: Merchant) -> None:
-    """By Channable ids the name is the id, by marketplace numbers it is that number; the other one stands beside it."""
+    """The name is the order's Channable id or marketplace number, as set; the other number stands beside it."""
     (order,) = _listed(merchant.settings(), search=marketplace_number(93))
     assert (order["file_name"], order["marketplace_number"]) == ("93.pdf", marketplace_number(93))
     settings = merchant.settings(order_id_kind="marketplace")
     (order,) = _listed(settings, search=marketplace_number(93))
     assert (order["file_name"], order["id"]) == (f"{marketplace_number(93)}.pdf", 93)
-    lines = [line.split() for line in _ask(settings, search=marketplace_number(93))[1].splitlines()]
+    lines = [line.split() for line in _run(settings, search=marketplace_number(93))[1].splitlines()]
     assert lines[1][:3] == [f"{marketplace_number(93)}.pdf", "kaufland", "93"]
 
 
-def test_without_invoice_lists_what_is_still_owed(merchant: Merchant) -> None:
+def test_without_invoice_lists_the_orders_that_have_none(merchant: Merchant) -> None:
     """Orders that have an invoice are left out; another kind of document is no invoice."""
     merchant.sandbox.store.attach(100, b"%PDF-")
     merchant.sandbox.store.attach(99, b"%PDF-", attachment_type="PACKING_SLIP")
-    found = _listed(merchant.settings())
-    assert [len(one["invoices"]) for one in found[:3]] == [1, 0, 0]
-    still_owed = _listed(merchant.settings(), without_invoice=True)
-    assert [one["id"] for one in still_owed[:2]] == [99, 98]
-    assert len(still_owed) == len(found) - 1
+    listed = _listed(merchant.settings())
+    assert [len(order["invoices"]) for order in listed[:3]] == [1, 0, 0]
+    without_invoice = _listed(merchant.settings(), without_invoice=True)
+    assert [order["id"] for order in without_invoice[:2]] == [99, 98]
+    assert len(without_invoice) == len(listed) - 1
 
 
 def test_days_limit_the_list(merchant: Merchant) -> None:
-    """Only orders of the last so many days are listed, and one without any says so."""
+    """Only orders of the last `days` days are listed, and an empty list is a sentence."""
     merchant.sandbox.store.add_order(500, created=datetime.now(UTC) - timedelta(days=3, hours=1))
-    assert 500 in {one["id"] for one in _listed(merchant.settings(), days=4)}
-    assert 500 not in {one["id"] for one in _listed(merchant.settings(), days=3)}
-    assert "No order found in the last 24 hours." in _ask(merchant.settings(), days=1, search="nothing like it")[1]
+    assert 500 in {order["id"] for order in _listed(merchant.settings(), days=4)}
+    assert 500 not in {order["id"] for order in _listed(merchant.settings(), days=3)}
+    assert "No order found in the last 24 hours." in _run(merchant.settings(), days=1, search="nothing like it")[1]
 
 
 def test_long_lists_come_in_pages(merchant: Merchant) -> None:
-    """250 orders take three requests of a hundred each, and each order is listed once."""
+    """250 orders take three requests of a hundred orders, and each order is listed once."""
     with serve(Options(orders=250, rate=0)) as api:
         settings = merchant.settings(api_url=api.url)
-        assert [one["id"] for one in _listed(settings)] == list(range(250, 0, -1))
+        assert [order["id"] for order in _listed(settings)] == list(range(250, 0, -1))
         assert api.journal.arrived("orders") == 3
-        assert all("limit=100" in one.query for one in api.requests)
+        assert all("limit=100" in request.query for request in api.requests)
 
 
 def test_table_fits_80_columns_and_shows_no_customer(merchant: Merchant) -> None:
     """Numbers and dates stay whole at 80 columns; no customer's name and no token is printed."""
     merchant.sandbox.store.attach(98, b"%PDF-", title=f"{CUSTOMER_SURNAME}.pdf")
     for as_json in (False, True):
-        code, text = _ask(merchant.settings(), as_json=as_json)
+        code, text = _run(merchant.settings(), as_json=as_json)
         assert code == 0
         assert CUSTOMER_SURNAME not in text
         assert merchant.sandbox.token not in text
@@ -86,10 +86,10 @@ def test_table_fits_80_columns_and_shows_no_customer(merchant: Merchant) -> None
             assert f"{len(text.splitlines()) - 2} orders found in the last 30 days." in text
 
 
-def test_what_the_marketplace_says_is_shown_literally(merchant: Merchant) -> None:
-    """A marketplace's number is never read as markup, and never steers the terminal."""
+def test_marketplace_texts_are_shown_literally(merchant: Merchant) -> None:
+    """A marketplace's number is never read as markup, and never controls the terminal."""
     merchant.sandbox.store.add_order(600, channel_id="[red]7\x1b[2J", channel_name="[bold]x", created=datetime.now(UTC))
-    _, text = _ask(merchant.settings(), days=1)
+    _, text = _run(merchant.settings(), days=1)
     assert "[red]7\\x1b[2J" in text
     assert "[bold]x" in text
 
@@ -105,8 +105,10 @@ def test_what_the_marketplace_says_is_shown_literally(merchant: Merchant) -> Non
         ("x" * 101, None, None),
     ],
 )
-def test_a_number_that_no_file_name_can_say(channel_id: str | None, order_number: str | None, name: str | None) -> None:
-    """Where a number would be read differently from a file name, the order's other number is taken, or none."""
+def test_a_number_that_no_file_name_can_express(
+    channel_id: str | None, order_number: str | None, name: str | None
+) -> None:
+    """Where a number would be read differently from a file name, the order's other number is used, or none."""
     order = Order.model_validate(
         {"id": 1, "channel_id": channel_id, "data": {"extra": {"channel_order_number": order_number}}}
     )
@@ -114,9 +116,9 @@ def test_a_number_that_no_file_name_can_say(channel_id: str | None, order_number
 
 
 def test_orders_that_cannot_be_named_are_listed_all_the_same(merchant: Merchant) -> None:
-    """An order whose number cannot be a file name is shown with its id and the word for it."""
+    """An order whose number cannot be a file name is shown with its id and a note."""
     merchant.sandbox.store.add_order(600, channel_id="A/1", created=datetime.now(UTC))
-    _, text = _ask(merchant.settings(order_id_kind="marketplace"), days=1, search="A/1")
+    _, text = _run(merchant.settings(order_id_kind="marketplace"), days=1, search="A/1")
     assert re.search(r"\(no name can say it\)\s+\w+\s+600", text)
 
 
@@ -130,77 +132,77 @@ def _two_projects(merchant: Merchant, second_project: int) -> Settings:
 
 
 def test_each_project_is_asked_once(merchant: Merchant) -> None:
-    """Two inboxes of one project list its orders once; of two projects, both are listed and told apart."""
+    """Two inboxes of one project list its orders once; of two projects, both are listed under their inbox."""
     with serve(Options(projects=(2001, 2002), orders={2001: [5], 2002: [6]}, rate=0)) as api:
         merchant.environment["INVOICEDROP_API_URL"] = api.url
-        assert [one["id"] for one in _listed(_two_projects(merchant, 2001))] == [5]
+        assert [order["id"] for order in _listed(_two_projects(merchant, 2001))] == [5]
         assert api.journal.arrived("orders") == 1
         both = _two_projects(merchant, 2002)
-        assert [(one["inbox"], one["id"]) for one in _listed(both)] == [("default", 5), ("Kaufland", 6)]
-        assert [one["id"] for one in _listed(both, inbox="kaufland")] == [6]
-        lines = _ask(both)[1].splitlines()
+        assert [(order["inbox"], order["id"]) for order in _listed(both)] == [("default", 5), ("Kaufland", 6)]
+        assert [order["id"] for order in _listed(both, inbox="kaufland")] == [6]
+        lines = _run(both)[1].splitlines()
         assert [line.split()[:2] for line in lines[1:3]] == [["default", "5.pdf"], ["Kaufland", "6.pdf"]]
 
 
 def test_an_unknown_inbox_is_wrong_usage(merchant: Merchant, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that no inbox has is answered with those that there are, exit 2, and nothing on stdout."""
-    assert _ask(merchant.settings(), inbox="amazon") == (2, "")
+    """For an unknown name the existing ones are printed to stderr, with exit 2 and nothing on stdout."""
+    assert _run(merchant.settings(), inbox="amazon") == (2, "")
     assert capsys.readouterr().err == "there is no inbox called amazon; there are: default\n"
 
 
 def test_a_project_that_cannot_be_asked_does_not_hide_the_others(
     merchant: Merchant, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What one project answers is listed, what the other one lacks is a sentence on stderr, and the exit code is 75."""
+    """One project's orders are listed, the other one's trouble is a sentence on stderr, and the exit code is 75."""
     settings = _two_projects(merchant, 7777)
-    code, text = _ask(settings, days=1)
+    code, text = _run(settings, days=1)
     assert code == 75
     assert "100.pdf" in text
     error = capsys.readouterr().err
     assert error.startswith("the orders of inbox Kaufland cannot be listed now: ")
     assert "may not use this company or project" in error
-    code, text = _ask(settings, as_json=True)
+    code, text = _run(settings, as_json=True)
     assert code == 75
-    assert [one["inbox"] for one in json.loads(text)["unanswered"]] == ["Kaufland"]
+    assert [project["inbox"] for project in json.loads(text)["unanswered"]] == ["Kaufland"]
 
 
 # The API's trouble
 
 
 def test_an_api_in_trouble_is_a_sentence_and_75(merchant: Merchant, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wrong token, a timeout on their side and a dead server end in one sentence each, with nothing on stdout."""
-    assert _ask(merchant.settings(api_token="another")) == (75, "")
+    """A wrong token, a gateway's timeout and a dead server are one sentence each, with nothing on stdout."""
+    assert _run(merchant.settings(api_token="another")) == (75, "")
     assert "the API token is wrong, revoked or expired" in capsys.readouterr().err
     merchant.sandbox.faults.add("status", "orders", status=504, skip=1, count=1)
     with_pages = merchant.settings(api_url=merchant.sandbox.url)
     merchant.sandbox.store.add_order(501, created=datetime.now(UTC))
-    assert _ask(with_pages) == (75, "")
+    assert _run(with_pages) == (75, "")
     assert "HTTP 504" in capsys.readouterr().err
     merchant.sandbox.stop()
-    assert _ask(merchant.settings()) == (75, "")
+    assert _run(merchant.settings()) == (75, "")
     (line,) = capsys.readouterr().err.splitlines()
     assert "cannot be reached" in line
 
 
 def test_a_refusal_by_the_rate_limit_is_waited_for(merchant: Merchant) -> None:
-    """429 means that others use the bucket, too: the list goes on after the wait instead of failing."""
+    """429 means that others use the bucket too: the listing continues after a wait instead of failing."""
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0", count=1)
     assert len(_listed(merchant.settings(), days=1)) > 1
-    assert [one.status for one in merchant.sandbox.requests] == [429, 200]
+    assert [request.status for request in merchant.sandbox.requests] == [429, 200]
 
 
-def test_patience_with_the_rate_limit_ends(
+def test_waiting_for_the_rate_limit_ends(
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A rate limit that stays used up for longer than a command waits is a sentence, and exit 75."""
+    """A rate limit that stays used up for longer than a command waits is a sentence, with exit 75."""
     monkeypatch.setattr(access, "_PATIENCE", 0.05)
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0")
-    assert _ask(merchant.settings()) == (75, "")
+    assert _run(merchant.settings()) == (75, "")
     assert "rate limit is used up" in capsys.readouterr().err
 
 
 def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> None:
-    """A command begins with the level that the ledger remembers, so that it does not spend the burst a second time."""
+    """A command starts at the level that the ledger remembers, so that it does not spend the burst a second time."""
     merchant.state.mkdir()
     settings = merchant.settings(requests_per_second="4", burst="200")
     (inbox,) = settings.inboxes
@@ -215,6 +217,6 @@ def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> N
 
 
 def test_listing_orders_makes_no_ledger(merchant: Merchant) -> None:
-    """A merchant who only lists orders, before the daemon ever ran, gets no state folder for it."""
+    """Listing orders before the daemon ever ran creates no state folder."""
     assert _listed(merchant.settings(), days=1)
     assert not merchant.state.exists()

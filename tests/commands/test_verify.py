@@ -27,18 +27,18 @@ def _verify(settings: Settings, *, order: int | None = None, days: int = 30, as_
 
 def _results(settings: Settings, **options: Any) -> tuple[int, dict[str, str]]:
     code, text = _verify(settings, as_json=True, **options)
-    return code, {one["file"]: one["result"] for one in json.loads(text)["invoices"]}
+    return code, {invoice["file"]: invoice["result"] for invoice in json.loads(text)["invoices"]}
 
 
-class Sent:
-    """A ledger with receipts, and the attachments that they stand for in the sandbox."""
+class Receipts:
+    """A ledger's receipts, and the attachments in the sandbox that they stand for."""
 
     def __init__(self, merchant: Merchant, ledger: Ledger) -> None:
         self._merchant = merchant
         self._ledger = ledger
 
     def add(self, order_id: int, *, stored: bytes | None = None, name: str | None = None, attached: bool = True) -> int:
-        """Note a receipt for this order; return the attachment id. `stored`: Channable has these bytes instead."""
+        """Record a receipt for this order; return the attachment id. `stored`: Channable has these bytes instead."""
         inbox = self._merchant.settings().inboxes[0]
         body = f"%PDF-1.7 invoice of order {order_id} %%EOF".encode()
         number = 9_000 + order_id
@@ -60,17 +60,17 @@ class Sent:
 
 
 @pytest.fixture
-def sent(merchant: Merchant) -> Iterator[Sent]:
+def receipts(merchant: Merchant) -> Iterator[Receipts]:
     """An open ledger, as beside a running daemon."""
     merchant.state.mkdir()
     with Ledger(merchant.state) as ledger:
-        yield Sent(merchant, ledger)
+        yield Receipts(merchant, ledger)
 
 
-def test_what_is_the_same_is_said_in_one_line(merchant: Merchant, sent: Sent) -> None:
-    """When every attachment has our bytes the command says how many, lists none, and exits with 0."""
-    sent.add(5)
-    sent.add(6)
+def test_what_is_the_same_is_one_line(merchant: Merchant, receipts: Receipts) -> None:
+    """Where every attachment has our bytes the command prints how many, lists none, and exits with 0."""
+    receipts.add(5)
+    receipts.add(6)
     assert _verify(merchant.settings()) == (
         0,
         "2 uploaded in the last 30 days: 2 the same in Channable, byte for byte.\n",
@@ -81,10 +81,10 @@ def test_what_is_the_same_is_said_in_one_line(merchant: Merchant, sent: Sent) ->
 @pytest.mark.parametrize(
     "stored", [b"something else", b"", b"%PDF-1.7 invoice of order 5 %%EO", b"%PDF-1.7 invoice of order 5 %%EOF "]
 )
-def test_other_bytes_differ(merchant: Merchant, sent: Sent, stored: bytes) -> None:
-    """Other bytes, also a byte more or less, are told with file and order, and the exit code is 1."""
-    sent.add(5, stored=stored)
-    sent.add(6)
+def test_other_bytes_differ(merchant: Merchant, receipts: Receipts, stored: bytes) -> None:
+    """Other bytes, even a byte more or less, are listed with file and order, and the exit code is 1."""
+    receipts.add(5, stored=stored)
+    receipts.add(6)
     code, text = _verify(merchant.settings())
     assert code == 1
     assert re.search(r"^differs  5\.pdf +5 +1 ", text, re.MULTILINE)
@@ -93,10 +93,10 @@ def test_other_bytes_differ(merchant: Merchant, sent: Sent, stored: bytes) -> No
     assert _results(merchant.settings()) == (1, {"5.pdf": "differs", "6.pdf": "same"})
 
 
-def test_what_is_gone_is_missing_and_explained(merchant: Merchant, sent: Sent) -> None:
-    """An attachment that is no longer there, or whose file has expired, is missing; the usual reasons are told."""
-    number = sent.add(5)
-    sent.add(6, attached=False)
+def test_what_is_gone_is_missing_and_explained(merchant: Merchant, receipts: Receipts) -> None:
+    """An attachment that is no longer there, or whose file has expired, is missing; the usual reasons are named."""
+    number = receipts.add(5)
+    receipts.add(6, attached=False)
     merchant.sandbox.store.forget_file(number)
     assert _results(merchant.settings()) == (1, {"5.pdf": "missing", "6.pdf": "missing"})
     _, text = _verify(merchant.settings())
@@ -106,39 +106,39 @@ def test_what_is_gone_is_missing_and_explained(merchant: Merchant, sent: Sent) -
     assert "removes files some time after the upload" in words
 
 
-def test_one_order_can_be_asked_for(merchant: Merchant, sent: Sent) -> None:
-    """With an order only that order's receipts are compared, and each is listed, also what is the same."""
-    sent.add(5)
-    sent.add(6, stored=b"other")
+def test_one_order_can_be_asked_for(merchant: Merchant, receipts: Receipts) -> None:
+    """With an order only that order's receipts are compared, and each is listed, even if it is the same."""
+    receipts.add(5)
+    receipts.add(6, stored=b"other")
     assert _results(merchant.settings(), order=5) == (0, {"5.pdf": "same"})
     assert re.search(r"^same    5\.pdf", _verify(merchant.settings(), order=5)[1], re.MULTILINE)
     assert _verify(merchant.settings(), order=7) == (0, "Nothing was uploaded to order 7 in the last 30 days.\n")
 
 
-def test_days_limit_what_is_compared(merchant: Merchant, sent: Sent) -> None:
-    """What was uploaded before the last so many days is not asked for."""
-    sent.add(5)
-    sent.add(6)
+def test_days_limit_what_is_compared(merchant: Merchant, receipts: Receipts) -> None:
+    """What was uploaded more than `days` days ago is not compared."""
+    receipts.add(5)
+    receipts.add(6)
     with closing(sqlite3.connect(merchant.state / "ledger.sqlite3")) as database, database:
         database.execute("UPDATE invoices SET uploaded_at = uploaded_at - 3 * 86400 WHERE order_id = 5")
     assert _results(merchant.settings(), days=2) == (0, {"6.pdf": "same"})
     assert _results(merchant.settings(), days=4) == (0, {"5.pdf": "same", "6.pdf": "same"})
 
 
-def test_one_upload_under_two_names_is_compared_once(merchant: Merchant, sent: Sent) -> None:
-    """Two entries that share a receipt are one attachment: it is downloaded once."""
-    sent.add(5)
+def test_one_upload_under_two_names_is_compared_once(merchant: Merchant, receipts: Receipts) -> None:
+    """Two entries that share a receipt stand for one attachment: it is downloaded once."""
+    receipts.add(5)
     with closing(sqlite3.connect(merchant.state / "ledger.sqlite3")) as database, database:
         columns = [row[1] for row in database.execute("PRAGMA table_info(invoices)")]
         names = ", ".join(set(columns) - {"id", "reference"})
         database.execute(f"INSERT INTO invoices (reference, {names}) SELECT 'again', {names} FROM invoices")
-    code, found = _results(merchant.settings())
-    assert (code, len(found)) == (0, 1)
+    code, results = _results(merchant.settings())
+    assert (code, len(results)) == (0, 1)
     assert merchant.sandbox.journal.arrived("download") == 1
 
 
 def test_without_a_ledger_there_is_nothing_to_compare(merchant: Merchant) -> None:
-    """Before the daemon ever ran, nothing was uploaded: exit 0, nothing asked, no ledger made."""
+    """Before the daemon ever ran, nothing was uploaded: exit 0, no request, no ledger."""
     assert _verify(merchant.settings(), days=1) == (0, "Nothing was uploaded in the last 1 day.\n")
     assert json.loads(_verify(merchant.settings(), as_json=True)[1]) == {
         "invoices": [],
@@ -148,19 +148,21 @@ def test_without_a_ledger_there_is_nothing_to_compare(merchant: Merchant) -> Non
     assert merchant.sandbox.journal.arrived() == 0
 
 
-def test_names_are_shown_literally(merchant: Merchant, sent: Sent) -> None:
-    """Markup and control characters in a file name reach the terminal as what they are."""
-    sent.add(5, stored=b"", name="5 [red]\x1b[2J.pdf")
+def test_names_are_shown_literally(merchant: Merchant, receipts: Receipts) -> None:
+    """Markup and control characters in a file name are printed literally."""
+    receipts.add(5, stored=b"", name="5 [red]\x1b[2J.pdf")
     assert "5 [red]\\x1b[2J.pdf" in _verify(merchant.settings())[1]
 
 
-# What cannot be asked
+# What cannot be compared
 
 
-def test_an_api_that_cannot_be_asked_is_75(merchant: Merchant, sent: Sent, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a wrong token nothing is said about the invoices; one sentence says why, once, and one request was made."""
+def test_an_api_that_cannot_be_asked_is_75(
+    merchant: Merchant, receipts: Receipts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a wrong token nothing is known about the invoices; one sentence says why, and only one request is made."""
     for number in (5, 6, 7):
-        sent.add(number)
+        receipts.add(number)
     code, text = _verify(merchant.settings(api_token="another"))
     assert (code, text) == (75, "3 uploaded in the last 30 days: 3 not compared.\n")
     (line,) = capsys.readouterr().err.splitlines()
@@ -169,39 +171,39 @@ def test_an_api_that_cannot_be_asked_is_75(merchant: Merchant, sent: Sent, capsy
 
 
 def test_one_order_in_trouble_does_not_stop_the_others(
-    merchant: Merchant, sent: Sent, capsys: pytest.CaptureFixture[str]
+    merchant: Merchant, receipts: Receipts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A single download that fails is named, the rest is compared, and the exit code says that something is open."""
+    """A single download that fails is reported, the rest is compared, and the exit code says that work is left."""
     for number in (5, 6, 7):
-        sent.add(number)
+        receipts.add(number)
     merchant.sandbox.faults.add("status", "attachment", status=500, order_id=6)
     assert _results(merchant.settings()) == (75, {"5.pdf": "same", "6.pdf": "unasked", "7.pdf": "same"})
     assert "order 6: HTTP 500" in capsys.readouterr().err
 
 
-def test_something_bad_outweighs_what_could_not_be_asked(merchant: Merchant, sent: Sent) -> None:
-    """If something differs and something else could not be asked, the exit code is the alarming one."""
-    sent.add(5, stored=b"other")
-    sent.add(6)
+def test_a_difference_outweighs_what_could_not_be_compared(merchant: Merchant, receipts: Receipts) -> None:
+    """If one invoice differs and another could not be compared, the exit code is that of the difference."""
+    receipts.add(5, stored=b"other")
+    receipts.add(6)
     merchant.sandbox.faults.add("truncate", "download", skip=1)
     assert _results(merchant.settings()) == (1, {"5.pdf": "differs", "6.pdf": "unasked"})
 
 
-def test_a_project_that_is_no_longer_set_up_is_said(
-    merchant: Merchant, sent: Sent, capsys: pytest.CaptureFixture[str]
+def test_a_project_that_is_no_longer_set_up_is_reported(
+    merchant: Merchant, receipts: Receipts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Receipts of a project that no inbox has any more cannot be compared; nobody is asked with a wrong number."""
-    sent.add(5)
+    """Receipts of a project that no inbox has any more cannot be compared, and no request is made for them."""
+    receipts.add(5)
     assert _results(merchant.settings(project_id="77")) == (75, {"5.pdf": "unasked"})
     assert "no inbox is set up for project 2001" in capsys.readouterr().err
     assert merchant.sandbox.journal.arrived() == 0
 
 
-def test_the_token_does_not_go_to_the_download_host(merchant: Merchant, sent: Sent) -> None:
-    """The attachment's address is asked for with the token, the file itself is fetched from another host without."""
-    sent.add(5)
+def test_the_token_does_not_go_to_the_download_host(merchant: Merchant, receipts: Receipts) -> None:
+    """The attachment's URL is requested with the token; the file itself is downloaded from another host without it."""
+    receipts.add(5)
     assert _verify(merchant.settings())[0] == 0
-    assert {one.kind: one.had_authorization for one in merchant.sandbox.requests} == {
+    assert {request.kind: request.had_authorization for request in merchant.sandbox.requests} == {
         "attachment": True,
         "download": False,
     }

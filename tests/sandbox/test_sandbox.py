@@ -1,4 +1,4 @@
-"""The stand-in for the Channable API: that it answers as the facts say, and does wrong exactly what it is told to."""
+"""The stand-in for the Channable API: it answers as documented, and fails exactly as the script of faults says."""
 
 import base64
 import hashlib
@@ -40,14 +40,14 @@ SHA256 = hashlib.sha256(PDF).hexdigest()
 
 
 class Caller:
-    """Talks to a sandbox as its owner would, with the right token unless told otherwise."""
+    """Talks to a sandbox as its user would, with the right token unless another is given."""
 
     def __init__(self, sandbox: Running, client: httpx.Client) -> None:
         self.sandbox = sandbox
         self.client = client
 
     def path(self, version: int, rest: str = "", *, company: Any = None, project: Any = None) -> str:
-        """Return the URL of something in a project."""
+        """Return the URL of a resource in a project."""
         company = self.sandbox.company_id if company is None else company
         project = self.sandbox.project_id if project is None else project
         return f"{self.sandbox.url}/v{version}/companies/{company}/projects/{project}/orders{rest}"
@@ -62,8 +62,8 @@ class Caller:
     def upload(self, order: Any = 7, pdf: bytes = PDF, **values: Any) -> httpx.Response:
         """Upload an invoice."""
         body = {"file": base64.b64encode(pdf).decode(), "attachment_type": "INVOICE"} | values.pop("fields", {})
-        where = {name: values.pop(name) for name in ("company", "project") if name in values}
-        return self.ask("POST", self.path(1, f"/{order}/attachments", **where), json=body, **values)
+        project = {name: values.pop(name) for name in ("company", "project") if name in values}
+        return self.ask("POST", self.path(1, f"/{order}/attachments", **project), json=body, **values)
 
     def order(self, order: Any = 7, **values: Any) -> httpx.Response:
         """Read one order."""
@@ -78,13 +78,13 @@ class Caller:
         return [order["id"] for order in self.orders(**query).json()["orders"]]
 
     def download_url(self, attachment: int = 1, order: int = 7) -> httpx.Response:
-        """Ask where an attachment can be downloaded."""
+        """Request the download URL of an attachment."""
         return self.ask("GET", self.path(1, f"/{order}/attachments/{attachment}"))
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """Give one client to all tests: making one takes longer than most of them."""
+    """Share one client among all tests: creating one takes longer than most of them."""
     with httpx.Client(trust_env=False, timeout=10) as client:
         yield client
 
@@ -94,7 +94,7 @@ Started = Callable[..., Caller]
 
 @pytest.fixture
 def started(client: httpx.Client) -> Iterator[Started]:
-    """Start sandboxes, without a rate limit unless one is asked for, and stop them at the end."""
+    """Start sandboxes, without a rate limit by default, and stop them at the end."""
     running: list[Running] = []
 
     def start(**options: Any) -> Caller:
@@ -112,7 +112,7 @@ def started(client: httpx.Client) -> Iterator[Started]:
 
 
 def test_an_upload_is_accepted_and_shown_at_its_order(started: Started) -> None:
-    """A valid upload is answered 202 with an id, and the order then shows that attachment and an event."""
+    """A valid upload is answered with 202 and an id, and the order then shows that attachment and an event."""
     caller = started()
     response = caller.upload(fields={"order_item_ids": [71, 72]})
     assert response.status_code == 202
@@ -188,8 +188,8 @@ def test_a_bad_upload_is_refused(started: Started, values: dict[str, Any], statu
         (b"[" * 100_000, 400),
     ],
 )
-def test_a_body_that_is_no_upload_is_refused(started: Started, body: bytes, status: int) -> None:
-    """A body that is no JSON is 400, and one that is no object or has no file is 422."""
+def test_a_body_that_is_not_an_upload_is_refused(started: Started, body: bytes, status: int) -> None:
+    """A body that is not JSON is 400; one that is not an object, or has no file, is 422."""
     caller = started()
     headers = {"Content-Type": "application/json"}
     response = caller.ask("POST", caller.path(1, "/7/attachments"), content=body, headers=headers)
@@ -197,12 +197,12 @@ def test_a_body_that_is_no_upload_is_refused(started: Started, body: bytes, stat
 
 
 def test_junk_before_the_header_is_still_a_pdf(started: Started) -> None:
-    """%PDF anywhere in the first 1024 bytes makes a PDF."""
+    """A file with %PDF anywhere in its first 1024 bytes is a PDF."""
     assert started().upload(pdf=b"\n" * 1020 + PDF).status_code == 202
 
 
 def test_a_body_over_the_limit_is_413(started: Started) -> None:
-    """A request larger than the limit is refused without being stored, and the connection stays in order."""
+    """A request larger than the limit is refused and not stored, and the connection remains usable."""
     caller = started(max_body_bytes=200_000)
     assert caller.upload(pdf=PDF + bytes(1_000_000)).status_code == 413
     assert caller.upload().status_code == 202
@@ -213,7 +213,7 @@ def test_a_body_over_the_limit_is_413(started: Started) -> None:
     [("GET", "/7/attachments", 1), ("POST", "/7", 2), ("DELETE", "", 2), ("HEAD", "/7", 2)],
 )
 def test_a_wrong_method_is_405(started: Started, method: str, rest: str, version: int) -> None:
-    """A path that exists is answered 405 for another method, and the right one is named."""
+    """An existing path is answered with 405 for another method, and the right one is named."""
     caller = started()
     response = caller.ask(method, caller.path(version, rest))
     assert response.status_code == 405
@@ -221,14 +221,14 @@ def test_a_wrong_method_is_405(started: Started, method: str, rest: str, version
 
 
 def test_an_unknown_path_is_404(started: Started) -> None:
-    """A path that is no endpoint is 404 with a message, and is written down."""
+    """A path that is not an endpoint is 404 with a message, and is recorded."""
     caller = started()
     assert caller.ask("GET", caller.sandbox.url + "/v3/x").json()["message"]
     assert [record.kind for record in caller.sandbox.requests] == ["other"]
 
 
 def test_tokens_can_be_rotated_while_it_runs(started: Started) -> None:
-    """Several tokens are valid at once, and adding and revoking takes effect at once."""
+    """Several tokens can be valid at a time, and adding and revoking take effect immediately."""
     caller = started(tokens=("old", "older"))
     assert [caller.order(token=token).status_code for token in ("old", "older", "new")] == [200, 200, 401]
     caller.sandbox.store.tokens.add("new")
@@ -239,8 +239,8 @@ def test_tokens_can_be_rotated_while_it_runs(started: Started) -> None:
 # Downloads
 
 
-def test_a_download_lies_on_another_origin_and_needs_no_token(started: Started) -> None:
-    """The download URL is on another port than the API, gives the bytes without a token, and notes that none came."""
+def test_a_download_has_another_origin_and_needs_no_token(started: Started) -> None:
+    """The download URL has another port than the API, returns the bytes without a token, and records that none came."""
     caller = started()
     caller.upload()
     url = caller.download_url().json()["url"]
@@ -256,7 +256,7 @@ def test_a_download_lies_on_another_origin_and_needs_no_token(started: Started) 
 
 
 def test_downloads_can_share_the_origin_of_the_api(started: Started) -> None:
-    """With separate_download_host off, download URLs lie on the API's own origin."""
+    """With separate_download_host off, download URLs have the API's own origin."""
     caller = started(separate_download_host=False)
     caller.upload()
     url = caller.download_url().json()["url"]
@@ -265,7 +265,7 @@ def test_downloads_can_share_the_origin_of_the_api(started: Started) -> None:
 
 
 def test_a_download_url_expires_and_cannot_be_forged(started: Started) -> None:
-    """An expired URL, one with a changed attachment, and one without signature are 403."""
+    """A URL that has expired, names another attachment, or has no signature is 403."""
     caller = started()
     caller.upload()
     caller.upload()
@@ -277,7 +277,7 @@ def test_a_download_url_expires_and_cannot_be_forged(started: Started) -> None:
 
 
 def test_a_file_that_is_gone_is_410(started: Started) -> None:
-    """Once its file is gone, an attachment is still listed, but asking for it and downloading it are 410."""
+    """Once its file is gone, an attachment is still listed, but its URL and its download are 410."""
     caller = started()
     caller.upload()
     url = caller.download_url().json()["url"]
@@ -295,8 +295,8 @@ def test_an_attachment_is_found_at_its_own_order_only(started: Started, attachme
     assert caller.download_url(attachment, order).status_code == 404
 
 
-def test_a_new_attachment_can_be_late(started: Started) -> None:
-    """With visible_after, an upload is hidden from every read for that time and then shown."""
+def test_a_new_attachment_can_become_visible_late(started: Started) -> None:
+    """With visible_after, an upload is hidden from every read for that time, and then shown."""
     caller = started(visible_after=3600)
     caller.upload()
     assert caller.order().json()["order"]["attachments"] == []
@@ -312,7 +312,7 @@ def test_a_new_attachment_can_be_late(started: Started) -> None:
 
 
 def test_orders_come_newest_first_in_pages(started: Started) -> None:
-    """The list is newest first, 100 at most, and limit and offset walk through all of it."""
+    """The list is newest first, at most 100 at a time, and limit and offset page through all of it."""
     caller = started(orders=250)
     answer = caller.orders().json()
     assert (len(answer["orders"]), answer["total"], answer["error_count"]) == (100, 250, 0)
@@ -326,26 +326,26 @@ def test_orders_come_newest_first_in_pages(started: Started) -> None:
     "query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"offset": -1}, {"start_date": "x"}, {"end_date": "31.12."}]
 )
 def test_a_bad_query_is_422(started: Started, query: dict[str, Any]) -> None:
-    """Each filter that cannot be is named in the 422."""
+    """Each invalid filter is named in the 422."""
     response = started().orders(**query)
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["query", *query]
 
 
 def test_the_search_is_loose(started: Started) -> None:
-    """A search for one order's number also brings the order that only mentions it."""
+    """A search for an order's number also returns an order that only mentions it."""
     caller = started(orders=[9, 10, 8355])
-    found = {order["id"]: order for order in caller.orders(search=marketplace_number(9)).json()["orders"]}
-    assert set(found) == {9, 10}
-    assert found[9]["channel_id"] == found[9]["data"]["extra"]["channel_order_number"] == "302-1234567-0000009"
-    assert found[10]["channel_id"] != marketplace_number(9)
+    orders = {order["id"]: order for order in caller.orders(search=marketplace_number(9)).json()["orders"]}
+    assert set(orders) == {9, 10}
+    assert orders[9]["channel_id"] == orders[9]["data"]["extra"]["channel_order_number"] == "302-1234567-0000009"
+    assert orders[10]["channel_id"] != marketplace_number(9)
     assert caller.order_ids(search="8355") == [8355]
     assert caller.order_ids(search=CUSTOMER_SURNAME.upper(), limit=2) == [8355, 10]
     assert caller.order_ids(search="nobody") == []
 
 
 def test_orders_can_be_filtered_by_date_and_status(started: Started) -> None:
-    """start_date, end_date, last_modified_after and status each keep only what they say."""
+    """start_date, end_date, last_modified_after and status each keep only the orders that match."""
     caller = started(orders=[])
     for day in (1, 2, 3):
         caller.sandbox.store.add_order(day, created=datetime(2026, 10, day, tzinfo=UTC))
@@ -369,7 +369,7 @@ def test_any_order_exists_on_demand(started: Started) -> None:
 
 
 def test_an_order_is_the_same_each_time_and_carries_customer_data(started: Started) -> None:
-    """An order is made up deterministically, with item ids and with the customer name that tests search for."""
+    """An order is generated deterministically, with item ids and with the customer name that tests search for."""
     first, second = (started(orders=[8355]).order(8355).json()["order"] for _ in range(2))
     assert {**first, "created": 0, "modified": 0} == {**second, "created": 0, "modified": 0}
     assert first["channel_name"] == "amazon"
@@ -387,7 +387,7 @@ def test_two_orders_can_share_a_marketplace_number(started: Started) -> None:
 
 
 def test_projects_have_their_own_orders_and_share_one_bucket(started: Started) -> None:
-    """Each project shows its own orders only, and all projects draw on the company's one bucket."""
+    """Each project shows only its own orders, and all projects share the company's bucket."""
     caller = started(projects=(1, 2), orders={1: [5], 2: 3}, rate=0.001, burst=4)
     assert caller.upload(5, project=2).status_code == 404
     assert caller.upload(5, project=1).status_code == 202
@@ -397,8 +397,8 @@ def test_projects_have_their_own_orders_and_share_one_bucket(started: Started) -
     assert caller.upload(5, project=1).status_code == 429
 
 
-def test_somebody_else_can_attach_and_the_marketplace_can_answer(started: Started) -> None:
-    """Documents of other kinds and events of the marketplace can be put at an order from outside."""
+def test_others_can_attach_documents_and_the_marketplace_can_add_events(started: Started) -> None:
+    """Documents of other kinds and events of the marketplace can be added to an order from outside."""
     caller = started()
     caller.sandbox.store.attach(7, b"label", attachment_type="SHIPPING_LABEL", title="label.pdf")
     caller.sandbox.store.add_event(7, "error", "the marketplace refused the invoice")
@@ -437,7 +437,7 @@ def test_a_bucket_can_be_changed_and_switched_off() -> None:
 
 
 def test_only_authorised_requests_count_against_the_limit(started: Started) -> None:
-    """Requests without a valid token and downloads take no place; all others do, refused ones of other kinds too."""
+    """Requests without a valid token and downloads do not count; all others do, including those that are refused."""
     caller = started(rate=0.001, burst=4)
     for _ in range(10):
         assert caller.order(token="wrong").status_code == 401
@@ -454,15 +454,15 @@ def test_only_authorised_requests_count_against_the_limit(started: Started) -> N
     assert len(caller.sandbox.uploads()) == 1
 
 
-def test_another_client_draws_on_the_same_bucket(started: Started) -> None:
-    """What another client of the company took is no longer there for us."""
+def test_another_client_shares_the_bucket(started: Started) -> None:
+    """What another client of the company has used up is not available to us."""
     caller = started(rate=0.001, burst=10)
     assert caller.sandbox.store.drain(9) == 9
     assert [caller.order().status_code for _ in range(2)] == [200, 429]
 
 
 def test_latency_delays_every_answer(started: Started) -> None:
-    """The latency set is the least time that an answer takes, and can be changed while it runs."""
+    """The latency is the minimum time of an answer, and can be changed while the sandbox runs."""
     caller = started(latency=0.15)
     begin = time.monotonic()
     caller.order()
@@ -471,8 +471,8 @@ def test_latency_delays_every_answer(started: Started) -> None:
     assert min(caller.order().elapsed.total_seconds() for _ in range(5)) < 0.15
 
 
-def test_requests_are_answered_side_by_side(started: Started) -> None:
-    """Ten requests at a latency of 0.2 s take far less than two seconds together."""
+def test_requests_are_answered_concurrently(started: Started) -> None:
+    """Ten concurrent requests take far less time than ten times the latency."""
     caller = started(latency=0.2)
     begin = time.monotonic()
     threads = [threading.Thread(target=caller.upload, args=(order,)) for order in range(1, 11)]
@@ -485,7 +485,7 @@ def test_requests_are_answered_side_by_side(started: Started) -> None:
 
 
 def test_an_upload_is_stored_although_its_client_has_left(started: Started) -> None:
-    """A request that arrived in full is carried out after its latency, also when the client gave up before."""
+    """A request that arrived in full is carried out after its latency, even if the client has given up before."""
     caller = started(latency=0.2)
     with pytest.raises(httpx.ReadTimeout):
         caller.upload(timeout=0.05)
@@ -493,10 +493,10 @@ def test_an_upload_is_stored_although_its_client_has_left(started: Started) -> N
     caller.sandbox.wait_until(lambda: len(caller.sandbox.uploads()) == 1)
 
 
-def test_small_answers_come_at_once(started: Started) -> None:
-    """On a kept connection an answer takes no 40 ms: the server does not wait for acknowledgements (Nagle)."""
+def test_small_answers_are_not_delayed(started: Started) -> None:
+    """On a reused connection an answer is not held back for 40 ms to await an acknowledgement (Nagle)."""
     caller = started()
-    # The best of some medians: the first answers of a connection are quick in any case, a busy machine is slow.
+    # The best of several medians: the first answers of a connection are quick in any case, and a busy machine is slow.
     medians = [sorted(caller.order().elapsed.total_seconds() for _ in range(11))[5] for _ in range(6)]
     assert min(medians[1:]) < 0.035
 
@@ -505,7 +505,7 @@ def test_small_answers_come_at_once(started: Started) -> None:
 
 
 @pytest.mark.parametrize(("kind", "stored"), [(Kind.RESET_BEFORE_STORE, 0), (Kind.RESET_AFTER_STORE, 1)])
-def test_a_reset_is_a_real_one(started: Started, kind: Kind, stored: int) -> None:
+def test_a_reset_is_a_tcp_reset(started: Started, kind: Kind, stored: int) -> None:
     """The two resets after the whole request break the connection with RST, before or after storing."""
     caller = started()
     caller.sandbox.faults.add(kind, "upload", count=1)
@@ -521,7 +521,7 @@ def test_a_reset_is_a_real_one(started: Started, kind: Kind, stored: int) -> Non
 
 
 def test_a_reset_can_come_while_the_client_is_sending(started: Started) -> None:
-    """With reset_before_read the client's sending is broken off, and nothing is stored."""
+    """With reset_before_read the client's sending is interrupted, and nothing is stored."""
     caller = started()
     caller.sandbox.faults.add(Kind.RESET_BEFORE_READ, "upload", count=1)
     with _connected(caller.sandbox) as connection:
@@ -532,8 +532,8 @@ def test_a_reset_can_come_while_the_client_is_sending(started: Started) -> None:
     assert caller.sandbox.uploads() == []
 
 
-def test_a_client_that_breaks_off_has_uploaded_nothing(started: Started) -> None:
-    """A request whose body ends early is dropped, and the sandbox goes on."""
+def test_an_interrupted_request_uploads_nothing(started: Started) -> None:
+    """A request whose body ends early is dropped, and the sandbox keeps working."""
     caller = started()
     with _connected(caller.sandbox) as connection:
         connection.sendall(_upload_head(caller, 50_000) + b'{"file"')
@@ -554,7 +554,7 @@ def test_a_hang_lasts_until_the_client_leaves(started: Started, kind: Kind, stor
     assert len(caller.sandbox.uploads()) == stored
 
 
-def test_an_answer_can_be_cut(started: Started) -> None:
+def test_an_answer_can_be_truncated(started: Started) -> None:
     """With truncate the upload is stored, and the answer ends before its Content-Length."""
     caller = started()
     caller.sandbox.faults.add(Kind.TRUNCATE, "upload", count=1)
@@ -564,7 +564,7 @@ def test_an_answer_can_be_cut(started: Started) -> None:
 
 
 def test_an_answer_can_drip(started: Started) -> None:
-    """With slow_drip the right answer comes byte by byte, each after its pause."""
+    """With slow_drip the right answer arrives byte by byte, each after its pause."""
     caller = started()
     caller.sandbox.faults.add(Kind.SLOW_DRIP, "upload", count=1, seconds=0.002)
     response = caller.upload()
@@ -572,8 +572,8 @@ def test_an_answer_can_drip(started: Started) -> None:
     assert response.elapsed.total_seconds() >= 0.002 * len(response.content)
 
 
-def test_a_drip_ends_with_its_client(started: Started) -> None:
-    """A dripping answer, one byte a second by default, is given up when the client leaves."""
+def test_a_drip_ends_when_the_client_leaves(started: Started) -> None:
+    """A dripping answer, one byte a second by default, is abandoned when the client leaves."""
     caller = started()
     caller.sandbox.faults.add(Kind.SLOW_DRIP, "upload", count=1)
     with caller.client.stream(
@@ -593,7 +593,7 @@ def test_a_drip_ends_with_its_client(started: Started) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 500, 502, 503, 504])
 @pytest.mark.parametrize("stored", [False, True])
 def test_any_status_can_come_before_or_after_storing(started: Started, status: int, stored: bool) -> None:
-    """A status fault answers with that status and message, and stores only if it is told to."""
+    """A status fault answers with that status and message, and stores only with `stored`."""
     caller = started()
     caller.sandbox.faults.add("status", "upload", count=1, status=status, stored=stored, message="sorry")
     response = caller.upload()
@@ -613,8 +613,8 @@ def test_a_proxy_can_answer_html(started: Started, status: int) -> None:
     assert len(caller.sandbox.uploads()) == 1
 
 
-def test_a_redirect_leads_elsewhere(started: Started) -> None:
-    """A redirect goes to the download host unless told otherwise, where a token that follows is noticed."""
+def test_a_redirect_goes_to_another_host(started: Started) -> None:
+    """A redirect goes to the download host by default, where a token that follows it is recorded."""
     caller = started()
     caller.sandbox.faults.add("redirect", "order", count=1)
     response = caller.order()
@@ -627,12 +627,13 @@ def test_a_redirect_leads_elsewhere(started: Started) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "header"), [(None, None), (7, "7"), ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT")]
+    ("retry_after", "header"),
+    [(None, None), (7, "7"), ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT")],
 )
-def test_a_429_may_say_when_to_come_back(started: Started, wish: Any, header: str | None) -> None:
-    """A rate_limited fault is 429, with Retry-After exactly if that is set, in either of its forms."""
+def test_a_429_can_have_a_retry_after(started: Started, retry_after: Any, header: str | None) -> None:
+    """A rate_limited fault is 429, with Retry-After only if that is set, in either of its forms."""
     caller = started()
-    caller.sandbox.faults.add("rate_limited", "upload", count=1, retry_after=wish)
+    caller.sandbox.faults.add("rate_limited", "upload", count=1, retry_after=retry_after)
     response = caller.upload()
     assert (response.status_code, response.headers.get("retry-after")) == (429, header)
     assert caller.sandbox.uploads() == []
@@ -646,8 +647,8 @@ def test_a_429_may_say_when_to_come_back(started: Started, wish: Any, header: st
         ("accepted_warning", {"status": "warning", "order_attachment_id": 1, "message": "because"}, 1),
     ],
 )
-def test_a_202_can_mean_many_things(started: Started, kind: str, answer: dict[str, Any], stored: int) -> None:
-    """The three odd 202 answers look as documented, and only the error stores nothing."""
+def test_a_202_can_be_odd(started: Started, kind: str, answer: dict[str, Any], stored: int) -> None:
+    """The three odd 202 answers are as documented, and only the error stores nothing."""
     caller = started()
     caller.sandbox.faults.add(kind, count=1, message="because")
     assert caller.order().status_code == 200
@@ -657,7 +658,7 @@ def test_a_202_can_mean_many_things(started: Started, kind: str, answer: dict[st
 
 
 def test_broken_json_comes_with_the_right_status(started: Started) -> None:
-    """A broken_json fault keeps the status and length of a whole answer, but its body cannot be read."""
+    """A broken_json fault keeps the status and a right length, but its body cannot be parsed."""
     caller = started()
     caller.sandbox.faults.add("broken_json", count=1)
     response = caller.upload()
@@ -669,7 +670,7 @@ def test_broken_json_comes_with_the_right_status(started: Started) -> None:
 
 @pytest.mark.parametrize("request_kind", ["attachment", "download"])
 def test_an_attachment_can_be_gone(started: Started, request_kind: str) -> None:
-    """A gone fault answers 410 for the request that it names, and for no other."""
+    """A gone fault answers with 410 to the kind of request that it names, and to no other."""
     caller = started()
     caller.upload()
     url = caller.download_url().json()["url"]
@@ -685,7 +686,7 @@ def test_an_attachment_can_be_gone(started: Started, request_kind: str) -> None:
 
 
 def test_faults_are_matched_by_request_order_count_and_skip(started: Started) -> None:
-    """A fault meets only the orders and requests that it names, after those it skips, as often as it says."""
+    """A fault affects only the orders and requests that it names, after those it skips, `count` times."""
     caller = started()
     caller.sandbox.faults.add("status", "upload", order_id=8, count=2, skip=1)
     statuses = [caller.upload(order).status_code for order in (7, 8, 8, 7, 8, 8)]
@@ -697,7 +698,7 @@ def test_faults_are_matched_by_request_order_count_and_skip(started: Started) ->
 
 
 def test_the_first_fault_wins_and_latencies_add_up() -> None:
-    """Of several faults that match, latencies are summed, and the first other one is drawn and used up alone."""
+    """Of several matching faults, latencies add up, and of the others only the first is drawn and used up."""
     plan = FaultPlan()
     plan.add("latency", seconds=1)
     plan.add("latency", seconds=2, stored=True)
@@ -710,7 +711,7 @@ def test_the_first_fault_wins_and_latencies_add_up() -> None:
 
 
 def test_chance_is_seeded() -> None:
-    """The same seed draws the same faults, another seed others, and about as many as the probability says."""
+    """The same seed draws the same faults, another seed others, about as many as the probability says."""
 
     def drawn(seed: int) -> list[bool]:
         plan = FaultPlan(seed)
@@ -736,7 +737,7 @@ def test_chance_is_seeded() -> None:
         {"request": "order"},
     ],
 )
-def test_a_fault_that_cannot_be_is_refused(values: dict[str, Any]) -> None:
+def test_an_impossible_fault_is_refused(values: dict[str, Any]) -> None:
     """A fault with an unknown name or an impossible value is a ValueError, not a fault that never happens."""
     with pytest.raises(ValueError, match=r"\w"):
         Fault.from_json(values)
@@ -746,7 +747,7 @@ def test_a_fault_that_cannot_be_is_refused(values: dict[str, Any]) -> None:
 
 
 def test_faults_are_set_over_http(started: Started) -> None:
-    """PUT replaces the script, GET shows it as it stands, DELETE ends it, and a bad one changes nothing."""
+    """PUT replaces the script, GET shows what is left of it, DELETE ends it, and an invalid one changes nothing."""
     caller = started()
     url = caller.sandbox.url + "/sandbox/faults"
     put = caller.ask("PUT", url, token=None, json=[{"kind": "status", "request": "upload", "status": 503, "count": 2}])
@@ -754,8 +755,8 @@ def test_faults_are_set_over_http(started: Started) -> None:
     assert caller.upload().status_code == 503
     (shown,) = caller.ask("GET", url, token=None).json()
     assert (shown["kind"], shown["count"]) == ("status", 1)
-    for bad in ([{"kind": "nonsense"}], {"kind": "status"}, [{"kind": "status", "count": "3"}], ["status"]):
-        refused = caller.ask("PUT", url, token=None, json=bad)
+    for invalid in ([{"kind": "nonsense"}], {"kind": "status"}, [{"kind": "status", "count": "3"}], ["status"]):
+        refused = caller.ask("PUT", url, token=None, json=invalid)
         assert refused.status_code == 422
         assert refused.json()["message"]
     assert caller.ask("PUT", url, token=None, content=b"{").status_code == 400
@@ -765,11 +766,11 @@ def test_faults_are_set_over_http(started: Started) -> None:
 
 
 def test_options_are_set_over_http(started: Started) -> None:
-    """PUT changes the options it names and no other, and a bad value changes none."""
+    """PUT changes only the options that it names, and none if a value is invalid."""
     caller = started()
     url = caller.sandbox.url + "/sandbox/options"
     before = caller.ask("GET", url, token=None).json()
-    bads: tuple[Any, ...] = (
+    invalid: tuple[Any, ...] = (
         {"latency": -1},
         {"tokens": [], "colour": 1},
         {"rate": 4, "burst": 0},
@@ -777,8 +778,8 @@ def test_options_are_set_over_http(started: Started) -> None:
         [],
         {"latency": True},
     )
-    for bad in bads:
-        assert caller.ask("PUT", url, token=None, json=bad).status_code == 422
+    for values in invalid:
+        assert caller.ask("PUT", url, token=None, json=values).status_code == 422
     assert caller.ask("GET", url, token=None).json() == before
     after = caller.ask("PUT", url, token=None, json={"tokens": ["new"], "rate": 0.001, "burst": 1}).json()
     assert after == before | {"tokens": ["new"], "rate": 0.001, "burst": 1}
@@ -786,7 +787,7 @@ def test_options_are_set_over_http(started: Started) -> None:
 
 
 def test_the_state_is_read_over_http(started: Started) -> None:
-    """state.json lists the uploads with their hashes, and what was asked and answered."""
+    """state.json lists the uploads with their hashes, and counts requests and answers."""
     caller = started()
     caller.upload(fields={"order_item_ids": [71]})
     caller.order(token="wrong")
@@ -798,8 +799,8 @@ def test_the_state_is_read_over_http(started: Started) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sandbox/state.json", "/sandbox/faults", "/sandbox/attachments/1.pdf"])
-def test_control_answers_loopback_names_only(started: Started, path: str) -> None:
-    """A page on the internet whose name points to this machine can reach neither control nor files."""
+def test_control_answers_only_loopback_names(started: Started, path: str) -> None:
+    """A web page whose host name resolves to this machine can reach neither control nor files."""
     caller = started()
     caller.upload()
     assert caller.ask("GET", caller.sandbox.url + path, headers={"Host": "evil.example"}).status_code == 403
@@ -810,16 +811,16 @@ def test_control_answers_loopback_names_only(started: Started, path: str) -> Non
     "values", [{"host": "0.0.0.0"}, {"host": "example.com"}, {"projects": ()}, {"tokens": ("",)}, {"latency": -1}]
 )
 def test_impossible_options_are_refused(values: dict[str, Any]) -> None:
-    """Listening beyond loopback and other options that cannot be are refused in a sentence."""
+    """Listening beyond loopback, and other impossible options, are refused with a sentence."""
     with pytest.raises(ValueError, match=r"\w+ \w+"):
         Options(**values)
 
 
-# The page and the papers
+# The page and the sample invoices
 
 
 def test_the_page_lists_attachments_and_escapes_everything(started: Started) -> None:
-    """The page shows orders with attachments first, with working links, no outside assets, and no markup of others."""
+    """The page shows orders with attachments first, with working links, no external assets and no foreign markup."""
     caller = started(orders=20)
     caller.upload(3)
     caller.sandbox.store.attach(5, PDF, title="<script>alert(1)</script>")
@@ -836,7 +837,7 @@ def test_the_page_lists_attachments_and_escapes_everything(started: Started) -> 
 
 @pytest.mark.parametrize("number", ["8355", "302-1234567-0008355", "a(b)\\c ü €"])
 def test_an_invoice_is_a_valid_pdf_with_its_order_number(number: str) -> None:
-    """A made-up invoice is read by pypdf strictly, without a warning, and names its order on every page."""
+    """A sample invoice is read by strict pypdf without a warning, and has its order number on every page."""
     pdf = invoice_pdf(number, pages=3)
     assert pdf == invoice_pdf(number, pages=3)
     reader = pypdf.PdfReader(io.BytesIO(pdf), strict=True)
@@ -847,7 +848,7 @@ def test_an_invoice_is_a_valid_pdf_with_its_order_number(number: str) -> None:
 
 
 def test_invoices_differ_and_add_up() -> None:
-    """Different orders give different bytes, many lines make more pages, and the total is that of the lines."""
+    """Different orders give different bytes, many lines need more pages, and the total is the sum of the lines."""
     assert len({invoice_pdf(str(order)) for order in range(200)}) == 200
     reader = pypdf.PdfReader(io.BytesIO(invoice_pdf("1", lines=[Line("Thing", 2, 1000)] * 45)), strict=True)
     assert len(reader.pages) == 3
@@ -861,7 +862,7 @@ def test_invoices_differ_and_add_up() -> None:
 
 
 def test_stopping_is_quick_with_hanging_requests(started: Started, caplog: pytest.LogCaptureFixture) -> None:
-    """A stop breaks requests that hang, drip, wait or are half sent, at once and without a word of complaint."""
+    """A stop breaks requests that hang, drip, wait or are half sent, at once and with nothing logged."""
     caller = started()
     sandbox = caller.sandbox
     sandbox.faults.add("hang_after_store", order_id=1)
@@ -894,7 +895,7 @@ def test_stopping_is_quick_with_hanging_requests(started: Started, caplog: pytes
 
 
 def test_an_outage_keeps_everything(started: Started) -> None:
-    """After stop and start it answers at the same URL, and still knows what it was given."""
+    """After stop and start the sandbox answers at the same URL and still has its uploads."""
     caller = started()
     caller.upload()
     url = caller.download_url().json()["url"]
@@ -907,7 +908,7 @@ def test_an_outage_keeps_everything(started: Started) -> None:
 
 
 def test_nothing_is_left_behind() -> None:
-    """A sandbox that was used and closed leaves no thread and no open file or socket."""
+    """A sandbox that was used and closed leaves no thread, open file or socket."""
 
     def use() -> None:
         with serve(Options(rate=0)) as sandbox, _connected(sandbox) as connection:
@@ -923,7 +924,7 @@ def test_nothing_is_left_behind() -> None:
 
 
 def test_a_port_that_is_taken_is_an_error(started: Started) -> None:
-    """A second sandbox on the same port fails with OSError, and the first goes on."""
+    """A second sandbox on the same port fails with OSError, and the first keeps working."""
     caller = started()
     with pytest.raises(OSError, match="in use"), serve(Options(port=int(caller.sandbox.url.rpartition(":")[2]))):
         pass
@@ -931,7 +932,7 @@ def test_a_port_that_is_taken_is_an_error(started: Started) -> None:
 
 
 def test_uploads_in_a_folder_survive(started: Started, tmp_path: Path) -> None:
-    """With a folder, a new sandbox knows the uploads of the last one and gives out no id twice."""
+    """With a folder, a new sandbox has the uploads of the last one, and assigns no id twice."""
     first = started(folder=tmp_path / "kept")
     first.upload(fields={"order_item_ids": [71]})
     first.upload(8)
@@ -944,8 +945,8 @@ def test_uploads_in_a_folder_survive(started: Started, tmp_path: Path) -> None:
     assert second.download_url().status_code == 410
 
 
-def test_a_line_that_was_cut_by_a_kill_is_dropped(started: Started, tmp_path: Path) -> None:
-    """An index whose last line is incomplete loses that line only, and takes the next one whole."""
+def test_a_line_that_was_cut_off_by_a_kill_is_dropped(started: Started, tmp_path: Path) -> None:
+    """An index whose last line is incomplete loses only that line, and the next one is written whole."""
     started(folder=tmp_path).upload()
     index = tmp_path / "uploads.jsonl"
     index.write_bytes(index.read_bytes() + b'{"id": 2, "ord')
@@ -956,7 +957,7 @@ def test_a_line_that_was_cut_by_a_kill_is_dropped(started: Started, tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_stops_cleanly_on_a_signal(client: httpx.Client, number: signal.Signals) -> None:
-    """In the foreground it says its URL to the callback, serves, prints nothing, and returns on SIGINT or SIGTERM."""
+    """In the foreground the callback gets the URL; it serves, prints nothing, and returns on SIGINT or SIGTERM."""
     program = (
         "import signal; from pathlib import Path; from invoicedrop.sandbox import Options, run\n"
         "before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
@@ -982,8 +983,8 @@ def test_run_stops_cleanly_on_a_signal(client: httpx.Client, number: signal.Sign
             process.kill()
 
 
-def test_a_storm_of_faults_is_counted_right(started: Started) -> None:
-    """Under hundreds of mixed faults from several clients, exactly what was stored is listed, and all ends in order."""
+def test_many_concurrent_faults_are_counted_right(started: Started) -> None:
+    """With hundreds of mixed faults and several clients, exactly what was stored is listed, and every request ends."""
     caller = started(any_order=True, seed=3)
     for kind in ("reset_before_store", "reset_after_store", "truncate", "broken_json", "status", "accepted_error"):
         caller.sandbox.faults.add(kind, "upload", probability=0.15)
@@ -1006,11 +1007,11 @@ def test_a_storm_of_faults_is_counted_right(started: Started) -> None:
     sandbox, hits = caller.sandbox, caller.sandbox.faults.hits
     sandbox.wait_until(lambda: all(record.over for record in sandbox.requests))
     lost = hits[Kind.RESET_BEFORE_STORE] + hits[Kind.STATUS] + hits[Kind.ACCEPTED_ERROR]
-    unheard = hits[Kind.RESET_AFTER_STORE] + hits[Kind.TRUNCATE] + hits[Kind.BROKEN_JSON]
+    unacknowledged = hits[Kind.RESET_AFTER_STORE] + hits[Kind.TRUNCATE] + hits[Kind.BROKEN_JSON]
     assert lost
-    assert unheard
+    assert unacknowledged
     assert len(sandbox.uploads()) == 200 - lost
-    assert len(answered) == 200 - lost - unheard
+    assert len(answered) == 200 - lost - unacknowledged
     for upload in sandbox.uploads():
         assert upload.sha256 == hashlib.sha256(invoice_pdf(str(upload.order_id))).hexdigest()
 

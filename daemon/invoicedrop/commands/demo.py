@@ -1,4 +1,4 @@
-"""The whole thing in a few seconds: sandbox API, drop folder, the real daemon, and what becomes of each file."""
+"""`invoicedrop demo`: sandbox API, drop folder, the real daemon, and what becomes of each file, in a few seconds."""
 
 import json
 import os
@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from invoicedrop import exit_codes
 from invoicedrop.inbox.filed_names import REASON_SUFFIX
+from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 
@@ -40,7 +42,7 @@ log_format = "json"
 
 
 def show(console: Console, *, keep: bool) -> int:
-    """Run the demo; return the exit code: 0 if everything went as it should."""
+    """Run the demo; return the exit code: 0 if every invoice ended as it should, else 1."""
     with ExitStack() as stack:
         home = Path(
             tempfile.mkdtemp(prefix="invoicedrop-demo-")
@@ -58,25 +60,25 @@ def show(console: Console, *, keep: bool) -> int:
         console.print(f"{len(files)} files are dropped into {drop} while the daemon runs:\n", soft_wrap=True)
         with _daemon(home, sandbox) as events:
             for name, content in files.items():
-                # As careful software does it: written under another name, then renamed.
+                # Written under another name, then renamed, as well-behaved software does.
                 part = drop / f"{name}.part"
                 part.write_bytes(content)
                 part.rename(drop / name)
-            ended = _tell(console, events, len(files))
+            all_ended = _narrate(console, events, len(files))
         _show_folders(console, drop)
         _show_reason(console, drop / "failed")
-        right = _show_uploads(console, sandbox, files)
+        all_arrived = _show_uploads(console, sandbox, files)
         console.print()
         if keep:
             console.print(f"Everything was kept in {home}", soft_wrap=True)
         else:
             console.print("Nothing was left behind. To look at the folders: invoicedrop demo --keep")
         console.print("For a sandbox that stays: invoicedrop sandbox. For real use: see README.md.\n")
-        return 0 if ended and right else 1
+        return exit_codes.OK if all_ended and all_arrived else exit_codes.FAILED
 
 
 def _invoices() -> dict[str, bytes]:
-    """Make a handful of good invoices and a few bad ones."""
+    """Return the content of each file to drop: good invoices and bad ones."""
     good = invoice_pdf("1005")
     return {
         "1001.pdf": invoice_pdf("1001"),
@@ -94,7 +96,7 @@ def _invoices() -> dict[str, bytes]:
 
 @contextmanager
 def _daemon(home: Path, sandbox: Running) -> Iterator[Iterator[dict[str, Any]]]:
-    """Run the real daemon; give its log lines as they come."""
+    """Run the real daemon; give its log events as they come."""
     config = home / "invoicedrop.toml"
     values = {"company": sandbox.company_id, "project": sandbox.project_id, "token": sandbox.token, "url": sandbox.url}
     config.write_text(_SETTINGS.format_map(values))
@@ -122,35 +124,37 @@ def _daemon(home: Path, sandbox: Running) -> Iterator[Iterator[dict[str, Any]]]:
             process.kill()
 
 
-def _tell(console: Console, events: Iterator[dict[str, Any]], files: int) -> bool:
-    """Show what happens to each file; say whether each came to its end."""
+def _narrate(console: Console, events: Iterator[dict[str, Any]], files: int) -> bool:
+    """Show what happens to each file; return whether all of them came to their end."""
     ended = 0
-    for line in events:
-        told = _in_words(line)
-        if told is not None:
-            mark, words = told
-            console.print(Text.assemble("  ", mark, " ", (f"{line['file']:<28}", "bold"), words), soft_wrap=True)
-        ended += line["event"] in {"invoice.processed", "invoice.duplicate", "invoice.failed"}
+    for event in events:
+        description = _describe(event)
+        if description is not None:
+            mark, text = description
+            console.print(Text.assemble("  ", mark, " ", (f"{event['file']:<28}", "bold"), text), soft_wrap=True)
+        ended += event["event"] in {"invoice.processed", "invoice.duplicate", "invoice.failed"}
         if ended == files:
             return True
     return False
 
 
-_WORDS: Final = {
-    "invoice.processed": (("✓", "green"), "checked, sent to order {order_id}, filed in processed/"),
-    "invoice.duplicate": (("=", "cyan"), "the same invoice went to order {order_id} already: filed, not sent again"),
-    "invoice.failed": (("✗", "red"), "{reason}: moved to failed/, with the reason beside it"),
-    "upload.unknown": (("?", "yellow"), "the answer was lost on its way: Channable is asked before it is sent again"),
-    "upload.reconciled": (("!", "yellow"), "Channable has it: not sent twice"),
-}
-_UNFINISHED: Final = (("…", "yellow"), "its end is missing: perhaps it is still being written; waiting a little")
-
-
-def _in_words(line: dict[str, Any]) -> tuple[tuple[str, str], str] | None:
-    if line["event"] == "invoice.deferred" and "still be being written" in line["detail"]:
-        return _UNFINISHED
-    mark, words = _WORDS.get(line["event"], (None, ""))
-    return None if mark is None else (mark, words.format_map(line))
+def _describe(event: dict[str, Any]) -> tuple[tuple[str, str], str] | None:
+    """Return a styled mark and a sentence for a log event, by its name and fields; None where nothing is shown."""
+    description: tuple[tuple[str, str], str] | None = None
+    match event:
+        case {"event": "invoice.processed", "order_id": order_id}:
+            description = ("✓", "green"), f"checked, sent to order {order_id}, filed in processed/"
+        case {"event": "invoice.duplicate", "order_id": order_id}:
+            description = ("=", "cyan"), f"the same invoice went to order {order_id} already: filed, not sent again"
+        case {"event": "invoice.failed", "reason": reason}:
+            description = ("✗", "red"), f"{reason}: moved to failed/, with the reason beside it"
+        case {"event": "invoice.deferred", "reason": Reason.INCOMPLETE}:
+            description = ("…", "yellow"), "its end is missing: perhaps it is still being written; waiting a little"
+        case {"event": "upload.unknown"}:
+            description = ("?", "yellow"), "the answer was lost on its way: Channable is asked before it is sent again"
+        case {"event": "upload.reconciled", "found": True}:
+            description = ("!", "yellow"), "Channable has it: not sent twice"
+    return description
 
 
 def _show_folders(console: Console, drop: Path) -> None:
@@ -172,13 +176,13 @@ def _show_reason(console: Console, failed: Path) -> None:
 
 
 def _show_uploads(console: Console, sandbox: Running, files: dict[str, bytes]) -> bool:
-    """Show what the API received; say whether each good invoice is there once, byte for byte."""
+    """Show what the API received; return whether that is each good invoice once, byte for byte."""
     table = Table("order", "attachment", "bytes", "the same bytes as", box=None, pad_edge=False, padding=(0, 2))
     arrived: list[bytes] = []
     for upload in sandbox.uploads():
         content = sandbox.store.content(upload.attachment_id) or b""
         arrived.append(content)
-        names = [name for name, sent in files.items() if sent == content]
+        names = [name for name, file in files.items() if file == content]
         table.add_row(str(upload.order_id), str(upload.attachment_id), str(upload.size), Text(", ".join(names)))
     console.print("\n[bold]What the API received[/bold]")
     console.print(table)

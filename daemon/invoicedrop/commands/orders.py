@@ -1,6 +1,6 @@
-"""`invoicedrop orders`: recent orders with the names that their invoices must have, and which still owe one.
+"""`invoicedrop orders`: recent orders, the file name that an invoice for each must have, and the invoices attached.
 
-Of an order only its numbers, channel, date and attachments are read; customers' data is never even parsed.
+Only an order's numbers, channel, date and attachments are read; customer data is not even parsed.
 
 With `--json`, one object (times are UTC, ISO 8601):
 
@@ -31,8 +31,8 @@ from invoicedrop.settings.models import Inbox, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class OwedOrder:
-    """An order, and the name that a file must have to be its invoice; None if no file name can say it."""
+class ListedOrder:
+    """An order, and the name that its invoice's file must have; None if no file name can express it."""
 
     inbox: str
     file_name: str | None
@@ -51,61 +51,62 @@ def orders(
 ) -> int:
     """Print the orders of the last `days` in which `search` occurs; return the exit code.
 
-    0: all were listed. 2: there is no such inbox. 75: at least one project could not be asked now (one sentence on
-    stderr for each); what the others answered is printed all the same.
+    0: all are listed. 2: there is no such inbox. 75: at least one project cannot be asked now (one sentence on stderr
+    for each); the orders of the others are printed all the same.
 
     Raises:
-        LedgerUnavailable, ConfigError: the ledger, which knows how much of the rate limit is used, cannot be read.
+        LedgerUnavailable, ConfigError: the ledger, which knows the level of the rate limit, cannot be read.
 
     """
-    chosen = [one for one in settings.inboxes if inbox is None or one.name.casefold() == inbox.casefold()]
-    if not chosen:
-        names = ", ".join(one.name for one in settings.inboxes)
-        _complain(f"there is no inbox called {inbox}; there are: {names}")
+    inboxes = [item for item in settings.inboxes if inbox is None or item.name.casefold() == inbox.casefold()]
+    if not inboxes:
+        names = ", ".join(item.name for item in settings.inboxes)
+        _print_error(f"there is no inbox called {inbox}; there are: {names}")
         return exit_codes.USAGE
     since = datetime.now(UTC) - timedelta(days=days)
-    found: list[OwedOrder] = []
+    listed: list[ListedOrder] = []
     unanswered: dict[str, str] = {}
     with access.existing_ledger(settings) as ledger:
-        for one in _projects(chosen):
+        for project_inbox in _one_for_each_project(inboxes):
             try:
-                # All of a project or nothing: half a list would look as if the rest were not owed.
-                found += list(_orders_of(one, ledger, search, since, without_invoice=without_invoice))
-            except _Unasked as trouble:
-                unanswered[one.name] = str(trouble)
+                # All of a project or nothing: half a list would look as if the rest needed no invoice.
+                listed += list(_list(project_inbox, ledger, search, since, without_invoice=without_invoice))
+            except _ListingFailed as error:
+                unanswered[project_inbox.name] = str(error)
     if as_json:
-        console.out(json.dumps(_as_json(found, unanswered)), highlight=False)
-    elif found or len(unanswered) < len(chosen):
-        _show(found, console, days=days, without_invoice=without_invoice, inboxes=chosen)
+        console.out(json.dumps(_as_json(listed, unanswered)), highlight=False)
+    elif listed or len(unanswered) < len(inboxes):
+        _show(listed, console, days=days, without_invoice=without_invoice, inboxes=inboxes)
     for name, detail in unanswered.items():
-        which = f" of inbox {name}" if len(settings.inboxes) > 1 else ""
-        _complain(f"the orders{which} cannot be listed now: {detail}")
+        of_inbox = f" of inbox {name}" if len(settings.inboxes) > 1 else ""
+        _print_error(f"the orders{of_inbox} cannot be listed now: {detail}")
     return exit_codes.TRY_LATER if unanswered else exit_codes.OK
 
 
-class _Unasked(Exception):  # noqa: N818 - says what happened to the question
-    pass
+class _ListingFailed(Exception):  # noqa: N818 - as in `errors`
+    """A project cannot be asked now; the message says why."""
 
 
-def _projects(inboxes: list[Inbox]) -> list[Inbox]:
-    """Return one inbox for each project (and way to name files), so that none is asked twice."""
-    return list({(one.account, one.project_id, one.order_id_kind): one for one in reversed(inboxes)}.values())[::-1]
+def _one_for_each_project(inboxes: list[Inbox]) -> list[Inbox]:
+    """Return one inbox for each project (and way to name files), so that no project is asked twice."""
+    projects = {(inbox.account, inbox.project_id, inbox.order_id_kind): inbox for inbox in reversed(inboxes)}
+    return list(projects.values())[::-1]
 
 
-def _orders_of(
+def _list(
     inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, *, without_invoice: bool
-) -> Iterator[OwedOrder]:
+) -> Iterator[ListedOrder]:
     with access.open_project(inbox, ledger) as project:
         try:
             for order in project.all_orders(search=search, since=since):
                 if not (without_invoice and order.invoices):
-                    yield OwedOrder(inbox.name, file_name(order, inbox.order_id_kind), order)
+                    yield ListedOrder(inbox.name, file_name(order, inbox.order_id_kind), order)
         except (Paused, Unanswered) as error:
-            raise _Unasked(access.trouble(project, error)) from error
+            raise _ListingFailed(access.trouble(project, error)) from error
 
 
 def file_name(order: Order, kind: OrderIdKind) -> str | None:
-    """Return the name that an invoice for this order must have; None if there can be none."""
+    """Return the name that the file of this order's invoice must have; None if none can express it."""
     if kind == "channable":
         return f"{order.id}.pdf"
     for number in (order.channel_id, order.data.extra.channel_order_number):
@@ -117,71 +118,73 @@ def file_name(order: Order, kind: OrderIdKind) -> str | None:
     return None
 
 
-def _show(found: list[OwedOrder], console: Console, *, days: int, without_invoice: bool, inboxes: list[Inbox]) -> None:
+def _show(
+    listed: list[ListedOrder], console: Console, *, days: int, without_invoice: bool, inboxes: list[Inbox]
+) -> None:
     what = "without an invoice" if without_invoice else "found"
-    if not found:
+    if not listed:
         print_line(console, f"No order {what} in the last {_days(days)}.")
         return
     kinds = {inbox.order_id_kind for inbox in inboxes}
-    # Beside the file name, which is one of an order's numbers, stands the other one.
+    # The file name is one of an order's two numbers; this column has the other one.
     other = (
         {"channable": "marketplace number", "marketplace": "Channable id"}[kinds.pop()] if len(kinds) == 1 else "order"
     )
     several = len(inboxes) > 1
     titles = ("name the file", "channel", other, "date", "invoices")
     rows = []
-    for one in found:
-        order = one.order
-        by_id = one.file_name == f"{order.id}.pdf"
+    for item in listed:
+        order = item.order
+        by_id = item.file_name == f"{order.id}.pdf"
         row = (
-            one.file_name or "(no name can say it)",
+            item.file_name or "(no name can say it)",
             order.channel_name or "",
-            (_number(order) or "") if by_id else str(order.id),
+            (_marketplace_number(order) or "") if by_id else str(order.id),
             "" if order.created is None else f"{order.created.astimezone():%Y-%m-%d}",
             _invoices(order),
         )
-        rows.append((one.inbox, *row) if several else row)
+        rows.append((item.inbox, *row) if several else row)
     print_table(console, ("inbox", *titles) if several else titles, rows, foldable={"inbox", "channel"})
-    print_line(console, f"{counted(len(found), 'order')} {what} in the last {_days(days)}.")
+    print_line(console, f"{counted(len(listed), 'order')} {what} in the last {_days(days)}.")
 
 
 def _days(days: int) -> str:
     return f"{days} days" if days != 1 else "24 hours"
 
 
-def _number(order: Order) -> str | None:
+def _marketplace_number(order: Order) -> str | None:
     return order.channel_id or order.data.extra.channel_order_number
 
 
 def _invoices(order: Order) -> str:
     if not order.invoices:
         return "none"
-    newest = max((one.created for one in order.invoices if one.created is not None), default=None)
+    newest = max((invoice.created for invoice in order.invoices if invoice.created is not None), default=None)
     date = "yes" if newest is None else f"{newest.astimezone():%Y-%m-%d}"
     return date if len(order.invoices) == 1 else f"{len(order.invoices)} ({date})"
 
 
-def _as_json(found: list[OwedOrder], unanswered: dict[str, str]) -> dict[str, Any]:
+def _as_json(listed: list[ListedOrder], unanswered: dict[str, str]) -> dict[str, Any]:
     return {
         "orders": [
             {
-                "inbox": one.inbox,
-                "file_name": one.file_name,
-                "id": one.order.id,
-                "channel": one.order.channel_name,
-                "marketplace_number": _number(one.order),
-                "created": _utc(one.order.created),
-                "invoices": [{"id": invoice.id, "created": _utc(invoice.created)} for invoice in one.order.invoices],
+                "inbox": item.inbox,
+                "file_name": item.file_name,
+                "id": item.order.id,
+                "channel": item.order.channel_name,
+                "marketplace_number": _marketplace_number(item.order),
+                "created": _utc(item.order.created),
+                "invoices": [{"id": invoice.id, "created": _utc(invoice.created)} for invoice in item.order.invoices],
             }
-            for one in found
+            for item in listed
         ],
         "unanswered": [{"inbox": name, "detail": detail} for name, detail in unanswered.items()],
     }
 
 
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+def _utc(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _complain(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     sys.stderr.write(f"{printable(sentence)}\n")

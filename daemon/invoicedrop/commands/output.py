@@ -1,7 +1,7 @@
-"""How results of commands are printed: literally, for a terminal of 80 columns or for a pipe.
+"""How commands print their results: literally, for a terminal of 80 columns or for a pipe.
 
-File names and the API's words are never read as markup, and their control characters never reach the terminal. Where
-nobody watches (a pipe, a file), nothing is wrapped: one line is one thing.
+File names and the API's words are never read as markup, and their control characters never reach the terminal. Into a
+pipe or a file nothing is wrapped: each row is one line.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,8 +13,8 @@ from rich.text import Text
 
 from invoicedrop.printable import printable
 
-_KEPT_WHOLE: Final = 26
-"""Characters; a column of longer words may be folded where the terminal is too narrow."""
+_MAX_UNFOLDED: Final = 26
+"""Characters; a column with longer cells may be folded where the terminal is too narrow."""
 _PIPE_WIDTH: Final = 10_000
 
 Cell = str | tuple[str, str]
@@ -24,12 +24,12 @@ Cell = str | tuple[str, str]
 def print_table(
     console: Console, titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, foldable: Collection[str] = ()
 ) -> None:
-    """Print rows below titles; columns of short words are kept whole, but for the `foldable` ones."""
+    """Print rows below titles; columns with short cells are never folded, except the `foldable` ones."""
     cells = [[_text(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for place, title in enumerate(titles):
-        longest = max((len(row[place]) for row in cells), default=0)
-        table.add_column(title, overflow="fold", no_wrap=longest <= _KEPT_WHOLE and title not in foldable)
+    for column, title in enumerate(titles):
+        longest = max((len(row[column]) for row in cells), default=0)
+        table.add_column(title, overflow="fold", no_wrap=longest <= _MAX_UNFOLDED and title not in foldable)
     for row in cells:
         table.add_row(*row)
     width = console.width
@@ -40,14 +40,14 @@ def print_table(
 
 
 def print_line(console: Console, *parts: Cell, unbroken: bool = False) -> None:
-    """Print one line; `unbroken` keeps the terminal from breaking it at words, so that a command can be copied."""
+    """Print one line; `unbroken` lets the terminal wrap it instead of breaking it at words: a command can be copied."""
     line = Text.assemble(*(_text(part) for part in parts))
     console.print(line, soft_wrap=unbroken or not console.is_terminal)
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Return "1 order", "2 orders"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _text(cell: Cell) -> Text:

@@ -1,33 +1,27 @@
 """The progress bar of `run --once` on a terminal."""
 
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from rich import progress as bars
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class Progress:
-    """A bar on stderr, between the log lines."""
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr, below the log lines; give what updates it: how many are done, how many wait."""
+    bar = Progress(
+        TextColumn("invoices"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+    )
+    task = bar.add_task("invoices", total=None)
 
-    def __init__(self) -> None:
-        self._bar = bars.Progress(
-            bars.TextColumn("invoices"),
-            bars.BarColumn(),
-            bars.MofNCompleteColumn(),
-            bars.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            redirect_stdout=False,
-        )
-        self._task = self._bar.add_task("invoices", total=None)
+    def update(done: int, waiting: int) -> None:
+        bar.update(task, completed=done, total=done + waiting)
 
-    def update(self, done: int, waiting: int) -> None:
-        """Show how many are done and how many wait."""
-        self._bar.update(self._task, completed=done, total=done + waiting)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._bar.stop()
+    with bar:
+        yield update

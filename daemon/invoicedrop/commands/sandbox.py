@@ -1,4 +1,4 @@
-"""`invoicedrop sandbox`: the stand-in API in the foreground, with what a newcomer needs to know printed."""
+"""`invoicedrop sandbox`: the stand-in API in the foreground; prints the settings to use with it."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def serve_sandbox(
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        ConfigError: an option makes no sense, or the port is taken.
+        ConfigError: an option is invalid, or the port is taken.
 
     """
     try:
@@ -44,7 +44,7 @@ def serve_sandbox(
     except (ValueError, TypeError) as error:
         raise ConfigError([str(error)]) from error
 
-    def tell(url: str) -> None:
+    def print_settings(url: str) -> None:
         typer.echo(f"The sandbox API listens on {url} (open it in a browser to see what arrives); Ctrl-C stops it.")
         typer.echo(f"Orders 1 to {orders} exist. In another terminal, with a drop folder of your choice:\n")
         for line in (
@@ -57,6 +57,6 @@ def serve_sandbox(
             typer.echo(f"  {line}")
 
     try:
-        run(options, tell, faults=script)
+        run(options, print_settings, faults=script)
     except OSError as error:
         raise ConfigError([f"the sandbox cannot listen on port {port}: {error.strerror or error}"]) from error

@@ -1,8 +1,8 @@
 """`invoicedrop verify`: downloads from Channable what was uploaded and compares it with what was sent.
 
-Each receipt in the ledger names an attachment and the SHA-256 of the bytes that were sent; the attachment is fetched
-again and hashed. An attachment that is not there any more is not proof of a mistake: some channels (Amazon) keep only
-the latest invoice of an order, and Channable removes an attachment's file when its time (`expires_at`) is over.
+Each receipt in the ledger names an attachment and the SHA-256 of the bytes that were sent; the attachment is downloaded
+and hashed. A missing attachment does not prove a mistake: some channels (Amazon) keep only the latest invoice of an
+order, and Channable removes an attachment's file when it expires (`expires_at`).
 
 With `--json`, one object (times are UTC, ISO 8601):
 
@@ -35,7 +35,7 @@ from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 
 _DAY: Final = 86_400.0
-_GONE: Final = (
+_MISSING: Final = (
     "missing: the order no longer has it, or its file is gone. Amazon keeps only the latest invoice of an order, and "
     "Channable removes files some time after the upload; if neither explains it, look at the order in Channable."
 )
@@ -43,7 +43,7 @@ _DIFFERS: Final = "differs: Channable holds other bytes than those that were sen
 
 
 class Result(StrEnum):
-    """What came of one comparison."""
+    """The result of one comparison."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -56,8 +56,8 @@ _STYLES: Final = {Result.SAME: "green", Result.DIFFERS: "bold red", Result.MISSI
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One receipt, what its comparison gave, and why it could not be done, if so."""
+class Comparison:
+    """A receipt's entry, the result, and, if it was not compared, why (`detail`)."""
 
     entry: Entry
     result: Result
@@ -67,30 +67,31 @@ class Compared:
 def verify(settings: Settings, console: Console, *, order: int | None, days: int, as_json: bool) -> int:
     """Compare what was uploaded in the last `days` (to this order) with what Channable has; return the exit code.
 
-    0: all is the same, or there is nothing to compare. 1: something is missing or differs, whatever else could not
-    be asked. 75: nothing bad was seen, but not all could be asked (a sentence on stderr says why).
+    0: everything is the same, or there is nothing to compare. 1: something is missing or differs, even if other
+    invoices could not be compared. 75: nothing is wrong so far, but not everything could be compared (stderr says why).
 
     Raises:
         LedgerUnavailable, ConfigError: the ledger cannot be read.
 
     """
     with access.existing_ledger(settings) as ledger:
-        compared = [] if ledger is None else list(_compare_all(settings, ledger, order, days))
-    totals = Counter(one.result for one in compared)
+        comparisons = [] if ledger is None else list(_compare_all(settings, ledger, order, days))
+    totals = Counter(comparison.result for comparison in comparisons)
     if as_json:
-        console.out(json.dumps(_as_json(compared, totals)), highlight=False)
+        console.out(json.dumps(_as_json(comparisons, totals)), highlight=False)
     else:
-        _show(compared, totals, console, order=order, days=days)
-    for detail in dict.fromkeys(one.detail for one in compared if one.result is Result.UNASKED):
+        _show(comparisons, totals, console, order=order, days=days)
+    details = [comparison.detail for comparison in comparisons if comparison.result is Result.UNASKED]
+    for detail in dict.fromkeys(details):
         sys.stderr.write(f"not everything could be compared: {printable(detail)}\n")
     if totals[Result.DIFFERS] or totals[Result.MISSING]:
         return exit_codes.FAILED
     return exit_codes.TRY_LATER if totals[Result.UNASKED] else exit_codes.OK
 
 
-def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: int) -> Iterator[Compared]:
+def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: int) -> Iterator[Comparison]:
     inboxes = {(inbox.account, inbox.project_id): inbox for inbox in reversed(settings.inboxes)}
-    # The same bytes under two names went once.
+    # The same bytes under two names were sent once.
     receipts = {
         (entry.account, entry.project_id, entry.order_id, entry.attachment_id): entry
         for entry in ledger.uploaded_since(time.time() - days * _DAY, order)
@@ -105,21 +106,21 @@ def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: in
             elif key not in projects:
                 projects[key] = stack.enter_context(access.open_project(inboxes[key], ledger))
             if key in stopped:
-                yield Compared(entry, Result.UNASKED, stopped[key])
+                yield Comparison(entry, Result.UNASKED, stopped[key])
                 continue
             try:
-                yield Compared(entry, _compare(entry, projects[key]))
+                yield Comparison(entry, _compare(entry, projects[key]))
             except Paused as error:
                 stopped[key] = access.trouble(projects[key], error)
-                yield Compared(entry, Result.UNASKED, stopped[key])
+                yield Comparison(entry, Result.UNASKED, stopped[key])
             except Unanswered as error:
-                yield Compared(entry, Result.UNASKED, f"order {entry.order_id}: {error.detail}")
+                yield Comparison(entry, Result.UNASKED, f"order {entry.order_id}: {error.detail}")
 
 
 def _compare(entry: Entry, project: Project) -> Result:
     assert entry.order_id is not None
     assert entry.attachment_id is not None
-    # One byte more than ours is enough to know that it is not ours.
+    # A file that is even one byte longer is not ours: no more than that is read.
     digest = project.attachment_digest(entry.order_id, entry.attachment_id, entry.size + 1)
     if digest is None:
         return Result.MISSING
@@ -127,7 +128,7 @@ def _compare(entry: Entry, project: Project) -> Result:
 
 
 def _with_progress(entries: list[Entry]) -> Iterator[Entry]:
-    """Go through the entries, with a bar on stderr where a person watches."""
+    """Yield the entries, with a progress bar if stderr is a terminal."""
     yield from track(
         entries,
         description="comparing",
@@ -137,26 +138,29 @@ def _with_progress(entries: list[Entry]) -> Iterator[Entry]:
     )
 
 
-def _show(compared: list[Compared], totals: Counter[Result], console: Console, *, order: int | None, days: int) -> None:
+def _show(
+    comparisons: list[Comparison], totals: Counter[Result], console: Console, *, order: int | None, days: int
+) -> None:
     what = f"{'to order ' + str(order) + ' ' if order is not None else ''}in the last {counted(days, 'day')}"
-    if not compared:
+    if not comparisons:
         print_line(console, f"Nothing was uploaded {what}.")
         return
-    # Of one order each is shown; of many only those that somebody has to look at.
-    rows = [_row(one) for one in compared if order is not None or one.result in _TO_LOOK_AT]
+    # Of a single order everything is shown; otherwise only what somebody has to look at.
+    rows = [_row(item) for item in comparisons if order is not None or item.result in _TO_LOOK_AT]
     if rows:
         print_table(console, ("result", "file", "order", "attachment", "uploaded"), rows)
         print_line(console)
-    print_line(console, f"{len(compared)} uploaded {what}: {_summary(totals)}.")
-    for result, explanation in ((Result.DIFFERS, _DIFFERS), (Result.MISSING, _GONE)):
+    print_line(console, f"{len(comparisons)} uploaded {what}: {_summary(totals)}.")
+    for result, explanation in ((Result.DIFFERS, _DIFFERS), (Result.MISSING, _MISSING)):
         if totals[result]:
             print_line(console, explanation)
 
 
-def _row(one: Compared) -> tuple[Cell, ...]:
-    uploaded = datetime.fromtimestamp(one.entry.uploaded_at or 0.0).astimezone()
-    result = (str(one.result), _STYLES[one.result])
-    return result, one.entry.file, str(one.entry.order_id), str(one.entry.attachment_id), f"{uploaded:%Y-%m-%d %H:%M}"
+def _row(comparison: Comparison) -> tuple[Cell, ...]:
+    entry = comparison.entry
+    uploaded = datetime.fromtimestamp(entry.uploaded_at or 0.0).astimezone()
+    result = (str(comparison.result), _STYLES[comparison.result])
+    return result, entry.file, str(entry.order_id), str(entry.attachment_id), f"{uploaded:%Y-%m-%d %H:%M}"
 
 
 def _summary(totals: Counter[Result]) -> str:
@@ -169,20 +173,20 @@ def _summary(totals: Counter[Result]) -> str:
     return ", ".join(f"{totals[result]} {text}" for result, text in words.items() if totals[result])
 
 
-def _as_json(compared: list[Compared], totals: Counter[Result]) -> dict[str, Any]:
+def _as_json(comparisons: list[Comparison], totals: Counter[Result]) -> dict[str, Any]:
     return {
         "invoices": [
             {
-                "inbox": one.entry.inbox,
-                "file": one.entry.file,
-                "order_id": one.entry.order_id,
-                "attachment_id": one.entry.attachment_id,
-                "uploaded_at": datetime.fromtimestamp(one.entry.uploaded_at or 0.0, UTC).isoformat(timespec="seconds"),
-                "sha256": one.entry.sha256,
-                "result": one.result,
-                "detail": one.detail,
+                "inbox": item.entry.inbox,
+                "file": item.entry.file,
+                "order_id": item.entry.order_id,
+                "attachment_id": item.entry.attachment_id,
+                "uploaded_at": datetime.fromtimestamp(item.entry.uploaded_at or 0.0, UTC).isoformat(timespec="seconds"),
+                "sha256": item.entry.sha256,
+                "result": item.result,
+                "detail": item.detail,
             }
-            for one in compared
+            for item in comparisons
         ],
         "totals": {result: totals[result] for result in Result},
     }

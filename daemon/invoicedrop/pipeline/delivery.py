@@ -138,7 +138,8 @@ class Delivery:
         except Rejected as rejection:
             left = self.inbox.incomplete_grace - self._unchanged_for()
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
-                raise self._logged_deferral(left, f"it may still be being written ({rejection.detail})") from rejection
+                detail = f"it may still be being written ({rejection.detail})"
+                raise self._logged_deferral(left, detail, rejection.reason) from rejection
             raise
         self.entry = replace(
             self.entry,
@@ -278,7 +279,7 @@ class Delivery:
         if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
             delay = min(self.context.timing.order_retry, self.inbox.order_grace - age)
             self.ledger.deferred(self.entry, delay, rejection.detail)
-            raise self._logged_deferral(delay, rejection.detail)
+            raise self._logged_deferral(delay, rejection.detail, rejection.reason)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
         with deferral_logged(self.log):
@@ -296,9 +297,10 @@ class Delivery:
         )
         return Outcome.FAILED
 
-    def _logged_deferral(self, delay: float, detail: str) -> Deferred:
-        """Log that the invoice waits, and return what to raise."""
-        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail)
+    def _logged_deferral(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
+        """Log that the invoice waits, and return what to raise. `reason`: what it fails for if nothing changes."""
+        fields = {} if reason is None else {"reason": str(reason)}
+        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail, **fields)
         return Deferred(delay, detail)
 
     def _defer(self, detail: str) -> Outcome:

@@ -3,28 +3,28 @@
     with serve(Options(orders=20, rate=0)) as sandbox:
         ...  # talk to sandbox.url with sandbox.token; then look at sandbox.uploads()
 
-It listens on loopback only, answers as Channable's OpenAPI document says, and does wrong whatever
-`sandbox.faults` tells it to. `run` serves in the foreground. Customers and shops in it are invented.
+It listens on loopback only, answers as Channable's OpenAPI document specifies, and produces the faults that are added
+to `sandbox.faults`. `run` serves in the foreground. Its customers and shops are invented.
 """
 
 from invoicedrop.sandbox.faults import Fault, FaultPlan, Kind
 from invoicedrop.sandbox.journal import RequestRecord
 from invoicedrop.sandbox.options import Options
-from invoicedrop.sandbox.orders import CUSTOMER_SURNAME, Attachment, Order, item_ids, marketplace_number
+from invoicedrop.sandbox.orders import CUSTOMER_SURNAME, StoredAttachment, StoredOrder, item_ids, marketplace_number
 from invoicedrop.sandbox.server import Running, run, serve
 from invoicedrop.sandbox.store import Store, Upload
 
 __all__ = [
     "CUSTOMER_SURNAME",
-    "Attachment",
     "Fault",
     "FaultPlan",
     "Kind",
     "Options",
-    "Order",
     "RequestRecord",
     "Running",
     "Store",
+    "StoredAttachment",
+    "StoredOrder",
     "Upload",
     "item_ids",
     "marketplace_number",

@@ -1,4 +1,4 @@
-"""The endpoints of the Channable API, answering as its OpenAPI document (copy of 2026-10) says."""
+"""The endpoints of the Channable API, as its OpenAPI document (copy of 2026-10) specifies them."""
 
 import binascii
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from invoicedrop.sandbox.orders import Order
+from invoicedrop.sandbox.orders import StoredOrder
 from invoicedrop.sandbox.store import OrderQuery, Store
 from invoicedrop.sandbox.wire import Answer
 
@@ -20,15 +20,15 @@ DOWNLOAD_PATH: Final = "/files/{attachment_id}"
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_PDF_WITHIN: Final = 1024
-_MOST_ORDERS: Final = 100
+_HEADER_WITHIN: Final = 1024
+_MAX_ORDERS: Final = 100
 
 Detail = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request, read: `ids` by their names in the path, `query` with the last value of each name."""
+    """One parsed request: `ids` by their names in the path, `query` with the last value of each name."""
 
     ids: Mapping[str, int]
     query: Mapping[str, str]
@@ -46,14 +46,14 @@ def as_json(status: int, value: Any, *headers: tuple[str, str]) -> Answer:
 
 
 def problem(status: int, message: str, *headers: tuple[str, str]) -> Answer:
-    """Return an error as the API writes it: 401 says `error`, all others `message`."""
+    """Return an error in the API's form: 401 has `error`, all others have `message`."""
     if status == 401:  # noqa: PLR2004 - the HTTP status itself
         return as_json(status, {"error": message}, *headers)
     return as_json(status, {"status": "error", "message": message}, *headers)
 
 
 def invalid(*details: Detail) -> Answer:
-    """Return 422 with what is wrong with each field."""
+    """Return a 422 with the details of each invalid field."""
     return as_json(422, {"detail": details})
 
 
@@ -63,7 +63,7 @@ def detail(loc: Sequence[str | int], msg: str, kind: str) -> Detail:
 
 
 def read_ids(texts: Mapping[str, str]) -> tuple[dict[str, int], list[Detail]]:
-    """Read the integers of a path; what is none becomes an entry for a 422."""
+    """Parse the integers of a path; anything else becomes a detail of a 422."""
     ids: dict[str, int] = {}
     wrong: list[Detail] = []
     for name, text in texts.items():
@@ -75,7 +75,7 @@ def read_ids(texts: Mapping[str, str]) -> tuple[dict[str, int], list[Detail]]:
 
 
 def upload(store: Store, call: Call) -> Answer:
-    """Take an invoice: 202 with its attachment id, 400, 404, 415 or 422."""
+    """Accept an invoice: 202 with its attachment id, 400, 404, 415 or 422."""
     fields = _read_object(call)
     if isinstance(fields, Answer):
         return fields
@@ -85,7 +85,7 @@ def upload(store: Store, call: Call) -> Answer:
     project_id, order_id = call.ids["project_id"], call.ids["order_id"]
     if store.order(order_id, project_id=project_id) is None:
         return problem(404, "Order not found")
-    if b"%PDF" not in pdf[:_PDF_WITHIN]:
+    if b"%PDF" not in pdf[:_HEADER_WITHIN]:
         return problem(415, "Unsupported file type: only PDF files are accepted")
     attachment = store.attach(order_id, pdf, project_id=project_id, item_ids=tuple(fields.get("order_item_ids") or ()))
     return accepted(attachment.id)
@@ -97,7 +97,7 @@ def accepted(attachment_id: int | None, status: str = "success", message: str | 
 
 
 def attachment_url(store: Store, call: Call) -> Answer:
-    """Tell where an attachment can be downloaded: 200, 404 or 410."""
+    """Return the URL that an attachment can be downloaded from: 200, 404 or 410."""
     order = store.order(call.ids["order_id"], project_id=call.ids["project_id"])
     number = call.ids["order_attachment_id"]
     if order is None or all(attachment.id != number for attachment in store.visible(order)):
@@ -118,8 +118,8 @@ def one_order(store: Store, call: Call) -> Answer:
 def list_orders(store: Store, call: Call) -> Answer:
     """Return a page of orders, newest first: 200 or 422."""
     wrong: list[Detail] = []
-    limit = _number(call.query, "limit", wrong, default=_MOST_ORDERS, least=1, most=_MOST_ORDERS)
-    offset = _number(call.query, "offset", wrong, default=0, least=0)
+    limit = _number(call.query, "limit", wrong, default=_MAX_ORDERS, minimum=1, maximum=_MAX_ORDERS)
+    offset = _number(call.query, "offset", wrong, default=0, minimum=0)
     query = OrderQuery(
         search=call.query.get("search", "").strip(),
         status=call.query.get("status", ""),
@@ -129,14 +129,14 @@ def list_orders(store: Store, call: Call) -> Answer:
     )
     if wrong:
         return invalid(*wrong)
-    found = store.orders(call.ids["project_id"], query)
-    page = [_shown(store, order) for order in found[offset : offset + limit]]
-    errors = sum(any(event.status == "error" for event in order.events) for order in found)
-    return as_json(200, {"orders": page, "total": len(found), "error_count": errors})
+    orders = store.orders(call.ids["project_id"], query)
+    page = [_shown(store, order) for order in orders[offset : offset + limit]]
+    errors = sum(any(event.status == "error" for event in order.events) for order in orders)
+    return as_json(200, {"orders": page, "total": len(orders), "error_count": errors})
 
 
 def download(store: Store, call: Call) -> Answer:
-    """Give out a file by its signed URL: 200, 403 (expired or not ours) or 410. No token is asked for."""
+    """Return a file by its signed URL: 200, 403 (expired or forged) or 410. No token is needed."""
     number, expires, signature = (
         call.ids["attachment_id"],
         call.query.get("expires", ""),
@@ -180,15 +180,15 @@ def _read_upload(fields: dict[str, Any]) -> tuple[bytes | None, list[Detail]]:
         wrong.append(detail(("body", "order_item_ids"), "Input should be a valid list", "list_type"))
     elif items:
         wrong.extend(
-            detail(("body", "order_item_ids", place), "Input should be a valid integer", "int_type")
-            for place, item in enumerate(items)
+            detail(("body", "order_item_ids", index), "Input should be a valid integer", "int_type")
+            for index, item in enumerate(items)
             if not isinstance(item, int) or isinstance(item, bool)
         )
     return pdf, wrong
 
 
 def _decoded(text: str) -> bytes | None:
-    # What base64.b64decode(text, validate=True) does, in two thirds of its time: this is the hot spot.
+    # The same as base64.b64decode(text, validate=True), in two thirds of its time: this is the hot spot.
     data = text.encode("utf-8", "surrogatepass")
     rest = data.translate(None, _BASE64)
     if len(data) % 4 or rest not in {b"", b"=", b"=="} or not data.endswith(rest):
@@ -196,12 +196,12 @@ def _decoded(text: str) -> bytes | None:
     return binascii.a2b_base64(data)
 
 
-def _shown(store: Store, order: Order) -> dict[str, Any]:
+def _shown(store: Store, order: StoredOrder) -> dict[str, Any]:
     return order.to_json(store.visible(order))
 
 
 def _number(
-    query: Mapping[str, str], name: str, wrong: list[Detail], *, default: int, least: int, most: int | None = None
+    query: Mapping[str, str], name: str, wrong: list[Detail], *, default: int, minimum: int, maximum: int | None = None
 ) -> int:
     text = query.get(name)
     if text is None:
@@ -210,10 +210,12 @@ def _number(
         wrong.append(detail(("query", name), "Input should be a valid integer", "int_parsing"))
         return default
     value = int(text)
-    if value < least:
-        wrong.append(detail(("query", name), f"Input should be greater than or equal to {least}", "greater_than_equal"))
-    elif most is not None and value > most:
-        wrong.append(detail(("query", name), f"Input should be less than or equal to {most}", "less_than_equal"))
+    if value < minimum:
+        wrong.append(
+            detail(("query", name), f"Input should be greater than or equal to {minimum}", "greater_than_equal")
+        )
+    elif maximum is not None and value > maximum:
+        wrong.append(detail(("query", name), f"Input should be less than or equal to {maximum}", "less_than_equal"))
     return value
 
 

@@ -1,4 +1,4 @@
-"""The stand-in as one ASGI application: which path is answered by whom, on which of the two origins."""
+"""The stand-in as one ASGI application: which endpoint answers which path, on which of the two origins."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ CONTROL_PREFIX: Final = "/sandbox"
 
 
 class Application:
-    """Answers on the API's port, and on `download_port` (if that is another one) with downloads only."""
+    """Answers everything on the API's port, and only downloads on `download_port` if that is another one."""
 
     def __init__(self, context: Context, api_port: int, download_port: int) -> None:
         unknown = Endpoint(context, "other", None)

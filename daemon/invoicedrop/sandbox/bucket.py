@@ -1,4 +1,4 @@
-"""Channable's rate limit: a leaky bucket shared by everything that a company does."""
+"""Channable's rate limit: a leaky bucket shared by all requests of a company."""
 
 import threading
 import time
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 
 class LeakyBucket:
-    """A bucket that holds `burst` requests and leaks `rate` of them a second; a full one refuses.
+    """A bucket that holds `burst` requests and leaks `rate` of them a second; a full bucket refuses.
 
     A refused request adds nothing to the bucket. Safe to use from several threads.
 
     Attributes:
-        accepted, refused: how many requests were let in and how many were not.
+        accepted, refused: how many requests were accepted and refused.
 
     Raises:
-        ValueError: in words, for a rate or burst that cannot be.
+        ValueError: rate or burst is impossible; the message says why.
 
     """
 
@@ -30,7 +30,7 @@ class LeakyBucket:
         self.configure(rate, burst)
 
     def configure(self, rate: float, burst: int) -> None:
-        """Change the limit; what is in the bucket stays in it. Rate 0 switches the limit off."""
+        """Change the limit; the bucket keeps its level. Rate 0 switches the limit off."""
         if rate < 0 or (rate > 0 and burst < 1):
             raise ValueError(f"a rate of {rate} with a burst of {burst} would let nothing through; rate 0 is no limit")
         with self._lock:
@@ -38,12 +38,12 @@ class LeakyBucket:
             self.rate, self.burst = rate, burst
 
     def take(self) -> bool:
-        """Put one request into the bucket; False if it does not fit."""
+        """Put one request into the bucket; return False if it does not fit."""
         with self._lock:
             return self._take()
 
     def drain(self, requests: int) -> int:
-        """Let another client of the same company do so many requests; return how many were let in."""
+        """Count requests of another client of the company; return how many were accepted."""
         with self._lock:
             return sum(self._take() for _ in range(requests))
 
@@ -55,13 +55,13 @@ class LeakyBucket:
             return self._level
 
     def empty(self) -> None:
-        """Forget every request so far, as after a long rest."""
+        """Empty the bucket, as a long pause would."""
         with self._lock:
             self._level = 0.0
 
     def _take(self) -> bool:
         self._leak()
-        # The tolerance keeps rounding from refusing a client that sends at exactly the rate.
+        # Without this tolerance, rounding would refuse a client that sends at exactly the rate.
         if self.rate and self._level + 1 > self.burst + 1e-6:
             self.refused += 1
             return False

@@ -1,7 +1,7 @@
-"""What is not Channable's: state, faults and options of the sandbox, over HTTP and without a token.
+"""The sandbox's own endpoints: its state, faults and options, over HTTP and without a token.
 
-Only requests that name a loopback host are answered, so that a web page elsewhere cannot reach in
-through a name of its own that points to this machine.
+Only requests that name a loopback host are answered, so that a web page elsewhere cannot get in through a name of its
+own that resolves to this machine (DNS rebinding).
 """
 
 import json
@@ -60,7 +60,7 @@ def routes(context: Context) -> list[Route]:
 
 
 def page_route(context: Context) -> Route:
-    """Return the route of the page for people."""
+    """Return the route of the HTML page."""
 
     async def show(_request: Request) -> Response:
         policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -70,7 +70,7 @@ def page_route(context: Context) -> Route:
 
 
 def state_of(context: Context) -> dict[str, Any]:
-    """Return what the sandbox was asked and what it took, as JSON values."""
+    """Return the requests and uploads so far, as JSON values."""
     bucket = context.store.bucket
     return {
         "company_id": context.store.company_id,
@@ -86,7 +86,7 @@ def state_of(context: Context) -> dict[str, Any]:
 
 
 def options_of(context: Context) -> dict[str, Any]:
-    """Return the options that can be changed while it runs, tokens included."""
+    """Return the options that can be changed while the sandbox runs, tokens included."""
     store = context.store
     return {
         "latency": store.latency,
@@ -102,17 +102,17 @@ def change_options(context: Context, values: Any) -> None:
     """Change some of the options.
 
     Raises:
-        ValueError, TypeError: in words; nothing was changed.
+        ValueError, TypeError: a value is invalid; the message says why, and nothing is changed.
 
     """
-    known = options_of(context)
-    if not isinstance(values, dict) or set(values) - set(known):
-        raise ValueError(f"options are a JSON object with some of {', '.join(known)}")
+    current = options_of(context)
+    if not isinstance(values, dict) or set(values) - set(current):
+        raise ValueError(f"options are a JSON object with some of {', '.join(current)}")
     for name in _NUMBERS:
         value = values.get(name, 0)
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
             raise ValueError(f"{name} is a number, 0 or more")
-    tokens = values.get("tokens", known["tokens"])
+    tokens = values.get("tokens", current["tokens"])
     if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
         raise ValueError("tokens is a list of texts that are not empty")
     store = context.store

@@ -1,4 +1,4 @@
-"""One request from its headers to its answer, in the order in which a real API's layers act.
+"""One request from its headers to its answer, through the layers of a real API in their order.
 
 reset while sending -> body read (413) -> 405, 406 -> token (401), rate limit (429), reach (403), ids (422)
 -> latency -> fault before storing -> handler -> fault after storing -> answer.
@@ -25,7 +25,7 @@ _HTML: Final = b"<!doctype html><html><head><title>%d</title></head><body><h1>%d
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """What all requests share. `download_base` is the origin that download URLs begin with."""
+    """What all requests share. `download_base` is the origin of download URLs."""
 
     store: Store
     faults: FaultPlan
@@ -36,7 +36,7 @@ class Context:
 class Endpoint:
     """An ASGI application for one kind of request; `handler` None answers 404 (an unknown path).
 
-    `public` requests (downloads) need no token and no place in the rate limit.
+    `public` requests (downloads) need no token and do not count against the rate limit.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Endpoint:
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carry one request out and write it down."""
+        """Handle one request and record it."""
         wire = Wire(scope, receive, send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ids, wrong = read_ids(scope.get("path_params", {}))
@@ -92,7 +92,7 @@ class Endpoint:
                 body=body,
                 download_base=self._context.download_base,
             )
-            await self._carry_out(wire, record, call, drawn)
+            await self._handle(wire, record, call, drawn)
         except ClientLeftError:
             pass
         finally:
@@ -118,11 +118,11 @@ class Endpoint:
             answer = problem(403, "The access token may not reach this company or project")
         return answer
 
-    async def _carry_out(self, wire: Wire, record: RequestRecord, call: Call, drawn: Drawn) -> None:
+    async def _handle(self, wire: Wire, record: RequestRecord, call: Call, drawn: Drawn) -> None:
         await wire.wait(self._context.store.latency + drawn.delay_before)
         fault = drawn.fault
         if fault is not None and not fault.stored:
-            await self._go_wrong(wire, record, fault, None)
+            await self._apply_fault(wire, record, fault, None)
             return
         assert self._handler is not None
         answer = self._handler(self._context.store, call)
@@ -130,9 +130,9 @@ class Endpoint:
         if fault is None:
             await self._answer(wire, record, answer)
         else:
-            await self._go_wrong(wire, record, fault, answer)
+            await self._apply_fault(wire, record, fault, answer)
 
-    async def _go_wrong(self, wire: Wire, record: RequestRecord, fault: Fault, real: Answer | None) -> None:
+    async def _apply_fault(self, wire: Wire, record: RequestRecord, fault: Fault, real: Answer | None) -> None:
         match fault.kind:
             case Kind.RESET_BEFORE_STORE | Kind.RESET_AFTER_STORE:
                 await wire.reset()
@@ -145,9 +145,9 @@ class Endpoint:
                 record.status = real.status
                 await wire.drip(real, fault.seconds or 0.0)
             case _:
-                await self._answer(wire, record, self._false_answer(fault, real))
+                await self._answer(wire, record, self._faulty_answer(fault, real))
 
-    def _false_answer(self, fault: Fault, real: Answer | None) -> Answer:
+    def _faulty_answer(self, fault: Fault, real: Answer | None) -> Answer:
         status = fault.status or 500
         answer = problem(status, fault.message)
         match fault.kind:
@@ -157,8 +157,8 @@ class Endpoint:
                 location = fault.location or f"{self._context.download_base}/moved"
                 answer = Answer(status, b"", "text/html; charset=utf-8", (("location", location),))
             case Kind.RATE_LIMITED:
-                wish = () if fault.retry_after is None else (("retry-after", fault.retry_after),)
-                answer = problem(status, "Too many requests", *wish)
+                retry_after = () if fault.retry_after is None else (("retry-after", fault.retry_after),)
+                answer = problem(status, "Too many requests", *retry_after)
             case Kind.ACCEPTED_ERROR:
                 answer = accepted(None, "error", fault.message)
             case Kind.BROKEN_JSON if real is not None:
@@ -172,7 +172,7 @@ class Endpoint:
         return answer
 
     async def _answer(self, wire: Wire, record: RequestRecord, answer: Answer) -> None:
-        # Before the bytes leave: who has seen the answer must find it written down.
+        # Before the bytes leave: whoever has seen the answer must find it recorded.
         record.status = answer.status
         await wire.answer(answer)
 

@@ -1,10 +1,10 @@
 """What the stand-in does wrong on purpose: a script of faults, set in process or over HTTP.
 
-A fault is matched by the kind of request, by the order, and by chance or count ("the next 3"). Latencies
-that match add up; of all other faults the first that matches wins. "Stored" means: the request was carried
-out, and then its answer went wrong. A request whose bytes all arrived is carried out after its latency also when
-the client has left meanwhile, as a real server does; only `hang_before_store` and the resets before storing drop it.
-A fault is drawn when a request's headers arrive, so that one which is then refused (401, 429) counts too.
+A fault is selected by the kind of request, by the order, and by chance or count ("the next 3"). Matching latencies add
+up; of all other faults the first match wins. "Stored" means that the request was carried out before its answer went
+wrong. A request that arrived in full is carried out after its latency even if the client has left meanwhile, as by a
+real server; only `hang_before_store` and the resets before storing drop it. A fault is drawn when the headers of a
+request arrive, so a request that is then refused (401, 429) counts too.
 """
 
 import random
@@ -21,24 +21,24 @@ class Kind(StrEnum):
 
     LATENCY = "latency"  # waits `seconds` (with `stored`: after carrying the request out)
     RESET_BEFORE_READ = "reset_before_read"  # TCP reset while the client is still sending
-    RESET_BEFORE_STORE = "reset_before_store"  # TCP reset when everything was received, nothing stored
+    RESET_BEFORE_STORE = "reset_before_store"  # TCP reset after everything was received, nothing stored
     RESET_AFTER_STORE = "reset_after_store"  # stored, then a TCP reset instead of an answer
     HANG_BEFORE_STORE = "hang_before_store"  # never answers, never stores
     HANG_AFTER_STORE = "hang_after_store"  # stored, never answers
-    TRUNCATE = "truncate"  # stored, the answer ends in its middle though Content-Length is right
+    TRUNCATE = "truncate"  # stored, the answer ends in its middle although Content-Length is right
     SLOW_DRIP = "slow_drip"  # stored, the answer's body comes one byte each `seconds` (default 1)
     STATUS = "status"  # `status` (default 500) with `message`
     HTML = "html"  # a proxy's HTML page with `status` (default 502)
     REDIRECT = "redirect"  # `status` (default 302) to `location` (default: on the download host)
     RATE_LIMITED = "rate_limited"  # 429, with `retry_after` if that is set
     GONE = "gone"  # 410
-    BROKEN_JSON = "broken_json"  # stored, the right status, a body that is no JSON
+    BROKEN_JSON = "broken_json"  # stored, the right status, a body that is not JSON
     ACCEPTED_ERROR = "accepted_error"  # 202, but status error, a null id and `message`; not stored
     ACCEPTED_WITHOUT_ID = "accepted_without_id"  # stored, 202, status success, a null id
     ACCEPTED_WARNING = "accepted_warning"  # stored, 202, an id, status warning and `message`
 
 
-# The kinds whose moment can be chosen, with what holds if nothing is said.
+# Whether each kind stores the upload, by default.
 _STORED_BY_DEFAULT = {
     Kind.LATENCY: False,
     Kind.STATUS: False,
@@ -60,7 +60,7 @@ _STORED_BY_DEFAULT = {
 }
 _CHOOSABLE = {Kind.LATENCY, Kind.STATUS, Kind.HTML, Kind.REDIRECT, Kind.RATE_LIMITED, Kind.GONE, Kind.ACCEPTED_ERROR}
 _UPLOAD_ONLY = {Kind.ACCEPTED_ERROR, Kind.ACCEPTED_WITHOUT_ID, Kind.ACCEPTED_WARNING}
-_ONE_SECOND = {Kind.LATENCY, Kind.SLOW_DRIP}
+_WITH_SECONDS = {Kind.LATENCY, Kind.SLOW_DRIP}
 _STATUS = {Kind.STATUS: 500, Kind.HTML: 502, Kind.REDIRECT: 302, Kind.RATE_LIMITED: 429, Kind.GONE: 410}
 REQUESTS = ("upload", "order", "orders", "attachment", "download", "any")
 _LOWEST_STATUS, _HIGHEST_STATUS = 200, 599
@@ -68,21 +68,21 @@ _LOWEST_STATUS, _HIGHEST_STATUS = 200, 599
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Fault:
-    """One line of the script; None means "the kind's default" or "no matter which".
+    """One line of the script; None means "the kind's default" or "any".
 
     Attributes:
         kind: what goes wrong, see `Kind`.
         request: upload, order, orders, attachment, download or any.
         order_id: only for this order.
         project_id: only for this project.
-        count: for so many requests, then never again; None for ever.
-        skip: let so many matching requests pass first.
+        count: how many requests it affects; None is for ever.
+        skip: how many matching requests pass before it.
         probability: 0..1, drawn from the plan's seeded random.
-        stored: carry the request out before it goes wrong; only for kinds that do not say so themselves.
-        seconds, status, message, retry_after, location: as `Kind` says.
+        stored: carry the request out first; only for kinds that leave this open.
+        seconds, status, message, retry_after, location: see `Kind`.
 
     Raises:
-        ValueError: in words, for a fault that cannot be.
+        ValueError: the fault is impossible; the message says why.
 
     """
 
@@ -108,7 +108,7 @@ class Fault:
         self.retry_after = None if self.retry_after is None else str(self.retry_after)
         self.stored = _STORED_BY_DEFAULT[self.kind] if self.stored is None else self.stored
         self.status = _STATUS.get(self.kind) if self.status is None else self.status
-        if self.seconds is None and self.kind in _ONE_SECOND:
+        if self.seconds is None and self.kind in _WITH_SECONDS:
             self.seconds = 1.0
 
     def _check(self) -> None:
@@ -127,25 +127,31 @@ class Fault:
             (self.seconds, 0, None, "seconds"),
             (self.status, _LOWEST_STATUS, _HIGHEST_STATUS, "status"),
         )
-        for value, least, most, name in numbers:
-            if value is not None and (value < least or (most is not None and value > most)):
-                raise ValueError(f"{name} is at least {least}" + ("" if most is None else f" and at most {most}"))
+        for value, minimum, maximum, name in numbers:
+            if value is not None and (value < minimum or (maximum is not None and value > maximum)):
+                at_most = "" if maximum is None else f" and at most {maximum}"
+                raise ValueError(f"{name} is at least {minimum}{at_most}")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fault":
-        """Build a fault from what `to_json` gives."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        """Return a fault from JSON values, as `to_json` writes them.
+
+        Raises:
+            ValueError: a name or value is impossible; the message says why.
+
+        """
+        names = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - names)
         if unknown or "kind" not in values:
-            raise ValueError(f"a fault needs `kind` and may have {', '.join(sorted(known))}; not {', '.join(unknown)}")
+            raise ValueError(f"a fault needs `kind` and may have {', '.join(sorted(names))}; not {', '.join(unknown)}")
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fault as JSON values."""
         return asdict(self)
 
-    def concerns(self, request: str, project_id: int | None, order_id: int | None) -> bool:
-        """Tell whether a request is one that this fault is about."""
+    def selects(self, request: str, project_id: int | None, order_id: int | None) -> bool:
+        """Whether this fault is for such a request."""
         return (
             self.request in ("any", request)
             and self.order_id in (None, order_id)
@@ -154,7 +160,7 @@ class Fault:
 
 
 class Drawn(NamedTuple):
-    """What happens to one request: waits in seconds, and at most one fault."""
+    """The faults of one request: waits in seconds, and at most one other fault."""
 
     delay_before: float = 0.0
     delay_after: float = 0.0
@@ -168,7 +174,7 @@ class FaultPlan:
     """The script in force. Safe to change from any thread while the server runs.
 
     Attributes:
-        hits: how often each kind of fault came about.
+        hits: how often each kind of fault happened.
 
     """
 
@@ -179,28 +185,28 @@ class FaultPlan:
         self._lock = threading.Lock()
 
     def add(self, kind: Kind | str, request: str = "any", **values: Any) -> Fault:
-        """Add a fault at the end of the script; the other values are those of `Fault`."""
+        """Append a fault to the script; `values` are the other fields of `Fault`."""
         fault = Fault.from_json({"kind": kind, "request": request, **values})
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def replace(self, faults: Iterable[Fault]) -> None:
-        """Put another script in place of this one."""
+        """Replace the script."""
         with self._lock:
             self._faults = list(faults)
 
     def clear(self) -> None:
-        """End all faults."""
+        """Remove all faults."""
         self.replace(())
 
     def current(self) -> list[Fault]:
-        """Return the faults that are still to come."""
+        """Return the faults that are still in force."""
         with self._lock:
             return list(self._faults)
 
     def draw(self, request: str, project_id: int | None, order_id: int | None) -> Drawn:
-        """Decide what happens to one request."""
+        """Draw the faults of one request."""
         if not self._faults:
             return _NOTHING
         delay_before = delay_after = 0.0
@@ -209,7 +215,7 @@ class FaultPlan:
             for fault in list(self._faults):
                 if chosen is not None and fault.kind is not Kind.LATENCY:
                     continue
-                if not fault.concerns(request, project_id, order_id) or not self._comes_about(fault):
+                if not fault.selects(request, project_id, order_id) or not self._happens(fault):
                     continue
                 if fault.kind is not Kind.LATENCY:
                     chosen = fault
@@ -219,7 +225,7 @@ class FaultPlan:
                     delay_before += fault.seconds or 0.0
         return Drawn(delay_before, delay_after, chosen)
 
-    def _comes_about(self, fault: Fault) -> bool:
+    def _happens(self, fault: Fault) -> bool:
         if fault.skip > 0:
             fault.skip -= 1
             return False

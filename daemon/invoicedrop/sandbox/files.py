@@ -1,7 +1,7 @@
 """Where the bytes of uploads are kept: in memory, or in a folder that outlives the sandbox.
 
-The folder holds `<project>_<order>_<id>.pdf` files and `uploads.jsonl`, one line for each of them. The PDF is
-written before its line, so a sandbox that was killed in between has not taken the upload.
+The folder holds `<project>_<order>_<id>.pdf` files and `uploads.jsonl`, which has a line for each of them. The PDF is
+written before its line, so a sandbox that is killed in between has not accepted the upload.
 """
 
 import json
@@ -10,15 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from invoicedrop.sandbox.orders import Attachment, utc_text
+from invoicedrop.sandbox.orders import StoredAttachment, utc_text
 
 INDEX_NAME: Final = "uploads.jsonl"
 
 
 class FileKeeper:
-    """Keeps the bytes of attachments and hands out their ids; `folder` None keeps them in memory.
+    """Keeps the bytes of attachments and assigns their ids; `folder` None keeps them in memory.
 
-    Not locked: the store calls it inside its own lock.
+    Not thread-safe: the store calls it with its own lock held.
 
     Raises:
         OSError: the folder cannot be made, read or written.
@@ -28,33 +28,33 @@ class FileKeeper:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._last_id = 0
-        # Keyed by content: a load test that sends one PDF to thousands of orders costs the memory of one.
+        # Keyed by content: a load test that sends one PDF to thousands of orders keeps it in memory once.
         self._contents: dict[str, bytes] = {}
         self._gone: set[int] = set()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
     def next_id(self) -> int:
-        """Return the id for the next attachment; no id is given out twice, also across restarts."""
+        """Return the id for the next attachment; no id is used twice, even across restarts."""
         self._last_id += 1
         return self._last_id
 
-    def restored(self) -> Iterator[Attachment]:
-        """Yield what the folder holds from earlier runs, oldest first."""
+    def restored(self) -> Iterator[StoredAttachment]:
+        """Yield the attachments of earlier runs from the folder, oldest first."""
         index = None if self._folder is None else self._folder / INDEX_NAME
         if index is None or not index.exists():
             return
         text = index.read_bytes()
         complete = text[: text.rfind(b"\n") + 1]
         if complete != text:
-            # The last line was cut by a kill: the next one must not be glued to it.
+            # The last line was cut off by a kill: the next one must not be appended to it.
             index.write_bytes(complete)
         for line in complete.splitlines():
             attachment = _from_index(json.loads(line))
             self._last_id = max(self._last_id, attachment.id)
             yield attachment
 
-    def keep(self, attachment: Attachment, pdf: bytes) -> None:
+    def keep(self, attachment: StoredAttachment, pdf: bytes) -> None:
         """Keep an attachment's bytes."""
         if self._folder is None:
             self._contents.setdefault(attachment.sha256, pdf)
@@ -63,8 +63,8 @@ class FileKeeper:
         with (self._folder / INDEX_NAME).open("ab") as index:
             index.write(json.dumps(_to_index(attachment)).encode() + b"\n")
 
-    def read(self, attachment: Attachment) -> bytes | None:
-        """Return an attachment's bytes, None if they are gone."""
+    def read(self, attachment: StoredAttachment) -> bytes | None:
+        """Return an attachment's bytes, or None if they are gone."""
         if attachment.id in self._gone:
             return None
         if self._folder is None:
@@ -74,18 +74,18 @@ class FileKeeper:
         except FileNotFoundError:
             return None
 
-    def forget(self, attachment: Attachment) -> None:
+    def forget(self, attachment: StoredAttachment) -> None:
         """Drop an attachment's bytes."""
         self._gone.add(attachment.id)
         if self._folder is not None:
             self._path(self._folder, attachment).unlink(missing_ok=True)
 
     @staticmethod
-    def _path(folder: Path, attachment: Attachment) -> Path:
+    def _path(folder: Path, attachment: StoredAttachment) -> Path:
         return folder / f"{attachment.project_id}_{attachment.order_id}_{attachment.id}.pdf"
 
 
-def _to_index(attachment: Attachment) -> dict[str, Any]:
+def _to_index(attachment: StoredAttachment) -> dict[str, Any]:
     return {
         "id": attachment.id,
         "order_id": attachment.order_id,
@@ -99,6 +99,6 @@ def _to_index(attachment: Attachment) -> dict[str, Any]:
     }
 
 
-def _from_index(line: dict[str, Any]) -> Attachment:
+def _from_index(line: dict[str, Any]) -> StoredAttachment:
     fields = line | {"created": datetime.fromisoformat(line["created"]), "item_ids": tuple(line["item_ids"])}
-    return Attachment(**fields)
+    return StoredAttachment(**fields)

@@ -1,24 +1,24 @@
-"""What was asked of the stand-in: a bounded log of requests, and counts that are never cut."""
+"""The requests so far: a bounded log, and counts of all."""
 
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final
 
-_KEPT: Final = 100_000
+_MAX_RECORDS: Final = 100_000
 
 
 @dataclass(slots=True, kw_only=True)
 class RequestRecord:
-    """One request, written down when its headers arrive and completed when it is over.
+    """One request, recorded when its headers arrive and completed when it is over.
 
     Attributes:
-        time: when its headers arrived, `time.monotonic()` of the sandbox's process.
+        time: when its headers arrived (`time.monotonic()` of the sandbox's process).
         kind: upload, order, orders, attachment, download, or other.
         had_authorization: whether it carried an Authorization header.
-        status: what was answered; None so far, or if the connection was reset or left hanging.
-        fault: the kind of fault that it met.
-        over: whether the sandbox is done with it.
+        status: of the answer; None before it, or if the connection was reset or left hanging.
+        fault: the kind of its fault, if it had one.
+        over: whether the sandbox has finished with it.
 
     """
 
@@ -39,26 +39,26 @@ class Journal:
     """The newest requests (100,000 at most), and counts of all. Safe to read from any thread."""
 
     def __init__(self) -> None:
-        self._records: deque[RequestRecord] = deque(maxlen=_KEPT)
+        self._records: deque[RequestRecord] = deque(maxlen=_MAX_RECORDS)
         self._arrived: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def open(self, record: RequestRecord) -> RequestRecord:
-        """Write down that a request has arrived."""
+        """Record that a request has arrived."""
         with self._lock:
             self._records.append(record)
             self._arrived[record.kind] += 1
         return record
 
     def close(self, record: RequestRecord) -> None:
-        """Write down that a request is over."""
+        """Record that a request is over."""
         with self._lock:
             record.over = True
             self._answered["none" if record.status is None else str(record.status)] += 1
 
     def records(self) -> list[RequestRecord]:
-        """Return the requests in order of arrival, also those that are still under way."""
+        """Return the requests in order of arrival, including those that are still in progress."""
         with self._lock:
             return list(self._records)
 

@@ -1,4 +1,4 @@
-"""What a sandbox is started with."""
+"""The options of a sandbox."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Orders = int | Sequence[int]
-"""Which orders a project has: a count (ids 1..n) or the ids themselves."""
+"""The orders of a project: a count (ids 1..n) or the ids themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a sandbox is started with; times are seconds, sizes are bytes.
+    """The options of a sandbox; times are in seconds, sizes in bytes.
 
     Attributes:
-        host: a loopback address or `localhost`; nothing else is served, as there is no protection here.
+        host: a loopback address or `localhost`; anything else is refused, as nothing here is protected.
         port: 0 takes a free one. The download host always takes a free one.
         company_id: the company that every token belongs to.
         projects: the projects of that company.
-        tokens: all valid at once. The first is the one that is shown to the user.
-        orders: a count (ids 1..n) or explicit ids, for each project alike; or a mapping from project to either.
-        any_order: every positive id is an order, made on demand, beside those of `orders`.
+        tokens: all of them are valid. The first is the one that is shown to the user.
+        orders: a count (ids 1..n) or explicit ids, the same for each project; or a mapping from project to either.
+        any_order: every positive id is an order, generated on demand, in addition to those of `orders`.
         rate, burst: Channable's leaky bucket, in requests a second and requests; rate 0 switches it off.
-        latency: how long every answer takes.
-        visible_after: how long a new attachment stays invisible to every read.
+        latency: the delay of every answer.
+        visible_after: how long a new attachment stays invisible.
         url_lifetime: how long a download URL is valid.
-        separate_download_host: download URLs lie on another origin (another port) than the API.
-        max_body_bytes: a larger request is answered 413.
-        folder: where uploads are kept, across restarts too; None keeps them in memory.
-        seed: of everything random (faults with a probability).
+        separate_download_host: download URLs have another origin (another port) than the API.
+        max_body_bytes: a larger request is answered with 413.
+        folder: where uploads are kept, even across restarts; None keeps them in memory.
+        seed: for everything random (faults with a probability).
 
     Raises:
-        ValueError: in words, for a value that cannot be.
+        ValueError: a value is impossible; the message says why.
 
     """
 

@@ -1,7 +1,7 @@
-"""Made-up orders in the form that the All Orders V2 endpoints give them.
+"""Generated orders, in the form that the All Orders V2 endpoints return them.
 
-Every customer is invented, and every surname, address and e-mail address carries `CUSTOMER_SURNAME`,
-so that a test can prove with one search that a program kept no customer data.
+Every customer is invented, and every surname, address and e-mail address contains `CUSTOMER_SURNAME`, so that a test
+can prove with one search that a program kept no customer data.
 """
 
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ CHANNELS: Final = ("bol", "kaufland", "mirakl_mediamarkt", "amazon")
 CUSTOMER_SURNAME: Final = "Zonnebloem-Testklant"
 _GIVEN_NAMES: Final = ("Anneke", "Bram", "Cato", "Daan", "Els", "Floris", "Guusje")
 _TOWNS: Final = ("Utrecht", "Leipzig", "Gent", "Graz", "Groningen")
-_KEPT: Final = timedelta(days=365)
+_LIFETIME: Final = timedelta(days=365)
 
 
 def marketplace_number(order_id: int) -> str:
-    """Return the marketplace's own number of an order, such as 302-1234567-0008355 for order 8355."""
+    """Return the marketplace's number of an order, such as 302-1234567-0008355 for order 8355."""
     return f"302-1234567-{order_id:07d}"
 
 
 def order_id_of(number: str) -> int | None:
-    """Return the order id that a marketplace number belongs to, None if it is no such number."""
+    """Return the order id that a marketplace number belongs to, or None if it is not such a number."""
     tail = number.removeprefix("302-1234567-")
     if tail == number or not (tail.isascii() and tail.isdigit()):
         return None
@@ -34,12 +34,12 @@ def item_ids(order_id: int) -> tuple[int, ...]:
 
 
 def utc_text(moment: datetime) -> str:
-    """Write a moment as the API does: UTC, ISO 8601."""
+    """Return a time as the API writes it: UTC, ISO 8601."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(slots=True, kw_only=True)
-class Attachment:
+class StoredAttachment:
     """A document of an order. `visible_at` is on the store's clock, `sha256` in hex, `size` in bytes."""
 
     id: int
@@ -61,7 +61,7 @@ class Attachment:
             "attachment_type": self.attachment_type,
             "file_type": "PDF",
             "created": utc_text(self.created),
-            "expires_at": utc_text(self.created + _KEPT),
+            "expires_at": utc_text(self.created + _LIFETIME),
             "order_id": self.order_id,
             "project_id": self.project_id,
             "data": {"order_item_ids": list(self.item_ids)} if self.item_ids else {},
@@ -70,7 +70,7 @@ class Attachment:
 
 @dataclass(slots=True, kw_only=True)
 class Event:
-    """What the marketplace said about an order, later and asynchronously; status info, warning or error."""
+    """A later, asynchronous message of the marketplace about an order; `status` is info, warning or error."""
 
     id: int
     order_id: int
@@ -93,8 +93,8 @@ class Event:
 
 
 @dataclass(slots=True, kw_only=True)
-class Order:
-    """An order: its identity, and what has been attached to it. `memo` is free text that mentions other orders."""
+class StoredOrder:
+    """An order: its identity and its attachments. `memo` is free text that mentions other orders."""
 
     id: int
     project_id: int
@@ -105,13 +105,13 @@ class Order:
     modified: datetime
     status_shipped: str = "shipped"
     memo: str = ""
-    attachments: list[Attachment] = field(default_factory=list)
+    attachments: list[StoredAttachment] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @classmethod
-    def invent(cls, order_id: int, project_id: int, created: datetime) -> "Order":
-        """Make up the order with this id; the same id gives the same order."""
-        # Every tenth order only mentions another one's number: a search for that number brings both.
+    def invent(cls, order_id: int, project_id: int, created: datetime) -> "StoredOrder":
+        """Generate the order with this id; the same id gives the same order."""
+        # Every tenth order mentions another order's number: a search for that number returns both.
         memo = f"Replacement for {marketplace_number(order_id - 1)}" if order_id % 10 == 0 else ""
         number = marketplace_number(order_id)
         return cls(
@@ -126,13 +126,13 @@ class Order:
         )
 
     def mentions(self, term: str) -> bool:
-        """Tell whether the loose text search finds this order."""
+        """Whether the loose text search finds this order."""
         texts = (str(self.id), self.channel_id, self.channel_order_number, self.memo, *self._customer().values())
         folded = term.casefold()
         return any(folded in text.casefold() for text in texts)
 
-    def to_json(self, attachments: list[Attachment]) -> dict[str, Any]:
-        """Return the order as the API shows it, with those of its attachments that are visible."""
+    def to_json(self, attachments: list[StoredAttachment]) -> dict[str, Any]:
+        """Return the order as the API shows it, with these attachments (those that are visible)."""
         customer = self._customer()
         address = {key: customer[key] for key in ("first_name", "last_name", "street", "city", "country_code")}
         return {

@@ -1,6 +1,6 @@
-"""The page for people: orders and their attachments, as the "Order attachments" tab of Channable would list them.
+"""The HTML page: orders and their attachments, as the "Order attachments" tab of Channable would list them.
 
-One self-contained document; whatever came from outside is escaped.
+One self-contained document; whatever comes from outside is escaped.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Final
 
 from invoicedrop import __version__
 from invoicedrop.sandbox.exchange import Context
-from invoicedrop.sandbox.orders import Attachment, Order
+from invoicedrop.sandbox.orders import StoredAttachment, StoredOrder
 
 _ORDERS_SHOWN: Final = 200
 _REFRESH_SECONDS: Final = 3
@@ -41,7 +41,7 @@ a { color: var(--accent); font-weight: 500 } code { font-size: .85rem; color: va
 
 
 def page(context: Context) -> str:
-    """Return the page as it stands now, in HTML."""
+    """Return the page as it is now, in HTML."""
     store = context.store
     counters = context.journal.counters()
     uploads = store.uploads()
@@ -76,7 +76,7 @@ marketplace or a customer. Company {store.company_id}, {_projects(store.options.
 """
 
 
-def _order(order: Order) -> str:
+def _order(order: StoredOrder) -> str:
     name = (
         f"<td><b>{order.id}</b></td><td>{escape(order.channel_name)}</td><td>{escape(order.channel_id)}</td>"
         if order.attachments
@@ -90,7 +90,7 @@ def _order(order: Order) -> str:
     return "".join(f'<tr class="more">{row}</tr>' for row in rows[:-1]) + f"<tr>{rows[-1]}</tr>"
 
 
-def _cells(attachment: Attachment) -> str:
+def _cells(attachment: StoredAttachment) -> str:
     title = escape(attachment.title)
     return (
         f'<td><a href="/sandbox/attachments/{attachment.id}.pdf">{title}</a></td>'

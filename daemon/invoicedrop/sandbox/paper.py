@@ -1,7 +1,7 @@
-"""Makes invoices to try things out with: small, valid PDFs, written by hand with the standard library only.
+"""Sample invoices: small, valid PDFs, written with the standard library only.
 
-The structure is that of ISO 32000-1: header, numbered objects, a cross-reference table with the place of each of
-them, and a trailer. Text is Helvetica, which every viewer has, in WinAnsi encoding; contents are Flate-compressed.
+The structure is that of ISO 32000-1: header, numbered objects, a cross-reference table with the offset of each object,
+and a trailer. Text is Helvetica, which every viewer has, in WinAnsi encoding; contents are Flate-compressed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _QUANTITY_AT, _PRICE_AT = 360, 450
 _INK, _PALE, _ACCENT = "0.13 0.15 0.19", "0.45 0.48 0.53", "0.09 0.42 0.45"
 _ARTICLES: Final = ("Desk lamp, oak", "Coffee grinder", "Wool blanket", "Bicycle bell", "Enamel mug", "Notebook A5")
 _VAT_PERCENT: Final = 21
-# Widths of Helvetica in thousandths of the size, from its published metrics: what amounts consist of.
+# Widths of the characters of amounts in Helvetica, in thousandths of the size, from its published metrics.
 _DIGIT, _POINT = 556, 278
 
 
@@ -29,10 +29,10 @@ class Line(NamedTuple):
 
 
 def invoice_pdf(order_number: str, *, lines: Sequence[Line] | None = None, pages: int = 1) -> bytes:
-    """Return an invoice of the made-up Example Shop GmbH for an order, naming the order's number on every page.
+    """Return an invoice of the invented Example Shop GmbH for an order, with the order's number on every page.
 
     The same arguments give the same bytes, and different order numbers different ones. `lines` default to
-    something plausible; `pages` is the least number of pages (more if the lines need them).
+    something plausible; `pages` is the minimum number of pages (more if the lines need them).
 
     Raises:
         ValueError: fewer than one page.
@@ -51,10 +51,10 @@ def invoice_pdf(order_number: str, *, lines: Sequence[Line] | None = None, pages
 
 
 def _plausible_lines(order_number: str) -> list[Line]:
-    dice = hashlib.sha256(order_number.encode()).digest()
-    count = 1 + dice[0] % 4
+    digest = hashlib.sha256(order_number.encode()).digest()
+    count = 1 + digest[0] % 4
     return [
-        Line(_ARTICLES[(dice[1] + n) % len(_ARTICLES)], 1 + dice[n + 2] % 3, 495 + 37 * dice[n + 8])
+        Line(_ARTICLES[(digest[1] + n) % len(_ARTICLES)], 1 + digest[n + 2] % 3, 495 + 37 * digest[n + 8])
         for n in range(count)
     ]
 
@@ -112,7 +112,7 @@ def _text(x: float, y: float, text: str, *, size: int = 10, bold: bool = False, 
 
 
 def _right(x: float, y: float, text: str, *, size: int = 10, bold: bool = False, ink: str = _INK) -> str:
-    # Exact for amounts; words, whose letters vary, end near enough.
+    # Exact for amounts; words, whose letters vary in width, end close enough.
     width = sum(_POINT if char in " .,il" else _DIGIT for char in text) * size / 1000
     return _text(x - width, y, text, size=size, bold=bold, ink=ink)
 
@@ -145,19 +145,19 @@ def _document(order_number: str, contents: Sequence[bytes]) -> bytes:
             % (_WIDTH, _HEIGHT, first_page + 2 * number + 1),
             b"<< /Length %d /Filter /FlateDecode >>\nstream\n" % len(packed) + packed + b"\nendstream",
         ]
-    written = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
-    places = []
+    pdf = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
+    offsets = []
     for number, body in enumerate(objects, start=1):
-        places.append(len(written))
-        written += b"%d 0 obj\n" % number + body + b"\nendobj\n"
-    start = len(written)
+        offsets.append(len(pdf))
+        pdf += b"%d 0 obj\n" % number + body + b"\nendobj\n"
+    xref = len(pdf)
     # Each entry of the table is exactly twenty bytes, its line end included.
-    written += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    written += b"".join(b"%010d 00000 n \n" % place for place in places)
-    name = hashlib.sha256(bytes(written)).hexdigest()[:32].encode()
-    written += b"trailer\n<< /Size %d /Root 1 0 R /Info 5 0 R /ID [<%s> <%s>] >>\n" % (len(objects) + 1, name, name)
-    written += b"startxref\n%d\n%%%%EOF\n" % start
-    return bytes(written)
+    pdf += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    pdf += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    name = hashlib.sha256(bytes(pdf)).hexdigest()[:32].encode()
+    pdf += b"trailer\n<< /Size %d /Root 1 0 R /Info 5 0 R /ID [<%s> <%s>] >>\n" % (len(objects) + 1, name, name)
+    pdf += b"startxref\n%d\n%%%%EOF\n" % xref
+    return bytes(pdf)
 
 
 def _utf16(text: str) -> list[int]:

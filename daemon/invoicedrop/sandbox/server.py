@@ -1,4 +1,4 @@
-"""Runs the stand-in: in a thread (`serve`) for tests and the demo, or in the foreground (`run`) for the command."""
+"""Serves the stand-in: in a thread (`serve`) for tests and the demo, or in the foreground (`run`) for the command."""
 
 import asyncio
 import contextlib
@@ -22,22 +22,22 @@ from invoicedrop.sandbox.store import Store, Upload
 from invoicedrop.sandbox.wire import TransportProtocol, share_stopping
 
 _BACKLOG: Final = 2048
-_LEAST_TURNS: Final = 5
+_MIN_TURNS: Final = 5
 _DEADLINE: Final = 10.0
 
 
 class Running:
-    """A sandbox, started by entering it or by `start`, and stopped likewise; it can be started again.
+    """A sandbox that runs while it is entered, or from `start` to `stop`; it can be started again.
 
-    A stopped sandbox refuses connections and keeps its ports, its store and its faults, so that
-    `stop` and `start` are an outage. All methods may be called from any thread.
+    A stopped sandbox refuses connections and keeps its ports, its store and its faults, so that `stop` and `start`
+    simulate an outage. All methods may be called from any thread.
 
     Attributes:
-        url: the API's base URL, without a slash at its end.
-        download_url: the origin that download URLs begin with.
+        url: the API's base URL, without a trailing slash.
+        download_url: the origin of download URLs.
         token: the first token.
         company_id, project_id: the company, and its first project.
-        store, faults, journal: what it knows, does wrong, and was asked.
+        store, faults, journal: its data, what it does wrong, and the requests so far.
 
     Raises:
         OSError: the port is taken.
@@ -55,9 +55,9 @@ class Running:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        # Bound and never listening: between a stop and the next start nobody else can be given these ports.
-        wanted = [self.options.port, 0] if self.options.separate_download_host else [self.options.port]
-        self._held = [_bound(self.options.host, port) for port in wanted]
+        # Bound but never listening: between a stop and the next start no other process can get these ports.
+        ports = [self.options.port, 0] if self.options.separate_download_host else [self.options.port]
+        self._held = [_bound(self.options.host, port) for port in ports]
         self._ports = [held.getsockname()[1] for held in self._held]
         self.url, self.download_url = self._origin(self._ports[0]), self._origin(self._ports[-1])
 
@@ -84,7 +84,7 @@ class Running:
             raise
 
     def stop(self) -> None:
-        """Break every connection, also in the middle of a request, and refuse new ones."""
+        """Break every connection, even in the middle of a request, and refuse new ones."""
         thread, loop, stop = self._thread, self._loop, self._stop
         if thread is None or loop is None or stop is None:
             return
@@ -94,7 +94,7 @@ class Running:
         self._thread = None
 
     def close(self) -> None:
-        """Stop for good and give the ports back."""
+        """Stop for good and release the ports."""
         self.stop()
         for held in self._held:
             held.close()
@@ -109,19 +109,19 @@ class Running:
             await _Server(Application(context, self._ports[0], self._ports[-1]), stop, ready).serve(listening)
 
     def uploads(self) -> list[Upload]:
-        """Return every PDF that was taken, oldest first."""
+        """Return every PDF that was accepted, oldest first."""
         return self.store.uploads()
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """The requests in order of arrival (the newest 100,000), also those still under way."""
+        """The requests in order of arrival (the newest 100,000), including those still in progress."""
         return self.journal.records()
 
     def wait_until(self, fact: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Wait until something holds.
+        """Wait until `fact` holds.
 
         Raises:
-            TimeoutError: it does not hold after so many seconds.
+            TimeoutError: it does not hold within `seconds`.
 
         """
         deadline = time.monotonic() + seconds
@@ -148,7 +148,7 @@ class Running:
 
 
 def serve(options: Options | None = None) -> Running:
-    """Return a sandbox that listens, in a thread of its own, while it is entered (a `with` statement)."""
+    """Return a sandbox that listens, in a thread of its own, while it is entered (`with`)."""
     return Running(options)
 
 
@@ -176,7 +176,7 @@ def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None, *
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its polling and its polite farewell: it stops at once, whatever hangs."""
+    """uvicorn without its polling and its graceful shutdown: it stops at once, whatever hangs."""
 
     def __init__(self, app: Application, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         super().__init__(
@@ -213,16 +213,16 @@ class _Server(uvicorn.Server):
         await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Close everything now; requests under way see their client leave and end."""
+        """Close everything now; requests in progress see their client disconnect and end."""
         for server in self.servers:
             server.close()
         closed = asyncio.gather(*(server.wait_closed() for server in self.servers))
-        # Several turns of the loop: connections accepted in this very moment still have to be made, then ended.
+        # Several turns of the loop: connections that are just being accepted still have to be made, then ended.
         turns = 0
-        while turns < _LEAST_TURNS or not closed.done() or self.server_state.connections or self.server_state.tasks:
+        while turns < _MIN_TURNS or not closed.done() or self.server_state.connections or self.server_state.tasks:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
-            await asyncio.sleep(0 if turns < _LEAST_TURNS else 0.001)
+            await asyncio.sleep(0 if turns < _MIN_TURNS else 0.001)
             turns += 1
 
 
@@ -242,7 +242,7 @@ def _signals_set(stop: asyncio.Event) -> Iterator[None]:
 
 def _bound(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    # With its protocol said: only then asyncio switches Nagle's delays (40 ms an answer) off.
+    # With an explicit protocol: only then does asyncio switch off Nagle's delays (40 ms an answer).
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

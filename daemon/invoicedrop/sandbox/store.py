@@ -1,4 +1,4 @@
-"""What the stand-in knows: its tokens, its orders, and every PDF that it was given."""
+"""The state of the stand-in: its tokens, its orders, and every PDF that was uploaded."""
 
 import hashlib
 import heapq
@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 from invoicedrop.sandbox.bucket import LeakyBucket
 from invoicedrop.sandbox.files import FileKeeper
 from invoicedrop.sandbox.options import Options
-from invoicedrop.sandbox.orders import Attachment, Event, Order, order_id_of
+from invoicedrop.sandbox.orders import Event, StoredAttachment, StoredOrder, order_id_of
 
 _LARGEST_ID: Final = 2**63 - 1
 _BETWEEN_ORDERS: Final = timedelta(minutes=37)
 
 
 class Upload(NamedTuple):
-    """One PDF that was taken: what a test compares. `created` is UTC, `size` in bytes."""
+    """One PDF that was accepted, as tests compare it. `created` is UTC, `size` in bytes."""
 
     project: int
     order_id: int
@@ -35,7 +35,7 @@ class Upload(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderQuery:
-    """The filters of the list of orders; None or empty filters nothing."""
+    """The filters of the list of orders; None or "" filters nothing."""
 
     search: str = ""
     status: str = ""
@@ -43,8 +43,8 @@ class OrderQuery:
     end_date: datetime | None = None
     last_modified_after: datetime | None = None
 
-    def matches(self, order: Order) -> bool:
-        """Tell whether an order belongs to the list."""
+    def matches(self, order: StoredOrder) -> bool:
+        """Whether an order passes the filters."""
         return (
             (not self.search or order.mentions(self.search))
             and (not self.status or order.status_shipped == self.status)
@@ -55,10 +55,10 @@ class OrderQuery:
 
 
 class Store:
-    """The company's data. Every method may be called from any thread, also while the server runs.
+    """The company's data. Every method may be called from any thread, even while the server runs.
 
     Attributes:
-        tokens: the valid ones; add and discard at will.
+        tokens: the valid ones; may be changed at any time.
         bucket: the company's rate limit, with its counts.
         latency, visible_after, url_lifetime: as in `Options`, in seconds; may be changed at any time.
 
@@ -74,9 +74,9 @@ class Store:
         self.url_lifetime = options.url_lifetime
         self._lock = threading.RLock()
         self._started = datetime.now(UTC)
-        self._orders: dict[int, dict[int, Order]] = {project: {} for project in options.projects}
+        self._orders: dict[int, dict[int, StoredOrder]] = {project: {} for project in options.projects}
         self._ranks = {project: _ranks(options, project) for project in options.projects}
-        self._attachments: dict[int, Attachment] = {}
+        self._attachments: dict[int, StoredAttachment] = {}
         self._events = 0
         self._key = secrets.token_bytes(32)
         self._files = FileKeeper(options.folder)
@@ -85,19 +85,19 @@ class Store:
             if attachment.project_id in self._orders:
                 self._make(attachment.project_id, attachment.order_id).attachments.append(attachment)
 
-    # Who may do what
+    # Access
 
     def authorised(self, authorization: str | None) -> bool:
-        """Tell whether an Authorization header carries a valid token."""
+        """Whether an Authorization header carries a valid token."""
         scheme, _, token = (authorization or "").partition(" ")
         return scheme.casefold() == "bearer" and token.strip() in self.tokens
 
     def reaches(self, company_id: int, project_id: int) -> bool:
-        """Tell whether the company's tokens may reach this company and project."""
+        """Whether the company's tokens give access to this company and project."""
         return company_id == self.company_id and project_id in self._orders
 
     def drain(self, requests: int) -> int:
-        """Let another client of the company do so many requests; return how many the bucket let in."""
+        """Count requests of another client of the company; return how many the bucket accepted."""
         return self.bucket.drain(requests)
 
     # Orders
@@ -112,8 +112,8 @@ class Store:
         channel_order_number: str | None = None,
         created: datetime | None = None,
         memo: str | None = None,
-    ) -> Order:
-        """Add an order, or change one, where it should differ from what would be made up."""
+    ) -> StoredOrder:
+        """Add or change an order; what is not given keeps its generated value."""
         with self._lock:
             order = self._make(self._project(project_id), order_id)
             order.channel_name = channel_name or order.channel_name
@@ -124,23 +124,23 @@ class Store:
                 order.created = order.modified = created
             return order
 
-    def order(self, order_id: int, *, project_id: int | None = None) -> Order | None:
-        """Return an order of a project (default: the first project), None if it has no such order."""
+    def order(self, order_id: int, *, project_id: int | None = None) -> StoredOrder | None:
+        """Return an order of a project (default: the first project), or None if it has no such order."""
         with self._lock:
             return self._find(self._project(project_id), order_id)
 
-    def orders(self, project_id: int, query: OrderQuery) -> list[Order]:
+    def orders(self, project_id: int, query: OrderQuery) -> list[StoredOrder]:
         """Return the orders of a project that match, newest first."""
         with self._lock:
             if self.options.any_order:
                 self._make_searched(project_id, query.search)
             for order_id in self._ranks[project_id]:
                 self._make(project_id, order_id)
-            found = [order for order in self._orders[project_id].values() if query.matches(order)]
-            return sorted(found, key=lambda order: (order.created, order.id), reverse=True)
+            matches = [order for order in self._orders[project_id].values() if query.matches(order)]
+            return sorted(matches, key=lambda order: (order.created, order.id), reverse=True)
 
-    def overview(self, limit: int) -> list[Order]:
-        """Return some orders: those with the newest attachments first, then the newest of the others."""
+    def overview(self, limit: int) -> list[StoredOrder]:
+        """Return at most `limit` orders: those with the newest attachments first, then the newest of the others."""
         with self._lock:
             for project_id, ranks in self._ranks.items():
                 for order_id in islice(ranks, limit):
@@ -151,7 +151,7 @@ class Store:
             )
 
     def add_event(self, order_id: int, status: str, message: str, *, project_id: int | None = None) -> None:
-        """Let the marketplace say something about an order; status is info, warning or error."""
+        """Add an event of the marketplace to an order; `status` is info, warning or error."""
         with self._lock:
             order = self._make(self._project(project_id), order_id)
             self._note(order, status, message)
@@ -168,18 +168,18 @@ class Store:
         attachment_type: str = "INVOICE",
         title: str | None = None,
         visible_after: float | None = None,
-    ) -> Attachment:
-        """Keep a document for an order (made up if it did not exist), as an upload does, whoever sent it.
+    ) -> StoredAttachment:
+        """Attach a document to an order (generated if it does not exist), as an upload does.
 
         Raises:
-            OSError: the folder could not be written; nothing was kept.
+            OSError: the folder cannot be written; nothing is attached.
 
         """
         sha256 = hashlib.sha256(pdf).hexdigest()
         with self._lock:
             project_id = self._project(project_id)
             number = self._files.next_id()
-            attachment = Attachment(
+            attachment = StoredAttachment(
                 id=number,
                 order_id=order_id,
                 project_id=project_id,
@@ -199,32 +199,32 @@ class Store:
             self._note(order, "info", f"Attachment {number} was sent to {order.channel_name}")
             return attachment
 
-    def visible(self, order: Order) -> list[Attachment]:
-        """Return the attachments of an order that reads show now."""
+    def visible(self, order: StoredOrder) -> list[StoredAttachment]:
+        """Return the attachments of an order that are visible now."""
         with self._lock:
             now = time.monotonic()
             return [attachment for attachment in order.attachments if attachment.visible_at <= now]
 
     def content(self, attachment_id: int) -> bytes | None:
-        """Return an attachment's bytes, None if the file is gone or never was."""
+        """Return an attachment's bytes, or None if the file is gone or never existed."""
         with self._lock:
             attachment = self._attachments.get(attachment_id)
             return None if attachment is None else self._files.read(attachment)
 
     def forget_file(self, attachment_id: int) -> None:
-        """Let an attachment's file expire: its order still shows it, its download is answered 410."""
+        """Expire an attachment's file: its order still shows it, its download is answered with 410."""
         with self._lock:
             self._files.forget(self._attachments[attachment_id])
 
     def uploads(self) -> list[Upload]:
-        """Return every document that was taken, oldest first."""
+        """Return every document that was accepted, oldest first."""
         with self._lock:
             return [
                 Upload(a.project_id, a.order_id, a.sha256, a.id, a.created, a.size, a.item_ids)
                 for a in self._attachments.values()
             ]
 
-    # Download URLs: signed like those of an object store, so that nothing has to be remembered
+    # Download URLs: signed like those of an object store, so that none has to be stored
 
     def sign(self, attachment_id: int) -> str:
         """Return path and query of a download URL that is valid for `url_lifetime` from now."""
@@ -232,19 +232,19 @@ class Store:
         return f"/files/{attachment_id}?expires={expires}&signature={self._signature(attachment_id, expires)}"
 
     def signed(self, attachment_id: int, expires: int, signature: str) -> bool:
-        """Tell whether a download URL is one of ours and still valid."""
+        """Whether a download URL was signed here and is still valid."""
         genuine = hmac.compare_digest(self._signature(attachment_id, expires), signature)
         return genuine and time.time() * 1000 < expires
 
     def _signature(self, attachment_id: int, expires: int) -> str:
         return hmac.new(self._key, f"{attachment_id}:{expires}".encode(), hashlib.sha256).hexdigest()
 
-    # Inside the lock
+    # Called with the lock held
 
     def _project(self, project_id: int | None) -> int:
         return self.options.projects[0] if project_id is None else project_id
 
-    def _find(self, project_id: int, order_id: int) -> Order | None:
+    def _find(self, project_id: int, order_id: int) -> StoredOrder | None:
         order = self._orders[project_id].get(order_id)
         if order is None and (
             order_id in self._ranks[project_id] or (self.options.any_order and 0 < order_id <= _LARGEST_ID)
@@ -252,11 +252,11 @@ class Store:
             order = self._make(project_id, order_id)
         return order
 
-    def _make(self, project_id: int, order_id: int) -> Order:
+    def _make(self, project_id: int, order_id: int) -> StoredOrder:
         orders = self._orders[project_id]
         if order_id not in orders:
             rank = self._ranks[project_id].get(order_id, -order_id % 400)
-            orders[order_id] = Order.invent(order_id, project_id, self._started - _BETWEEN_ORDERS * rank)
+            orders[order_id] = StoredOrder.invent(order_id, project_id, self._started - _BETWEEN_ORDERS * rank)
         return orders[order_id]
 
     def _make_searched(self, project_id: int, term: str) -> None:
@@ -264,7 +264,7 @@ class Store:
         if number is not None:
             self._find(project_id, number)
 
-    def _note(self, order: Order, status: str, message: str) -> None:
+    def _note(self, order: StoredOrder, status: str, message: str) -> None:
         self._events += 1
         now = datetime.now(UTC)
         order.events.append(
@@ -280,7 +280,7 @@ class Store:
 
 
 def _ranks(options: Options, project: int) -> dict[int, int]:
-    """Return the ids of a project's orders, each with its place from the newest (the highest id) on."""
+    """Return the ids of a project's orders, each with its rank from the newest (the highest id) on."""
     orders = options.orders.get(project, ()) if isinstance(options.orders, Mapping) else options.orders
     ids = range(1, orders + 1) if isinstance(orders, int) else sorted(set(orders))
     return {order_id: rank for rank, order_id in enumerate(reversed(ids))}

@@ -1,7 +1,7 @@
-"""One HTTP exchange below the level of a framework: what real connections do when they go wrong.
+"""One HTTP exchange below the level of a framework: what real connections do when they fail.
 
-ASGI has no way to break a connection. `TransportProtocol` hands each request the transport that it came on,
-through uvicorn's own per-connection state; that is all that is needed to reset or to cut.
+ASGI has no way to break a connection. `TransportProtocol` gives each request the transport that it came on, through
+uvicorn's own per-connection state; no more is needed to reset or to truncate.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT: Final = "invoicedrop.transport"
 _STOPPING: Final = "invoicedrop.stopping"
-# On, with no seconds to linger: closing sends a reset (RST) at once instead of an orderly end.
+# On, with zero seconds to linger: closing sends a reset (RST) at once instead of an orderly end.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -24,13 +24,13 @@ class TransportProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, with the connection's transport in each request's `state`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
-        """Remember the transport for the requests to come."""
+        """Keep the transport for the requests to come."""
         self.app_state = {**self.app_state, _TRANSPORT: transport}
         super().connection_made(transport)
 
 
 def share_stopping(state: MutableMapping[str, Any], stopping: asyncio.Event) -> None:
-    """Give every request an event that is set when the server stops."""
+    """Give every request the event that is set when the server stops."""
     state[_STOPPING] = stopping
 
 
@@ -65,7 +65,7 @@ class Wire:
         """Read the whole request body.
 
         Raises:
-            ClientLeftError: it ended before it was complete.
+            ClientLeftError: the client disconnected before it was complete.
             TooLargeError: it is larger than `limit` bytes; the rest is not read.
 
         """
@@ -84,7 +84,7 @@ class Wire:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def wait(self, seconds: float) -> None:
-        """Take so long, whether or not the client still listens.
+        """Wait for `seconds`, whether or not the client is still connected.
 
         Raises:
             ClientLeftError: the server is being stopped.
@@ -104,7 +104,7 @@ class Wire:
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def cut(self, answer: Answer) -> None:
-        """Promise the whole answer, send half of its body, and end the connection in good order."""
+        """Announce the whole answer, send half of its body, and close the connection in an orderly way."""
         await self._start(answer)
         await self._send(
             {"type": "http.response.body", "body": answer.body[: len(answer.body) // 2], "more_body": True}
@@ -113,19 +113,19 @@ class Wire:
         await self.hang()
 
     async def drip(self, answer: Answer, seconds: float) -> None:
-        """Answer with one byte of the body each `seconds`, until the client leaves."""
+        """Answer with one byte of the body every `seconds`, until the client leaves."""
         await self._start(answer)
-        left = asyncio.ensure_future(self.hang())
+        disconnected = asyncio.ensure_future(self.hang())
         try:
             for position in range(len(answer.body)):
-                await asyncio.wait((left,), timeout=seconds)
-                if left.done():
+                await asyncio.wait((disconnected,), timeout=seconds)
+                if disconnected.done():
                     return
                 body = answer.body[position : position + 1]
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
             await self._send({"type": "http.response.body", "body": b""})
         finally:
-            left.cancel()
+            disconnected.cancel()
 
     async def reset(self) -> None:
         """Break the connection with a TCP reset."""
@@ -136,7 +136,7 @@ class Wire:
         await self.hang()
 
     async def hang(self) -> None:
-        """Do nothing until the connection has ended. The request must have been read, or it is read and dropped."""
+        """Do nothing until the connection ends. A request that was not read yet is read and dropped."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 

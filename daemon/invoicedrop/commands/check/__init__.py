@@ -1,1 +1,1 @@
-"""`invoicedrop check`: tries out the whole set-up."""
+"""`invoicedrop check`: tests the whole set-up."""

@@ -1,7 +1,7 @@
-"""`invoicedrop check`: tries out the whole set-up and says what is right, what is wrong, and how to mend it.
+"""`invoicedrop check`: tests the whole set-up and shows what is right, what is wrong, and how to mend it.
 
-First everything is found out, as data; only then it is shown. Nothing of the daemon's is touched: neither its lock nor
-any file but trial files of our own.
+Everything is collected as data first, and then shown. The daemon is left alone: its lock is not taken, and no file is
+touched but our own trial files.
 """
 
 import os
@@ -26,14 +26,14 @@ _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow"
 
 
 def check(settings: Settings, console: Console) -> int:
-    """Try out the set-up and print a table of the findings; return 1 if a problem is among them, else 0."""
-    findings = find_out(settings)
+    """Test the set-up and print a table of the findings; return 1 if one is a problem, else 0."""
+    findings = collect(settings)
     _show(findings, console)
     return exit_codes.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else exit_codes.OK
 
 
-def find_out(settings: Settings) -> list[Finding]:
-    """Try out everything and return what was found out, each inbox's folders first."""
+def collect(settings: Settings) -> list[Finding]:
+    """Test everything and return the findings, those of each inbox's folders first."""
     findings = _user(settings)
     for inbox in settings.inboxes:
         findings += folders.of_inbox(inbox)
@@ -43,10 +43,10 @@ def find_out(settings: Settings) -> list[Finding]:
 
 
 def _user(settings: Settings) -> list[Finding]:
-    """Say as whom this check runs: rights tried out by another user than the service's prove nothing."""
-    us = os.geteuid()
+    """Judge the user that this check runs as: rights tested by another user than the service's prove nothing."""
+    uid = os.geteuid()
     owner = _owner(settings.state_dir)
-    if owner is not None and owner != us:
+    if owner is not None and owner != uid:
         name = permissions.user_name(owner)
         return [
             Finding(
@@ -58,15 +58,15 @@ def _user(settings: Settings) -> list[Finding]:
                 f"sudo -u {name} invoicedrop check",
             )
         ]
-    level, more = (Level.NOTE, ", who may do everything") if us == 0 else (Level.OK, "")
-    return [Finding("user", "", level, f"we run as {permissions.ourselves()}{more}")]
+    level, comment = (Level.NOTE, ", who may do everything") if uid == 0 else (Level.OK, "")
+    return [Finding("user", "", level, f"we run as {permissions.ourselves()}{comment}")]
 
 
 def _owner(state_dir: Path) -> int | None:
-    """Return whose the service's memory is; None where there is none yet in a folder that is anybody's (1777)."""
+    """Return the uid that owns the service's state; None while a state folder for every user (1777) has no ledger."""
     try:
-        found = state_dir.stat()
-        return (state_dir / access.LEDGER).stat().st_uid if found.st_mode & stat.S_ISVTX else found.st_uid
+        status = state_dir.stat()
+        return (state_dir / access.LEDGER).stat().st_uid if status.st_mode & stat.S_ISVTX else status.st_uid
     except OSError:
         return None
 
@@ -80,8 +80,8 @@ def _ledger_and_network(settings: Settings) -> list[Finding]:
             findings = [Finding("ledger", "", Level.OK, text), daemon]
             return findings + network.of_inboxes(settings.inboxes, ledger)
     except (LedgerUnavailable, ConfigError) as error:
-        bad = Finding("ledger", "", Level.PROBLEM, str(error))
-        return [bad, daemon, *network.of_inboxes(settings.inboxes, None)]
+        ledger_problem = Finding("ledger", "", Level.PROBLEM, str(error))
+        return [ledger_problem, daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
 def _show(findings: list[Finding], console: Console) -> None:

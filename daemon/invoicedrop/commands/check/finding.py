@@ -1,4 +1,4 @@
-"""One thing that `invoicedrop check` found out."""
+"""One result of `invoicedrop check`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about `subject` (of an inbox, or of the whole service: "") and what mends it, if it is bad."""
+    """The state of `subject` (in an inbox, or "" for the whole service) and, if it is bad, the remedy."""
 
     subject: str
     inbox: str

@@ -1,272 +1,203 @@
-"""What `invoicedrop check` tries out in the folders: each right by using it, as the daemon will.
-
-A running daemon is not disturbed: trial files have names that its watcher passes over, and nothing is left behind,
-folders made for the trial included.
-"""
+"""What `invoicedrop check` finds in the folders: each right is tested by using it, as the daemon does."""
 
 import errno
 import os
-import secrets
+import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.names import ignored
 from invoicedrop.settings.models import Inbox
-from invoicedrop.system import disk, permissions
+from invoicedrop.system import permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
 
-_TRIES: Final = 3
-"""A daemon that starts, or comes back from trouble, removes trial files as left over: then they are made again."""
 _EVENT_DEADLINE: Final = 2.0
 """Seconds; an event of this machine takes a millisecond."""
-_MOST_FILES: Final = 10_000
-"""Waiting files whose rights are looked at."""
+_MAX_ENTRIES: Final = 10_000
+"""Of a longer drop folder, only so many entries are checked for files that we may not read."""
 _MANY_FILES: Final = 10
-"""Room for fewer of the largest invoices than this is worth a warning."""
+"""Room for fewer invoices of the largest size than this is worth a warning."""
 _FEW_INODES: Final = 1_000
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 _LIMITS: Final = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=1048576"
 
 
-def of_inbox(inbox: Inbox) -> list[Finding]:
-    """Try out an inbox's three folders, the ways between them, events, room, and the files that wait there."""
-    return list(_InboxCheck(inbox).findings())
+def of_inbox(inbox: Inbox, *, event_deadline: float = _EVENT_DEADLINE) -> list[Finding]:
+    """Test an inbox's three folders, moves between them, events, room, and the files that wait there.
 
-
-class _InboxCheck:
-    def __init__(self, inbox: Inbox) -> None:
-        self.inbox = inbox
-
-    def found(self, subject: str, level: Level, text: str, remedy: str = "") -> Finding:
-        return Finding(subject, self.inbox.name, level, text, remedy)
-
-    def refused(self, subject: str, refusal: permissions.Refusal) -> Finding:
-        return self.found(subject, Level.PROBLEM, refusal.problem, refusal.remedy)
-
-    def findings(self) -> Iterator[Finding]:
-        drop = self.inbox.drop_dir
-        refusal = _trial(drop)
-        if refusal is not None:
-            # What lies inside it, and the ways from it, would fail for the same reason.
-            yield self.refused("drop_dir", refusal)
-            return
-        yield from self._good_folder("drop_dir", drop)
-        yield from self._sticky()
-        yield from self._waiting_files()
-        for subject, folder in (("processed_dir", self.inbox.processed_dir), ("failed_dir", self.inbox.failed_dir)):
-            yield from self._target(subject, folder)
-        yield self._events()
-
-    def _target(self, subject: str, folder: Path) -> Iterator[Finding]:
-        try:
-            with _made_for_the_trial(folder, self.inbox.drop_dir):
-                refusal = _trial(folder)
-                if refusal is not None:
-                    yield self.refused(subject, refusal)
-                    return
-                yield from self._good_folder(subject, folder)
-                yield self._way(subject.removesuffix("_dir"), folder)
-        except OSError as error:
-            yield self.refused(subject, permissions.explained(folder, error))
-
-    def _good_folder(self, subject: str, folder: Path) -> Iterator[Finding]:
-        where = file_system_of(folder)
-        room, enough = _room(folder, self.inbox.max_file_bytes)
-        text = f"{folder}: write, rename and delete work; {where}, {room}"
-        level = Level.OK if enough is Level.OK and where.nature is not Nature.CONTAINER else Level.NOTE
-        if enough is not Level.OK:
-            yield self.found(f"{subject} room", enough, f"{folder}: {room}", "make room on that disk")
-        if where.nature is Nature.CONTAINER:
-            text += ": only programs in this container see it, and it is gone with the container"
-        yield self.found(subject, level, text)
-
-    def _way(self, name: str, folder: Path) -> Finding:
-        """Move a file as a finished invoice is moved. An equal st_dev proves nothing: bind mounts have it too."""
-        subject = f"drop to {name}"
-        drop = self.inbox.drop_dir
-        try:
-            _again(lambda: _move_one(drop, folder))
-        except OSError as error:
-            if error.errno == errno.EXDEV:
-                return self.found(
-                    subject,
-                    Level.WARNING,
-                    "another file system or another mount: each file is copied, compared and then removed, "
-                    "which is safe but slower",
-                    f"put {drop} and {folder} below one mount (in Docker: mount the folder above both, once)",
-                )
-            return self.refused(subject, permissions.explained(folder, error))
-        return self.found(subject, Level.OK, "a plain rename, in one step")
-
-    def _sticky(self) -> Iterator[Finding]:
-        refusal = permissions.sticky(self.inbox.drop_dir)
-        if refusal is not None:
-            yield self.refused("drop_dir sticky", refusal)
-
-    def _waiting_files(self) -> Iterator[Finding]:
-        """Look for waiting files that we may not read; only trouble is worth a line."""
-        unreadable: list[Path] = []
-        with os.scandir(self.inbox.drop_dir) as entries:
-            for entry in islice(entries, _MOST_FILES):
-                wanted = ignored(entry.name) is None and entry.is_file(follow_symlinks=False)
-                if wanted and not os.access(entry.path, os.R_OK, effective_ids=True):
-                    unreadable.append(Path(entry.path))
-        if not unreadable:
-            return
-        with suppress(FileNotFoundError):
-            first = permissions.unreadable(unreadable[0])
-            others = f" ({len(unreadable)} such files wait)" if len(unreadable) > 1 else ""
-            yield self.found("waiting files", Level.PROBLEM, first.problem + others, first.remedy)
-
-    def _events(self) -> Finding:
-        """See whether the kernel tells us of a file of our own, and say how files are found if it does not."""
-        every = f"a look at the whole folder every {self.inbox.scan_interval:g} s"
-        heard = threading.Event()
-        events = Events(heard.set)
-        try:
-            refused = events.watch(self.inbox.drop_dir)
-            if refused is not None:
-                text = f"the system allows no events here ({refused}): files are found by {every}"
-                return self.found("events", Level.WARNING, text, _LIMITS)
-            came = _hears(events, heard, self.inbox.drop_dir)
-        except OSError as error:
-            return self.refused("events", permissions.explained(self.inbox.drop_dir, error))
-        finally:
-            events.close()
-        where = file_system_of(self.inbox.drop_dir)
-        if not came:
-            return self.found("events", Level.NOTE, f"none come from {where}: files are found by {every}")
-        if where.shared:
-            return self.found(
-                "events", Level.NOTE, f"{where}: of what other machines write no event comes; {every} finds it"
-            )
-        return self.found("events", Level.OK, f"inotify is at work (and besides, {every})")
+    `event_deadline` is how long an event is waited for, in seconds.
+    """
+    refusal = trials.use(inbox.drop_dir)
+    if refusal is not None:
+        # What is inside it, and moves out of it, would fail for the same reason.
+        return [_refused("drop_dir", inbox, refusal)]
+    return [
+        *_usable("drop_dir", inbox.drop_dir, inbox),
+        *_sticky(inbox),
+        *_waiting_files(inbox),
+        *_target("processed", inbox.processed_dir, inbox),
+        *_target("failed", inbox.failed_dir, inbox),
+        _events(inbox, event_deadline),
+    ]
 
 
 def of_state(state_dir: Path) -> list[Finding]:
-    """Try out the state folder: the memory of what was sent must be written safely, and survive a reboot."""
-    if not os.path.lexists(state_dir) and _can_be_made(state_dir):
-        made = Finding("state_dir", "", Level.OK, f"{state_dir}: is made at the first start")
-        return [made, *_lasting(state_dir, file_system_of(state_dir))]
-    refusal = _trial(state_dir)
+    """Test the state folder: the ledger must be written safely, and survive a reboot."""
+    if not os.path.lexists(state_dir) and trials.can_be_made(state_dir):
+        finding = Finding("state_dir", "", Level.OK, f"{state_dir}: is made at the first start")
+        return [finding, *_durability(state_dir, file_system_of(state_dir))]
+    refusal = trials.use(state_dir)
     if refusal is not None:
         return [Finding("state_dir", "", Level.PROBLEM, refusal.problem, refusal.remedy)]
-    where = file_system_of(state_dir)
-    room, enough = _room(state_dir, _MIB)
-    findings = [Finding("state_dir", "", Level.OK, f"{state_dir}: write, rename and delete work; {where}, {room}")]
-    if enough is not Level.OK:
-        findings.append(Finding("state_dir room", "", enough, f"{state_dir}: {room}", "make room on that disk"))
-    return findings + _lasting(state_dir, where)
+    file_system = file_system_of(state_dir)
+    room, level = _room(state_dir, _MIB)
+    text = f"{state_dir}: write, rename and delete work; {file_system}, {room}"
+    findings = [Finding("state_dir", "", Level.OK, text)]
+    if level is not Level.OK:
+        findings.append(Finding("state_dir room", "", level, f"{state_dir}: {room}", "make room on that disk"))
+    return findings + _durability(state_dir, file_system)
 
 
-def _lasting(state_dir: Path, where: FileSystem) -> list[Finding]:
+def _refused(subject: str, inbox: Inbox, refusal: permissions.Refusal) -> Finding:
+    return Finding(subject, inbox.name, Level.PROBLEM, refusal.problem, refusal.remedy)
+
+
+def _usable(subject: str, folder: Path, inbox: Inbox) -> Iterator[Finding]:
+    file_system = file_system_of(folder)
+    room, room_level = _room(folder, inbox.max_file_bytes)
+    text = f"{folder}: write, rename and delete work; {file_system}, {room}"
+    in_container = file_system.nature is Nature.CONTAINER
+    if room_level is not Level.OK:
+        yield Finding(f"{subject} room", inbox.name, room_level, f"{folder}: {room}", "make room on that disk")
+    if in_container:
+        text += ": only programs in this container see it, and it is gone with the container"
+    level = Level.OK if room_level is Level.OK and not in_container else Level.NOTE
+    yield Finding(subject, inbox.name, level, text)
+
+
+def _target(name: str, folder: Path, inbox: Inbox) -> Iterator[Finding]:
+    """Test the folder that finished invoices are moved to."""
+    subject = f"{name}_dir"
+    try:
+        with trials.temporarily_made(folder, inbox.drop_dir):
+            refusal = trials.use(folder)
+            if refusal is not None:
+                yield _refused(subject, inbox, refusal)
+                return
+            yield from _usable(subject, folder, inbox)
+            yield _move(f"drop to {name}", folder, inbox)
+    except OSError as error:
+        yield _refused(subject, inbox, permissions.explained(folder, error))
+
+
+def _move(subject: str, folder: Path, inbox: Inbox) -> Finding:
+    """Move a file as a finished invoice is moved. An equal st_dev proves nothing: bind mounts have it too."""
+    drop = inbox.drop_dir
+    try:
+        trials.move(drop, folder)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return Finding(
+                subject,
+                inbox.name,
+                Level.WARNING,
+                "another file system or another mount: each file is copied, compared and then removed, "
+                "which is safe but slower",
+                f"put {drop} and {folder} below one mount (in Docker: mount the folder above both, once)",
+            )
+        return _refused(subject, inbox, permissions.explained(folder, error))
+    return Finding(subject, inbox.name, Level.OK, "a plain rename, in one step")
+
+
+def _sticky(inbox: Inbox) -> Iterator[Finding]:
+    refusal = permissions.sticky(inbox.drop_dir)
+    if refusal is not None:
+        yield _refused("drop_dir sticky", inbox, refusal)
+
+
+def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
+    """Look for waiting files that we may not read; only trouble is worth a finding."""
+    unreadable = [
+        inbox.drop_dir / name
+        for name, status in islice(_listing(inbox.drop_dir), _MAX_ENTRIES)
+        if ignored(name) is None and stat.S_ISREG(status.st_mode)
+        if not os.access(inbox.drop_dir / name, os.R_OK, effective_ids=True)
+    ]
+    if not unreadable:
+        return
+    with suppress(FileNotFoundError):
+        first = permissions.unreadable(unreadable[0])
+        others = f" ({len(unreadable)} such files wait)" if len(unreadable) > 1 else ""
+        yield Finding("waiting files", inbox.name, Level.PROBLEM, first.problem + others, first.remedy)
+
+
+def _listing(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the name of each entry with its own status (links not followed); what vanishes meanwhile is left out."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield entry.name, status
+
+
+def _events(inbox: Inbox, deadline: float) -> Finding:
+    """Test whether an event comes for a file of our own; without events, scans find the files."""
+    scans = f"a look at the whole folder every {inbox.scan_interval:g} s"
+    woken = threading.Event()
+    events = Events(woken.set)
+    try:
+        refusal = events.watch(inbox.drop_dir)
+        if refusal is not None:
+            text = f"the system allows no events here ({refusal}): files are found by {scans}"
+            return Finding("events", inbox.name, Level.WARNING, text, _LIMITS)
+        event_came = trials.event_comes(events, woken, inbox.drop_dir, deadline)
+    except OSError as error:
+        return _refused("events", inbox, permissions.explained(inbox.drop_dir, error))
+    finally:
+        events.close()
+    file_system = file_system_of(inbox.drop_dir)
+    level = Level.NOTE
+    if not event_came:
+        text = f"none come from {file_system}: files are found by {scans}"
+    elif file_system.shared:
+        text = f"{file_system}: of what other machines write no event comes; {scans} finds it"
+    else:
+        level, text = Level.OK, f"inotify is at work (and besides, {scans})"
+    return Finding("events", inbox.name, level, text)
+
+
+def _durability(state_dir: Path, file_system: FileSystem) -> list[Finding]:
     trouble = {
         Nature.MEMORY: "what was sent is forgotten at a reboot, and could then be sent again",
         Nature.CONTAINER: "what was sent is forgotten with the container, and could then be sent again",
         Nature.NETWORK: "a network share does not keep SQLite's locks and its order of writing reliably",
         Nature.HOST: "a folder of the host does not keep SQLite's locks and its order of writing reliably",
-    }.get(where.nature)
+    }.get(file_system.nature)
     if trouble is None:
         return []
     remedy = "set state_dir to a folder on a local disk"
-    if where.nature is Nature.CONTAINER:
+    if file_system.nature is Nature.CONTAINER:
         remedy = f"mount a volume at {state_dir}"
-    return [Finding("state_dir kind", "", Level.WARNING, f"{where}: {trouble}", remedy)]
-
-
-# Trials
-
-
-def _trial(folder: Path) -> permissions.Refusal | None:
-    """Write, rename, list and delete in `folder`; return what was refused."""
-
-    def use() -> None:
-        with os.scandir(folder) as entries:
-            next(entries, None)
-        _move_one(folder, folder)
-
-    try:
-        if not folder.is_dir() and folder.exists():
-            return permissions.explained(folder, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
-        _again(use)
-    except OSError as error:
-        return permissions.explained(folder, error)
-    return None
-
-
-def _again(trial: Callable[[], None]) -> None:
-    for left in reversed(range(_TRIES)):
-        try:
-            trial()
-        except FileNotFoundError:
-            if not left:
-                raise
-        else:
-            return
-
-
-def _move_one(source: Path, target: Path) -> None:
-    """Write a trial file in one folder, move it to another (or rename it within), and delete it there."""
-    trial = disk.write_new(source, b"A trial of invoicedrop check; may be removed.\n")
-    moved = target / f"{disk.TEMPORARY}{secrets.token_hex(8)}.tmp"
-    try:
-        disk.move(trial, moved)
-        moved.unlink()
-    finally:
-        for left in (trial, moved):
-            # What cannot be removed is what is being reported.
-            with suppress(OSError):
-                disk.remove(left)
-
-
-@contextmanager
-def _made_for_the_trial(folder: Path, drop_dir: Path) -> Iterator[None]:
-    """Make a folder as the daemon would at its start (a drop folder that goes away is not made anew), and remove it."""
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    try:
-        disk.make_folder(folder, parents=drop_dir not in folder.parents)
-        yield
-    finally:
-        for path in missing:
-            # A daemon that has begun meanwhile may have put something into it.
-            with suppress(OSError):
-                path.rmdir()
-
-
-def _can_be_made(folder: Path) -> bool:
-    there = next(parent for parent in folder.parents if os.path.lexists(parent))
-    return os.access(there, os.W_OK | os.X_OK, effective_ids=True)
-
-
-def _hears(events: Events, heard: threading.Event, folder: Path) -> bool:
-    trial = disk.write_new(folder, b"A trial of invoicedrop check; may be removed.\n")
-    try:
-        deadline = time.monotonic() + _EVENT_DEADLINE
-        while heard.wait(max(0.0, deadline - time.monotonic())):
-            heard.clear()
-            names, _ = events.take()
-            if trial.name in names:
-                return True
-        return False
-    finally:
-        disk.remove(trial)
+    return [Finding("state_dir kind", "", Level.WARNING, f"{file_system}: {trouble}", remedy)]
 
 
 def _room(folder: Path, largest: int) -> tuple[str, Level]:
-    """Say how much room there is for files of at most `largest` bytes, and whether that is enough."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    """Return how much room there is, in words, and whether it is enough for files of at most `largest` bytes."""
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
     text = f"{free / _GIB:.1f} GiB free" if free >= _GIB else f"{free / _MIB:.0f} MiB free"
     # Some file systems (btrfs, network shares) do not count inodes.
-    inodes = found.f_favail if found.f_files else _FEW_INODES
+    inodes = status.f_favail if status.f_files else _FEW_INODES
     if inodes < _FEW_INODES:
         text += f", but only {inodes} files more"
     if free < largest or inodes < _MANY_FILES:

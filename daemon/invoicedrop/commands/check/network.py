@@ -1,14 +1,14 @@
 """What `invoicedrop check` learns from one cheap request to the API: address, certificate, clock, token.
 
-The request goes the way of the daemon's own (same transport, trust, proxy), but its answer is read plainly here: the
-check wants to tell apart what is all the same to the daemon, which waits in any case.
+The request takes the same route as the daemon's (transport, trust, proxy), but its response is judged here: the check
+distinguishes what makes no difference to the daemon, which waits in any case.
 """
 
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final
@@ -27,9 +27,9 @@ from invoicedrop.errors import ConfigError
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.settings.models import Inbox
 
-_CLOCK_OFF: Final = 60.0
-"""Seconds; the Date header has whole ones, and travels."""
-_CERTIFICATE_SOON: Final = timedelta(days=14)
+_MAX_CLOCK_OFFSET: Final = 60.0
+"""Seconds; the Date header has whole ones and is some time on its way."""
+_EXPIRES_SOON: Final = timedelta(days=14)
 _DOCUMENTED_RATE: Final = 4.0
 """Requests a second, and the burst below: the API's OpenAPI 3.1 document (2026-10)."""
 _DOCUMENTED_BURST: Final = 200
@@ -37,22 +37,22 @@ _DOCUMENTED_BURST: Final = 200
 
 @dataclass(slots=True)
 class Reply:
-    """What came back of the request: an answer, or the error instead; `sent` and `took` in seconds."""
+    """What became of the request: a response, or else an error; `sent` (since the epoch) and `took` in seconds."""
 
     sent: float
     took: float = 0.0
-    answer: ApiResponse | None = None
+    response: ApiResponse | None = None
     error: Exception | None = None
     server: str = ""
-    certificate_ends: datetime | None = field(default=None)
+    certificate_expires: datetime | None = None
 
 
 def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Finding]:
-    """Ask the API once for each inbox's project; what is the same for several inboxes is said once."""
+    """Ask the API once for each inbox's project; what several inboxes share is reported once."""
     findings: list[Finding] = []
-    told: set[object] = set()
+    reported: set[object] = set()
     for inbox in inboxes:
-        findings += _rate(inbox) if inbox.account not in told else []
+        findings += _rate(inbox) if inbox.account not in reported else []
         try:
             token = access.token_reader(inbox)()
         except ConfigError as error:
@@ -60,16 +60,16 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
             continue
         access.new_rate_limiter(inbox, ledger).acquire()
         reply = ask(inbox, token)
-        if inbox.api_url not in told:
-            findings += judge_way(inbox, reply)
-        if reply.answer is not None:
-            findings.append(_judge_answer(inbox, reply.answer))
-        told |= {inbox.account, inbox.api_url}
+        if inbox.api_url not in reported:
+            findings += judge_connection(inbox, reply)
+        if reply.response is not None:
+            findings.append(_judge_response(inbox, reply.response))
+        reported |= {inbox.account, inbox.api_url}
     return findings
 
 
 def ask(inbox: Inbox, token: str) -> Reply:
-    """Ask for the newest order of the inbox's project. Of the answer, nothing is kept or shown."""
+    """Ask for the newest order of the inbox's project; the order itself is neither kept nor shown."""
     path = f"/v2/companies/{inbox.company_id}/projects/{inbox.project_id}/orders"
     headers = {
         "Authorization": f"Bearer {token}",
@@ -84,57 +84,57 @@ def ask(inbox: Inbox, token: str) -> Reply:
             with client.stream("GET", inbox.api_url + path, params={"limit": 1}, headers=headers) as response:
                 stream = response.extensions.get("network_stream")
                 if stream is not None:
-                    reply.server = _address(stream.get_extra_info("server_addr"))
-                    reply.certificate_ends = _end_of(stream.get_extra_info("ssl_object"))
-                reply.answer = ApiResponse(response, response.read())
+                    reply.server = _host(stream.get_extra_info("server_addr"))
+                    reply.certificate_expires = _expiry(stream.get_extra_info("ssl_object"))
+                reply.response = ApiResponse(response, response.read())
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             reply.error = error
     reply.took = time.monotonic() - began
     return reply
 
 
-def judge_way(inbox: Inbox, reply: Reply) -> Iterator[Finding]:
-    """Say how the way to the API is: name, connection, certificate, clock."""
+def judge_connection(inbox: Inbox, reply: Reply) -> Iterator[Finding]:
+    """Judge what lies between us and the API: name, connection, certificate, clock."""
 
-    def found(subject: str, level: Level, text: str, remedy: str = "") -> Finding:
+    def finding(subject: str, level: Level, text: str, remedy: str = "") -> Finding:
         return Finding(subject, "", level, text, remedy)
 
-    if reply.answer is None:
-        text, remedy = _why_not(inbox, reply.error)
-        yield found("API", Level.PROBLEM, text, remedy)
+    if reply.response is None:
+        text, remedy = _explain(inbox, reply.error)
+        yield finding("API", Level.PROBLEM, text, remedy)
         return
     server = f" at {reply.server}" if reply.server else ""
-    yield found("API", Level.OK, f"{inbox.api_url} answers{server}, in {reply.took * 1000:.0f} ms")
-    if reply.certificate_ends is not None:
-        left = reply.certificate_ends - datetime.now(UTC)
+    yield finding("API", Level.OK, f"{inbox.api_url} answers{server}, in {reply.took * 1000:.0f} ms")
+    if reply.certificate_expires is not None:
+        left = reply.certificate_expires - datetime.now(UTC)
         text = f"the certificate is trusted, for {left.days} days more"
-        if left < _CERTIFICATE_SOON:
-            yield found("TLS", Level.WARNING, text, "tell whoever runs the server (or proxy) to renew it")
+        if left < _EXPIRES_SOON:
+            yield finding("TLS", Level.WARNING, text, "tell whoever runs the server (or proxy) to renew it")
         else:
-            yield found("TLS", Level.OK, text)
+            yield finding("TLS", Level.OK, text)
     elif inbox.api_url.startswith("http:"):
-        yield found("TLS", Level.NOTE, "none: the address is http://, so the token travels unencrypted")
-    date = reply.answer.date
+        yield finding("TLS", Level.NOTE, "none: the address is http://, so the token travels unencrypted")
+    date = reply.response.date
     if date is None or date.tzinfo is None:
-        yield found("clock", Level.NOTE, "cannot be compared: the API does not tell its time")
+        yield finding("clock", Level.NOTE, "cannot be compared: the API does not tell its time")
         return
-    off = reply.sent + reply.took / 2 - date.timestamp()
-    if abs(off) > _CLOCK_OFF:
-        text = f"this machine's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the API's"
-        yield found("clock", Level.WARNING, text, "timedatectl set-ntp true")
+    offset = reply.sent + reply.took / 2 - date.timestamp()
+    if abs(offset) > _MAX_CLOCK_OFFSET:
+        text = f"this machine's clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the API's"
+        yield finding("clock", Level.WARNING, text, "timedatectl set-ntp true")
     else:
-        yield found("clock", Level.OK, "agrees with the API's, as far as whole seconds tell")
+        yield finding("clock", Level.OK, "agrees with the API's, as far as whole seconds tell")
 
 
-def _why_not(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
-    """Say why no answer came, from the error at the root of it."""
+def _explain(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
+    """Return why no response came, by the error that caused it, and what to do."""
     host = urlsplit(inbox.api_url).hostname
-    root: BaseException | None = error
-    while root is not None:
-        match root:
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
             case socket.gaierror() | UnicodeError():
                 return (
-                    f"the name {host} cannot be found ({root.args[-1]})",
+                    f"the name {host} cannot be found ({cause.args[-1]})",
                     f"check api_url, the network, and /etc/resolv.conf (try: getent hosts {host})",
                 )
             case ssl.SSLCertVerificationError():
@@ -142,70 +142,65 @@ def _why_not(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
                     "if a proxy of yours looks into TLS, name its certificate in SSL_CERT_FILE; "
                     "if not, somebody else is answering: do not go on"
                 )
-                return f"the certificate of {host} is not trusted: {root.verify_message}", remedy
+                return f"the certificate of {host} is not trusted: {cause.verify_message}", remedy
             case ssl.SSLError():
-                return f"{host} does not speak TLS as it should ({root.reason})", "check api_url: address and port"
-        root = root.__cause__ or root.__context__
+                return f"{host} does not speak TLS as it should ({cause.reason})", "check api_url: address and port"
+        cause = cause.__cause__ or cause.__context__
     return (
         f"{inbox.api_url} gives no answer: {error}",
         "check api_url, the network, firewall and proxy (HTTPS_PROXY)",
     )
 
 
-def _judge_answer(inbox: Inbox, answer: ApiResponse) -> Finding:
-    """Say what the answer means for token, company and project."""
+def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
+    """Judge token, company and project by the response."""
 
-    def found(level: Level, text: str, remedy: str = "", subject: str = "token") -> Finding:
+    def finding(level: Level, text: str, remedy: str = "", subject: str = "token") -> Finding:
         return Finding(subject, inbox.name, level, text, remedy)
 
-    status = answer.status
+    status = response.status
     numbers = f"company {inbox.company_id}, project {inbox.project_id}"
-    if answer.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
-        return found(
+    if response.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
+        return finding(
             Level.PROBLEM,
-            f"not the API answers, but something else ({answer.described()})",
+            f"not the API answers, but something else ({response.described()})",
             "check api_url, and whether a proxy or a sign-in page is in the way",
             "API",
         )
-    place = inbox.api_token_file or "the setting api_token"
-    finding = found(
+    if status == HTTPStatus.OK:
+        try:
+            OrdersPage.model_validate_json(response.body)
+        except ValidationError:
+            return finding(Level.PROBLEM, "the answer is no list of orders", "check api_url", "API")
+        return finding(Level.OK, f"may read the orders of {numbers}")
+    judgements: dict[int, Finding] = {
+        HTTPStatus.UNAUTHORIZED: finding(
+            Level.PROBLEM,
+            "the API token is wrong, revoked or expired (they last a year)",
+            "make a new token in Channable's company settings and put it into "
+            f"{inbox.api_token_file or 'the setting api_token'}",
+        ),
+        HTTPStatus.FORBIDDEN: finding(
+            Level.PROBLEM,
+            f"the token is valid, but may not use {numbers}: it is another company's, or a number is wrong",
+            "compare company_id and project_id with Channable, or take a token of this company",
+        ),
+        HTTPStatus.NOT_FOUND: finding(
+            Level.PROBLEM, f"Channable does not know {numbers}", "compare company_id and project_id with Channable"
+        ),
+        HTTPStatus.TOO_MANY_REQUESTS: finding(
+            Level.WARNING,
+            "could not be tried: the company's rate limit is used up right now, by us or another program",
+            "try again in a minute; if it stays so, see which other programs use the API for this company",
+        ),
+    }
+    unusable = finding(
         Level.PROBLEM,
-        f"the API cannot be used now ({answer.described()})",
+        f"the API cannot be used now ({response.described()})",
         "try again later: this need not be the set-up's fault",
         "API",
     )
-    match status:
-        case HTTPStatus.OK:
-            finding = found(Level.OK, f"may read the orders of {numbers}")
-            try:
-                OrdersPage.model_validate_json(answer.body)
-            except ValidationError:
-                finding = found(Level.PROBLEM, "the answer is no list of orders", "check api_url", "API")
-        case HTTPStatus.UNAUTHORIZED:
-            finding = found(
-                Level.PROBLEM,
-                "the API token is wrong, revoked or expired (they last a year)",
-                f"make a new token in Channable's company settings and put it into {place}",
-            )
-        case HTTPStatus.FORBIDDEN:
-            finding = found(
-                Level.PROBLEM,
-                f"the token is valid, but may not use {numbers}: it is another company's, or a number is wrong",
-                "compare company_id and project_id with Channable, or take a token of this company",
-            )
-        case HTTPStatus.NOT_FOUND:
-            finding = found(
-                Level.PROBLEM, f"Channable does not know {numbers}", "compare company_id and project_id with Channable"
-            )
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            finding = found(
-                Level.WARNING,
-                "could not be tried: the company's rate limit is used up right now, by us or another program",
-                "try again in a minute; if it stays so, see which other programs use the API for this company",
-            )
-        case _:
-            pass
-    return finding
+    return judgements.get(status, unusable)
 
 
 def _rate(inbox: Inbox) -> list[Finding]:
@@ -225,14 +220,14 @@ def _rate(inbox: Inbox) -> list[Finding]:
     return [Finding("rate", "", Level.OK, f"{rate:g} requests a second and {burst} at once; {documented}")]
 
 
-def _address(found: object) -> str:
-    return str(found[0]) if isinstance(found, tuple) and found else ""
+def _host(address: object) -> str:
+    return str(address[0]) if isinstance(address, tuple) and address else ""
 
 
-def _end_of(ssl_object: object) -> datetime | None:
-    """Return when the server's certificate ends, from a TLS connection that is in use."""
+def _expiry(ssl_object: object) -> datetime | None:
+    """Return when the server's certificate expires, from a TLS connection that is in use."""
     read = getattr(ssl_object, "getpeercert", None)
-    known = read() if read is not None else None
-    if not isinstance(known, dict) or "notAfter" not in known:
+    certificate = read() if read is not None else None
+    if not isinstance(certificate, dict) or "notAfter" not in certificate:
         return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(known["notAfter"]), UTC)
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
