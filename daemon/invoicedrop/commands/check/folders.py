@@ -17,10 +17,11 @@ from typing import Final
 
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
-from invoicedrop.inbox.names import ignored
+from invoicedrop.inbox.listing import list_folder
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
+from invoicedrop.system.mover import DEFAULT_MOVER
 
 _TRIES: Final = 3
 """A daemon that starts, or comes back from trouble, removes trial files as left over: then they are made again."""
@@ -113,12 +114,9 @@ class _InboxCheck:
 
     def _waiting_files(self) -> Iterator[Finding]:
         """Look for waiting files that we may not read; only trouble is worth a line."""
-        unreadable: list[Path] = []
-        with os.scandir(self.inbox.drop_dir) as entries:
-            for entry in islice(entries, _MOST_FILES):
-                wanted = ignored(entry.name) is None and entry.is_file(follow_symlinks=False)
-                if wanted and not os.access(entry.path, os.R_OK, effective_ids=True):
-                    unreadable.append(Path(entry.path))
+        drop = self.inbox.drop_dir
+        invoices = (drop / entry.name for entry in islice(list_folder(drop), _MOST_FILES) if entry.left_alone is None)
+        unreadable = [path for path in invoices if not os.access(path, os.R_OK, effective_ids=True)]
         if not unreadable:
             return
         with suppress(FileNotFoundError):
@@ -218,7 +216,7 @@ def _move_one(source: Path, target: Path) -> None:
     trial = disk.write_new(source, b"A trial of invoicedrop check; may be removed.\n")
     moved = target / f"{disk.TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
-        disk.move(trial, moved)
+        DEFAULT_MOVER.move(trial, moved)
         moved.unlink()
     finally:
         for left in (trial, moved):
