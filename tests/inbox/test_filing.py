@@ -21,6 +21,7 @@ from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, renameat2
+from ways import WAYS, first_way, refusing
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"
@@ -80,32 +81,7 @@ class Folders:
         )
 
 
-def refusing(code: int) -> Callable[..., Any]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
-
-
-def rename_within_a_disk(source: Path, target: Path) -> None:
-    """Rename as if processed and failed were on another disk; a folder that a file is put aside in is not."""
-    if len({path.parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-    renameat2(source, target)
-
-
-RENAMES: dict[str, Callable[[Path, Path], None]] = {
-    "atomic": renameat2,
-    "link": refusing(errno.ENOSYS),
-    "placeholder": refusing(errno.ENOSYS),
-    "copy": rename_within_a_disk,
-}
-"""The first way of moving, on file systems that have only this one, or none."""
-
-
-@pytest.fixture(params=RENAMES)
+@pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way of moving a file, alone."""
     if request.param == "placeholder":
@@ -118,7 +94,7 @@ def folders(tmp_path: Path, request: pytest.FixtureRequest) -> Folders:
     """The folders of an inbox; in a test with the fixture `way`, where files can be moved in this way only."""
     if "way" not in request.fixturenames:
         return Folders(tmp_path)
-    return Folders(tmp_path, Mover(RENAMES[request.getfixturevalue("way")]))
+    return Folders(tmp_path, Mover(first_way(request.getfixturevalue("way"))))
 
 
 class RacedMover(Mover):
@@ -169,7 +145,7 @@ def test_a_name_taken_at_the_last_moment_is_not_overwritten(folders: Folders, wa
         if target == folders.failed_dir / "8355.pdf" and not target.exists():
             target.write_bytes(OTHER)
 
-    folders.use(RacedMover(RENAMES[way], race))
+    folders.use(RacedMover(first_way(way), race))
     filed = folders.failed()
     assert filed.name != "8355.pdf"
     assert filed.read_bytes() == OURS
@@ -221,7 +197,7 @@ def test_a_file_exchanged_in_the_very_moment_comes_back(folders: Folders, way: s
         if source.parent == folders.drop:
             folders.exchange()
 
-    folders.use(RacedMover(RENAMES[way], race))
+    folders.use(RacedMover(first_way(way), race))
     with pytest.raises(Changed):
         folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert contents(folders.drop) == [OTHER]
@@ -242,7 +218,7 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(folders: Folder
                 folders.exchange()
             super().withdraw(path, is_ours)
 
-    folders.use(Raced(RENAMES[two_steps]))
+    folders.use(Raced(first_way(two_steps)))
     filed = folders.filing.processed("8355.pdf", read, OUR_SHA)
     assert exchanged
     assert filed.read_bytes() == OURS
@@ -275,11 +251,11 @@ def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     folders.put()
-    folders.use(Broken(RENAMES["link"]))
+    folders.use(Broken(first_way("link")))
     with pytest.raises(FolderUnavailable):
         folders.failed()
     assert len(list(folders.failed_dir.glob("*.reason.txt"))) == 1
-    folders.use(Mover(RENAMES["link"]))
+    folders.use(Mover(first_way("link")))
     filed = folders.failed(resumed=True)
     assert reason_path(filed).exists()
     assert contents(*folders.all) == [OURS]
@@ -376,7 +352,7 @@ def test_a_crash_at_every_step_is_repaired(home: Path, way: str, *, good: bool, 
             (target / "8355.pdf").write_bytes(OTHER)
         folders.put()
         effects = Effects(step, after=after)
-        folders.use(Mover(effects.counted(RENAMES[way])))
+        folders.use(Mover(first_way(way, effects.counted(renameat2))))
         with pytest.MonkeyPatch.context() as monkeypatch:
             effects.watch(monkeypatch)
             try:
@@ -385,7 +361,7 @@ def test_a_crash_at_every_step_is_repaired(home: Path, way: str, *, good: bool, 
                 steps += 1
             else:
                 break
-        folders.use(Mover(RENAMES[way]), clock=tomorrow)
+        folders.use(Mover(first_way(way)), clock=tomorrow)
         folders.filing.prepare()
         folders.filing.clean_up()
         if (folders.drop / "8355.pdf").exists():
@@ -679,7 +655,7 @@ def test_a_move_to_another_disk_is_a_verified_copy(tmp_path: Path, other_disk: P
 def test_a_copy_that_differs_is_thrown_away(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy across file systems that is not what was read never gets the invoice's name, and the source stays."""
     folders.put()
-    folders.use(Mover(RENAMES["copy"]))
+    folders.use(Mover(first_way("copy")))
     monkeypatch.setattr(shutil, "copyfileobj", lambda _source, target: target.write(b"spoiled"))
     with pytest.raises(Changed):
         folders.processed()
