@@ -10,6 +10,7 @@ The PDF check is answered by a stand-in: it changes nothing, so that a death in 
 and starting its process for each of thousands of lives would be most of the time.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -30,8 +31,9 @@ from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Settings
-from invoicedrop.system import disk
+from invoicedrop.system.mover import Mover, renameat2
 from quick_service import QUICK
+from ways import first_way, refusing
 
 if TYPE_CHECKING:
     import pytest
@@ -40,8 +42,6 @@ DIED: Final = 137
 BROKE: Final = 99
 MAIN: Final = "main"
 UPLOAD: Final = "upload"
-WAYS: Final = ("rename", "link", "placeholder", "copy")
-"""How a file is moved, as `disk` tells at its top; all but the first are forced, whatever the file system can do."""
 
 
 class Death(NamedTuple):
@@ -88,7 +88,6 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
         for owner, names in (
             (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
             (shutil, "copyfileobj"),
-            (disk, "_renameat2 move"),
             (LedgerConnection, "commit"),
             (LedgerCursor, "execute"),
             (sqlite3.dbapi2, "connect"),
@@ -100,7 +99,7 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
 
 
 class Effects:
-    """Counts the effects of this process, by thread; `meet` is told of each, before and after."""
+    """Counts the effects of this process, by thread; `meet` is called before and after each."""
 
     def __init__(self, meet: Callable[[str, int, str, bool], None]) -> None:
         self.seen: dict[str, list[str]] = {MAIN: [], UPLOAD: []}
@@ -112,8 +111,6 @@ class Effects:
             self._wrap(os, name)
         self._wrap(os, "open", lambda _path, flags, *_rest, **_more: bool(flags & os.O_CREAT))
         self._wrap(shutil, "copyfileobj")
-        if disk._renameat2 is not None:
-            self._wrap(disk, "_renameat2")
         real = sqlite3.dbapi2.connect
 
         def connect(*args: Any, **more: Any) -> sqlite3.Connection:
@@ -125,9 +122,16 @@ class Effects:
         self._wrap(LedgerConnection, "commit")
         self._wrap(client, "_exchange")
 
-    def _wrap(self, owner: Any, name: str, changes: Callable[..., bool] = lambda *_args, **_more: True) -> None:
-        real = getattr(owner, name)
+    def mover(self, way: str = "rename") -> Mover:
+        """Return what moves files in this way; the call that it is given is an effect, too."""
+        return Mover(first_way(way, self._counted("renameat2", renameat2)))
 
+    def _wrap(self, owner: Any, name: str, changes: Callable[..., bool] = lambda *_args, **_more: True) -> None:
+        setattr(owner, name, self._counted(name, getattr(owner, name), changes))
+
+    def _counted(
+        self, name: str, real: Callable[..., Any], changes: Callable[..., bool] = lambda *_args, **_more: True
+    ) -> Callable[..., Any]:
         def effect(*args: Any, **more: Any) -> Any:
             if not changes(*args, **more):
                 return real(*args, **more)
@@ -150,7 +154,7 @@ class Effects:
                     raise
             return result
 
-        setattr(owner, name, effect)
+        return effect
 
 
 class EveryPdfIsGood:
@@ -168,29 +172,6 @@ class EveryPdfIsGood:
 
     def close(self) -> None:
         """Have nothing to close."""
-
-
-def force_way(way: str) -> None:
-    """Let files be moved in this way from now on."""
-    if way == "rename":
-        return
-    if way == "copy":
-        real = disk.move
-
-        def move(source: Path, target: Path) -> None:
-            if source.parent != target.parent:
-                raise OSError(18, "Invalid cross-device link")
-            real(source, target)
-
-        disk.move = move
-        return
-    disk._renameat2 = None
-    if way == "placeholder":
-
-        def link(*_args: Any, **_more: Any) -> None:
-            raise OSError(1, "Operation not permitted")
-
-        os.link = link
 
 
 # The driver: one job a line on standard input, one answer a line on standard output
@@ -230,9 +211,11 @@ def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: D
             os._exit(DIED)
 
     effects = Effects(meet)
-    force_way(way)
+    if way == "placeholder":
+        os.link = refusing(errno.EPERM)
     effects.install()
-    code = service.Service(load(None, environment), timing=QUICK, validator=EveryPdfIsGood).run(once=True)
+    settings = load(None, environment)
+    code = service.Service(settings, timing=QUICK, validator=EveryPdfIsGood, mover=effects.mover(way)).run(once=True)
     os.write(pipe, json.dumps(effects.seen).encode())
     return code
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from invoicedrop import logs
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
-from invoicedrop.system import disk
+from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import Timing
 
 QUICK = Timing(look_again=0.02, first_retry=0.02, file_retry=0.02, first_probe=0.02, longest_probe=1.0)
@@ -28,21 +28,18 @@ def program(timing: Timing, *, fault: str | None = None) -> tuple[str, ...]:
     return (__file__, *(("--fault", fault) if fault else ()), json.dumps(dataclasses.asdict(timing)))
 
 
-def hold_the_move() -> None:
-    """Let a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
-    real = disk.move
+class HeldMover(Mover):
+    """Lets a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
 
-    def held(source: Path, target: Path) -> None:
+    def move(self, source: Path, target: Path) -> None:
+        """Move a file, late."""
         _HELD.touch()
         _GATE.open().close()
-        real(source, target)
-
-    vars(disk)["move"] = held
+        super().move(source, target)
 
 
-def break_the_loop() -> None:
+def break_the_loop() -> Mover:
     """Let a move hang, and then the loop break by a mistake in this program."""
-    hold_the_move()
     real = service.Heartbeat.beat
 
     def beat(*args: Any) -> None:
@@ -51,9 +48,10 @@ def break_the_loop() -> None:
         real(*args)
 
     vars(service)["Heartbeat"] = type("Heartbeat", (service.Heartbeat,), {"beat": beat})
+    return HeldMover()
 
 
-FAULTS: dict[str, Callable[[], None]] = {"move": hold_the_move, "loop": break_the_loop}
+FAULTS: dict[str, Callable[[], Mover]] = {"move": HeldMover, "loop": break_the_loop}
 
 
 def main() -> NoReturn:
@@ -64,11 +62,10 @@ def main() -> NoReturn:
     parser.add_argument("command", choices=["run"])
     parser.add_argument("--once", action="store_true")
     arguments = parser.parse_args()
-    if arguments.fault is not None:
-        FAULTS[arguments.fault]()
+    mover = FAULTS[arguments.fault]() if arguments.fault else DEFAULT_MOVER
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(service.Service(settings, timing=Timing(**arguments.timing)).run(once=arguments.once))
+    sys.exit(service.Service(settings, timing=Timing(**arguments.timing), mover=mover).run(once=arguments.once))
 
 
 if __name__ == "__main__":

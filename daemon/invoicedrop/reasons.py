@@ -1,12 +1,14 @@
 """Why an invoice can never pass, in words for the two people who ask: a program and a bookkeeper.
 
-`Reason` is the short name that logs, the ledger and `status --json` carry. `advice` says what is
-wrong and what to do, in plain language; `filing` writes it beside the PDF in the failed folder.
+`Reason` is the short name that logs, the ledger and `status --json` carry. `advice` says what is wrong and what to do,
+in plain language; `reason_text` is what a bookkeeper reads beside the PDF in the failed folder.
 """
 
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from invoicedrop.printable import readable
 
 
 class Reason(StrEnum):
@@ -128,16 +130,16 @@ _ADVICE = {
 
 
 def advice(reason: Reason) -> Advice:
-    """Return what a bookkeeper should read about `reason`."""
+    """Return what is wrong, and what to do about it, in a bookkeeper's words."""
     return _ADVICE[reason]
 
 
-def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> str:
-    """Compose what a bookkeeper finds beside a failed invoice."""
+def reason_text(name: str, reason: Reason, detail: str, sha256: str | None, *, at: float) -> str:
+    """Return what a bookkeeper finds beside the failed invoice `name`; `at` is in seconds since the epoch."""
     problem, remedy = advice(reason)
     return "\n".join(
         (
-            f"{_readable(name)} was not sent to the marketplace.",
+            f"{readable(name)} was not sent to the marketplace.",
             "",
             "What is wrong:",
             f"  {problem}",
@@ -147,13 +149,9 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> s
             "",
             "Details for your administrator:",
             f"  reason  {reason}",
-            f"  detail  {_readable(' '.join(detail.split()))}",
-            f"  time    {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+            f"  detail  {readable(' '.join(detail.split()))}",
+            f"  time    {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC",
             *(() if sha256 is None else (f"  sha256  {sha256}",)),
             "",
         )
     )
-
-
-def _readable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

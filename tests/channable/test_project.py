@@ -35,8 +35,7 @@ from invoicedrop.errors import (
     Stopping,
     Unanswered,
 )
-from invoicedrop.inbox import snapshot as documents
-from invoicedrop.inbox.snapshot import Snapshot
+from invoicedrop.inbox.snapshot import Snapshot, take_snapshot
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Kind, Options, Running, item_ids, marketplace_number, serve
@@ -94,7 +93,7 @@ def document_of(content: bytes, folder: Path) -> Iterator[Snapshot]:
     """Return content as it comes from a dropped file."""
     path = folder / "document.pdf"
     path.write_bytes(content)
-    with documents.read(path, 100 * MB) as read:
+    with take_snapshot(path, 100 * MB) as read:
         yield read
 
 
@@ -252,7 +251,7 @@ def test_memory_stays_near_the_files_own_size(tmp_path: Path) -> None:
     try:
         with (
             client_of(f"http://127.0.0.1:{server.server_address[1]}", timeout=60) as client,
-            documents.read(path, 100 * MB) as document,
+            take_snapshot(path, 100 * MB) as document,
         ):
             assert client.project.upload(8, document) == Receipt(777)
         _, peak = tracemalloc.get_traced_memory()

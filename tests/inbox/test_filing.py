@@ -3,29 +3,29 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from invoicedrop.errors import Changed, Deferred, FolderUnavailable
-from invoicedrop.inbox import filed_names, filing
 from invoicedrop.inbox.filed_names import reason_path
 from invoicedrop.inbox.filing import Filing
-from invoicedrop.inbox.identity import Identity, identity_of
-from invoicedrop.inbox.snapshot import digest
+from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk
+from invoicedrop.system.mover import DEFAULT_MOVER, Mover, renameat2
+from ways import WAYS, first_way, refusing
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"
 OUR_SHA = hashlib.sha256(OURS).hexdigest()
-WAYS = ("atomic", "link", "placeholder", "copy")
 
 
 def identity(path: Path) -> Identity:
@@ -44,16 +44,20 @@ def leftovers(*folders: Path) -> list[str]:
 
 
 class Folders:
-    """The three folders of an inbox, and their Filing."""
+    """The three folders of an inbox, and their Filing, which uses `mover`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, mover: Mover = DEFAULT_MOVER) -> None:
         self.drop = home / "drop"
         self.drop.mkdir()
         self.processed_dir = self.drop / "processed"
         self.failed_dir = self.drop / "failed"
         self.all = (self.drop, self.processed_dir, self.failed_dir)
-        self.filing = Filing(self.drop, self.processed_dir, self.failed_dir)
+        self.use(mover)
         self.filing.prepare()
+
+    def use(self, mover: Mover, clock: Callable[[], float] = time.time) -> None:
+        """File with this mover, by this clock, from now on."""
+        self.filing = Filing(self.drop, self.processed_dir, self.failed_dir, mover=mover, clock=clock)
 
     def put(self, name: str = "8355.pdf", content: bytes = OURS) -> Identity:
         """Drop a file."""
@@ -77,44 +81,33 @@ class Folders:
         )
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    """The folders of an inbox."""
-    return Folders(tmp_path)
-
-
-def refusing(code: int) -> Callable[..., Any]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
-
-
-def leave_only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the better ways of moving fail as on file systems that lack them."""
-    if way in {"link", "placeholder"}:
-        monkeypatch.setattr(disk, "_renameat2", None)
-    if way == "placeholder":
-        monkeypatch.setattr(os, "link", refusing(errno.EOPNOTSUPP))
-    if way == "copy":
-        atomically = disk._move_atomically
-
-        def within_a_disk(source: Path, target: Path) -> None:
-            # Processed and failed are on another disk; a folder that a file is put aside in is not.
-            if len({path.parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
-                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-            atomically(source, target)
-
-        monkeypatch.setattr(disk, "_move_atomically", within_a_disk)
-
-
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way of moving a file, alone."""
-    leave_only(request.param, monkeypatch)
+    if request.param == "placeholder":
+        monkeypatch.setattr(os, "link", refusing(errno.EOPNOTSUPP))
     return str(request.param)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, request: pytest.FixtureRequest) -> Folders:
+    """The folders of an inbox; in a test with the fixture `way`, where files can be moved in this way only."""
+    if "way" not in request.fixturenames:
+        return Folders(tmp_path)
+    return Folders(tmp_path, Mover(first_way(request.getfixturevalue("way"))))
+
+
+class RacedMover(Mover):
+    """Calls `race` right before each move that is asked for."""
+
+    def __init__(self, rename: Callable[[Path, Path], None], race: Callable[[Path, Path], object]) -> None:
+        super().__init__(rename)
+        self._race = race
+
+    def move(self, source: Path, target: Path) -> None:
+        """Move a file, too late."""
+        self._race(source, target)
+        super().move(source, target)
 
 
 @pytest.mark.usefixtures("way")
@@ -144,18 +137,15 @@ def test_nothing_is_ever_overwritten(folders: Folders) -> None:
     assert contents(*folders.all) == [OURS] * 4
 
 
-@pytest.mark.usefixtures("way")
-def test_a_name_taken_at_the_last_moment_is_not_overwritten(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_taken_at_the_last_moment_is_not_overwritten(folders: Folders, way: str) -> None:
     """A file that appears in failed just before ours moves there keeps its name, its bytes, and no reason."""
     folders.put()
-    move = filing._move_or_copy
 
-    def raced(source: Path, target: Path, sha256: str | None) -> bool:
-        if target.name == "8355.pdf":
+    def race(_source: Path, target: Path) -> None:
+        if target == folders.failed_dir / "8355.pdf" and not target.exists():
             target.write_bytes(OTHER)
-        return move(source, target, sha256)
 
-    monkeypatch.setattr(filing, "_move_or_copy", raced)
+    folders.use(RacedMover(first_way(way), race))
     filed = folders.failed()
     assert filed.name != "8355.pdf"
     assert filed.read_bytes() == OURS
@@ -171,21 +161,22 @@ def test_a_bad_invoice_lies_beside_its_reason(folders: Folders) -> None:
     folders.put()
     second = folders.failed()
     for filed in (first, second):
-        said = (folders.failed_dir / f"{filed.name}.reason.txt").read_text()
-        assert "8355.pdf was not sent" in said
-        assert "no root object" in said
-        assert OUR_SHA in said
+        text = (folders.failed_dir / f"{filed.name}.reason.txt").read_text()
+        assert "8355.pdf was not sent" in text
+        assert "no root object" in text
+        assert OUR_SHA in text
     assert leftovers(*folders.all) == []
 
 
-def test_a_file_that_changed_before_the_move_stays(folders: Folders, way: str) -> None:
+@pytest.mark.usefixtures("way")
+def test_a_file_that_changed_before_the_move_stays(folders: Folders) -> None:
     """What is not what was read is not moved: it stays as a new file, and no reason is written."""
     read = folders.put()
     folders.exchange()
     with pytest.raises(Changed):
         folders.filing.processed("8355.pdf", read, OUR_SHA)
     with pytest.raises(Changed):
-        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, way)
+        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert (folders.drop / "8355.pdf").read_bytes() == OTHER
     assert contents(folders.processed_dir, folders.failed_dir) == []
     assert list(folders.failed_dir.iterdir()) == []
@@ -198,43 +189,36 @@ def test_the_same_bytes_touched_or_copied_anew_are_still_the_file(folders: Folde
     assert folders.filing.processed("8355.pdf", read, OUR_SHA).read_bytes() == OURS
 
 
-def test_a_file_exchanged_in_the_very_moment_comes_back(
-    folders: Folders, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_exchanged_in_the_very_moment_comes_back(folders: Folders, way: str) -> None:
     """A file exchanged between the last look and the move is not filed under a false receipt, and not lost."""
     read = folders.put()
-    move = filing._move_or_copy
 
-    def raced(source: Path, target: Path, sha256: str | None) -> bool:
+    def race(source: Path, _target: Path) -> None:
         if source.parent == folders.drop:
             folders.exchange()
-        return move(source, target, sha256)
 
-    monkeypatch.setattr(filing, "_move_or_copy", raced)
+    folders.use(RacedMover(first_way(way), race))
     with pytest.raises(Changed):
-        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, way)
+        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert contents(folders.drop) == [OTHER]
     assert list(folders.failed_dir.iterdir()) == []
     assert leftovers(*folders.all) == []
 
 
 @pytest.mark.parametrize("two_steps", ["link", "copy"])
-def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(
-    folders: Folders, two_steps: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(folders: Folders, two_steps: str) -> None:
     """Where a move takes two steps, a new file that takes the old name between them stays for its own turn."""
-    leave_only(two_steps, monkeypatch)
     read = folders.put()
-    withdraw = disk.withdraw
     exchanged: list[Path] = []
 
-    def raced(path: Path, is_ours: Callable[[Path], bool]) -> None:
-        if path == folders.drop / "8355.pdf" and not exchanged:
-            exchanged.append(path)
-            folders.exchange()
-        withdraw(path, is_ours)
+    class Raced(Mover):
+        def withdraw(self, path: Path, is_ours: Callable[[Path], bool]) -> None:
+            if path == folders.drop / "8355.pdf" and not exchanged:
+                exchanged.append(path)
+                folders.exchange()
+            super().withdraw(path, is_ours)
 
-    monkeypatch.setattr(disk, "withdraw", raced)
+    folders.use(Raced(first_way(two_steps)))
     filed = folders.filing.processed("8355.pdf", read, OUR_SHA)
     assert exchanged
     assert filed.read_bytes() == OURS
@@ -243,33 +227,35 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(
     assert leftovers(*folders.all) == []
 
 
-def test_a_file_exchanged_while_a_crash_is_repaired_is_not_lost(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_exchanged_while_a_crash_is_repaired_is_not_lost(folders: Folders) -> None:
     """Where the move was done before a crash, only the old file's second name goes, never a new file under it."""
     read = folders.put()
     os.link(folders.drop / "8355.pdf", folders.processed_dir / "8355.pdf")
-    look = filing._is_our_copy
 
-    def raced(target: Path, source: Path) -> bool:
-        found = look(target, source)
-        folders.exchange()
-        return found
+    class Raced(Mover):
+        def withdraw(self, path: Path, is_ours: Callable[[Path], bool]) -> None:
+            folders.exchange()
+            super().withdraw(path, is_ours)
 
-    monkeypatch.setattr(filing, "_is_our_copy", raced)
+    folders.use(Raced())
     folders.filing.processed("8355.pdf", read, OUR_SHA, resumed=True)
     assert contents(folders.processed_dir) == [OURS]
     assert contents(folders.drop) == [OTHER]
 
 
-def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders) -> None:
     """Where the old name could not be taken away, the invoice in failed has its reason, then and after the repair."""
-    leave_only("link", monkeypatch)
+
+    class Broken(Mover):
+        def withdraw(self, path: Path, is_ours: Callable[[Path], bool]) -> None:  # noqa: ARG002 - refused
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     folders.put()
-    with monkeypatch.context() as broken:
-        broken.setattr(disk, "withdraw", refusing(errno.EIO))
-        with pytest.raises(FolderUnavailable):
-            folders.failed()
+    folders.use(Broken(first_way("link")))
+    with pytest.raises(FolderUnavailable):
+        folders.failed()
+    assert len(list(folders.failed_dir.glob("*.reason.txt"))) == 1
+    folders.use(Mover(first_way("link")))
     filed = folders.failed(resumed=True)
     assert reason_path(filed).exists()
     assert contents(*folders.all) == [OURS]
@@ -299,13 +285,9 @@ def test_an_unread_file_is_known_by_its_identity(folders: Folders) -> None:
 # Crashes
 
 
-class Later(datetime):
-    """The clock after a restart: never the same second as before."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Self:
-        """Tell the time of tomorrow."""
-        return super().now(tz) + timedelta(days=1)
+def tomorrow() -> float:
+    """Return the time after a restart: never the same second as before."""
+    return time.time() + 86_400
 
 
 class Crash(BaseException):
@@ -313,7 +295,7 @@ class Crash(BaseException):
 
 
 class Effects:
-    """Counts the calls that change something, and dies right before or after one of them; the dead change nothing."""
+    """Counts the system calls that change something, and dies right before or after one; the dead change nothing."""
 
     def __init__(self, dies_at: int, *, after: bool) -> None:
         self.dies_at = dies_at
@@ -342,13 +324,10 @@ class Effects:
         return counting
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Wrap everything in `disk` that changes something."""
-        for name in ("_move_atomically", "_fill_new", "sync_folder"):
-            monkeypatch.setattr(disk, name, self.counted(getattr(disk, name)))
-        for name in ("link", "replace", "utime", "fsync"):
+        """Wrap every call of the system that changes something, but for the one that a mover is given."""
+        for name in ("link", "replace", "unlink", "mkdir", "rmdir", "utime", "fsync"):
             monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
-        for name in ("unlink", "mkdir", "rmdir"):
-            monkeypatch.setattr(Path, name, self.counted(getattr(Path, name)))
+        monkeypatch.setattr(shutil, "copyfileobj", self.counted(shutil.copyfileobj))
         opened = os.open
 
         def opening(path: Any, flags: int, mode: int = 0o777) -> int:
@@ -360,22 +339,21 @@ class Effects:
 
 @pytest.mark.parametrize("good", [True, False], ids=["processed", "failed"])
 @pytest.mark.parametrize("taken", [False, True], ids=["name_free", "name_taken"])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_crash_at_every_step_is_repaired(tmp_path: Path, way: str, *, good: bool, taken: bool) -> None:
+def test_a_crash_at_every_step_is_repaired(home: Path, way: str, *, good: bool, taken: bool) -> None:
     """Dead right before or after each effect of a move, the same call later finishes it: one place, one reason."""
     step, after, steps = 0, True, 0
     while True:
         step, after = (step + 1, False) if after else (step, True)
-        home = tmp_path / f"{step}-{after}"
-        home.mkdir()
-        folders = Folders(home)
+        parent = home / f"{step}-{after}"
+        parent.mkdir()
+        folders = Folders(parent)
         target = folders.processed_dir if good else folders.failed_dir
         if taken:
             (target / "8355.pdf").write_bytes(OTHER)
         folders.put()
+        effects = Effects(step, after=after)
+        folders.use(Mover(first_way(way, effects.counted(renameat2))))
         with pytest.MonkeyPatch.context() as monkeypatch:
-            leave_only(way, monkeypatch)
-            effects = Effects(step, after=after)
             effects.watch(monkeypatch)
             try:
                 (folders.processed if good else folders.failed)()
@@ -383,17 +361,15 @@ def test_a_crash_at_every_step_is_repaired(tmp_path: Path, way: str, *, good: bo
                 steps += 1
             else:
                 break
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            leave_only(way, monkeypatch)
-            monkeypatch.setattr(filed_names, "datetime", Later)
-            folders.filing.prepare()
-            folders.filing.clean_up()
-            if (folders.drop / "8355.pdf").exists():
-                filed = (folders.processed if good else folders.failed)(resumed=True)
-            else:
-                found = folders.filing.lies_in(target, "8355.pdf", OUR_SHA)
-                assert found is not None, f"lost by a crash at {step}, after={after}"
-                filed = found
+        folders.use(Mover(first_way(way)), clock=tomorrow)
+        folders.filing.prepare()
+        folders.filing.clean_up()
+        if (folders.drop / "8355.pdf").exists():
+            filed = (folders.processed if good else folders.failed)(resumed=True)
+        else:
+            path = folders.filing.lies_in(target, "8355.pdf", OUR_SHA)
+            assert path is not None, f"lost by a crash at {step}, after={after}"
+            filed = path
         where = f"crash at effect {step}, after={after}"
         assert contents(folders.drop) == [], where
         assert contents(target) == sorted([OURS] + [OTHER] * taken), where
@@ -422,16 +398,25 @@ def test_an_empty_invoice_that_failed_before_is_no_placeholder(folders: Folders)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["_move_atomically", "sync_folder", "_fill_new"])
-def test_trouble_of_the_folders_is_nobodys_fault(
+@pytest.mark.parametrize("call", ["rename", "fsync of a folder", "fsync of a file"])
+def test_trouble_of_the_folders_is_not_the_invoices_fault(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int, call: str
 ) -> None:
     """A full, broken or read-only disk makes the whole inbox wait; the invoice stays whole, in one place."""
     read = folders.put()
-    with monkeypatch.context() as broken:
-        broken.setattr(disk, call, refusing(code))
-        with pytest.raises(FolderUnavailable, match=re.escape(os.strerror(code))):
-            folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
+    fsync = os.fsync
+
+    def refused_fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) is (call == "fsync of a folder"):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    if call == "rename":
+        folders.use(Mover(refusing(code)))
+    else:
+        monkeypatch.setattr(os, "fsync", refused_fsync)
+    with pytest.raises(FolderUnavailable, match=re.escape(os.strerror(code))):
+        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert contents(*folders.all) == [OURS]
     assert leftovers(*folders.all) == []
 
@@ -442,12 +427,11 @@ def test_a_single_file_that_cannot_be_moved_waits_alone(
 ) -> None:
     """Where the folders are in order and only this file cannot be moved, only this file waits."""
     read = folders.put()
-    with monkeypatch.context() as broken:
-        broken.setattr(disk, "_move_atomically", refusing(code))
-        broken.setattr(os, "link", refusing(code))
-        broken.setattr(os, "replace", refusing(code))
-        with pytest.raises(Deferred) as caught:
-            folders.filing.processed("8355.pdf", read, OUR_SHA)
+    folders.use(Mover(refusing(code)))
+    monkeypatch.setattr(os, "link", refusing(code))
+    monkeypatch.setattr(os, "replace", refusing(code))
+    with pytest.raises(Deferred) as caught:
+        folders.filing.processed("8355.pdf", read, OUR_SHA)
     assert caught.value.delay > 1
     assert "8355.pdf" in caught.value.detail
     assert contents(*folders.all) == [OURS]
@@ -480,7 +464,7 @@ def test_prepare_does_not_make_the_drop_folder(folders: Folders) -> None:
 
 
 def test_what_a_crash_left_is_cleared_and_nothing_else(folders: Folders) -> None:
-    """Unfinished files of ours go; everything else stays; the folder's clock is told."""
+    """Unfinished files of ours go; everything else stays; the folder's clock is compared with ours."""
     for folder in folders.all:
         (folder / f"{disk.TEMPORARY}0123456789abcdef.tmp").write_bytes(b"half")
         (folder / ".invoice.tmp").write_bytes(b"somebody's")
@@ -506,18 +490,19 @@ def test_prepare_leaves_alone_what_is_being_written(folders: Folders) -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_a_reason_speaks_to_a_bookkeeper_first(reason: Reason) -> None:
     """What is wrong and what to do come first, in words; what only an administrator needs comes last."""
-    text = reason_text("8355.pdf", reason, "HTTP 422\n  file: wrong", "ab" * 32)
+    text = reason_text("8355.pdf", reason, "HTTP 422\n  file: wrong", "ab" * 32, at=1_795_342_500)
     lines = text.splitlines()
     assert lines[0] == "8355.pdf was not sent to the marketplace."
     order = [lines.index(head) for head in ("What is wrong:", "What to do:", "Details for your administrator:")]
     assert order == sorted(order)
     assert f"  reason  {reason}" in lines
     assert "  detail  HTTP 422 file: wrong" in lines
+    assert "  time    2026-11-22 10:15:00 UTC" in lines
     assert "  sha256  " + "ab" * 32 in lines
     assert text.endswith("\n")
 
 
-def test_a_name_of_any_bytes_can_be_told(folders: Folders) -> None:
+def test_a_name_of_any_bytes_can_be_shown(folders: Folders) -> None:
     """A name that is no valid text is filed under its own bytes, and shown in the reason as well as it can be."""
     name = os.fsdecode(b"8355_\xff\xfe.pdf")
     folders.put(name)
@@ -545,26 +530,19 @@ def test_a_reason_goes_when_its_invoice_has_left(folders: Folders) -> None:
     assert [path.name for path in folders.failed_dir.iterdir()] == ["notes.reason.txt"]
 
 
-def test_a_sweep_leaves_the_reason_of_an_invoice_on_its_way(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_leaves_the_reason_of_an_invoice_on_its_way(folders: Folders) -> None:
     """A reason is written before its invoice comes: a sweep in between does not take it for a forgotten one."""
     folders.put()
-    move = filing._move_or_copy
-
-    def raced(source: Path, target: Path, sha256: str | None) -> bool:
-        folders.filing.sweep_reasons()
-        return move(source, target, sha256)
-
-    monkeypatch.setattr(filing, "_move_or_copy", raced)
+    folders.use(RacedMover(renameat2, lambda *_paths: folders.filing.sweep_reasons()))
     assert reason_path(folders.failed()).exists()
 
 
-def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders) -> None:
     """Where the invoice could not be moved, no reason stands in failed without it."""
     read = folders.put()
-    with monkeypatch.context() as broken:
-        broken.setattr(disk, "_move_atomically", refusing(errno.EIO))
-        with pytest.raises(FolderUnavailable):
-            folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
+    folders.use(Mover(refusing(errno.EIO)))
+    with pytest.raises(FolderUnavailable):
+        folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert list(folders.failed_dir.iterdir()) == []
 
 
@@ -606,33 +584,33 @@ def test_the_reason_of_a_longest_name_goes_with_it(folders: Folders) -> None:
 
 def test_lies_in_finds_the_file_by_name_and_content(folders: Folders) -> None:
     """The moved file is found under its own name or one made unique, by its content, and not by its name alone."""
-    where = folders.processed_dir
-    (where / "8355.pdf").write_bytes(OTHER)
-    (where / "8355_items-1.pdf").write_bytes(OURS)
-    assert folders.filing.lies_in(where, "8355.pdf", OUR_SHA) is None
-    unique = where / "8355_20261122T101500Z-2.pdf"
+    folder = folders.processed_dir
+    (folder / "8355.pdf").write_bytes(OTHER)
+    (folder / "8355_items-1.pdf").write_bytes(OURS)
+    assert folders.filing.lies_in(folder, "8355.pdf", OUR_SHA) is None
+    unique = folder / "8355_20261122T101500Z-2.pdf"
     unique.write_bytes(OURS)
-    assert folders.filing.lies_in(where, "8355.pdf", OUR_SHA) == unique
+    assert folders.filing.lies_in(folder, "8355.pdf", OUR_SHA) == unique
 
 
 @pytest.mark.parametrize("kind", ["folder", "symlink", "dangling", "fifo"])
 def test_lies_in_is_not_stopped_by_what_is_no_file(folders: Folders, kind: str) -> None:
     """A folder, link or FIFO under the name in processed (an archive's, perhaps) does not stop the recovery."""
-    where = folders.processed_dir / "8355.pdf"
+    path = folders.processed_dir / "8355.pdf"
     match kind:
         case "folder":
-            where.mkdir()
+            path.mkdir()
         case "fifo":
-            os.mkfifo(where)
+            os.mkfifo(path)
         case "symlink":
             (folders.drop.parent / "archived").write_bytes(OURS)
-            where.symlink_to(folders.drop.parent / "archived")
+            path.symlink_to(folders.drop.parent / "archived")
         case _:
-            where.symlink_to("nowhere")
+            path.symlink_to("nowhere")
     unique = folders.processed_dir / "8355_20261122T101500Z.pdf"
     unique.write_bytes(OURS)
     assert folders.filing.lies_in(folders.processed_dir, "8355.pdf", OUR_SHA) == unique
-    assert digest(where) is None
+    assert digest(path) is None
     folders.put()
     assert folders.processed(resumed=True).read_bytes() == OURS
 
@@ -663,11 +641,11 @@ def test_a_move_to_another_disk_is_a_verified_copy(tmp_path: Path, other_disk: P
     """Across two real file systems: copied, verified, and only then gone from the drop folder; nothing overwritten."""
     drop = tmp_path / "drop"
     drop.mkdir()
-    box = Filing(drop, other_disk / "processed", other_disk / "failed")
-    box.prepare()
+    filing = Filing(drop, other_disk / "processed", other_disk / "failed")
+    filing.prepare()
     for _ in range(2):
         (drop / "8355.pdf").write_bytes(OURS)
-        filed = box.processed("8355.pdf", identity(drop / "8355.pdf"), OUR_SHA)
+        filed = filing.processed("8355.pdf", identity(drop / "8355.pdf"), OUR_SHA)
         assert filed.parent == other_disk / "processed"
     assert contents(other_disk / "processed") == [OURS, OURS]
     assert contents(drop) == []
@@ -676,16 +654,9 @@ def test_a_move_to_another_disk_is_a_verified_copy(tmp_path: Path, other_disk: P
 
 def test_a_copy_that_differs_is_thrown_away(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy across file systems that is not what was read never gets the invoice's name, and the source stays."""
-    leave_only("copy", monkeypatch)
     folders.put()
-    fill = disk._fill_new
-
-    def spoiled(folder: Path, content: Any) -> Path:
-        path = fill(folder, content)
-        path.write_bytes(b"spoiled")
-        return path
-
-    monkeypatch.setattr(disk, "_fill_new", spoiled)
+    folders.use(Mover(first_way("copy")))
+    monkeypatch.setattr(shutil, "copyfileobj", lambda _source, target: target.write(b"spoiled"))
     with pytest.raises(Changed):
         folders.processed()
     assert contents(*folders.all) == [OURS]
@@ -732,11 +703,11 @@ def test_bind_mounts_of_one_disk_are_two_disks(tmp_path: Path) -> None:
     drop = tmp_path / "drop"
     (drop / "processed").mkdir(parents=True)
     (tmp_path / "archive").mkdir()
-    said = in_mount_namespace(
+    output = in_mount_namespace(
         f'mount --bind "{tmp_path}/archive" "{drop}/processed"',
         """
-        box = Filing(drop, drop / "processed", drop / "failed")
-        box.prepare()
+        filing = Filing(drop, drop / "processed", drop / "failed")
+        filing.prepare()
         name, identity, sha256 = drop_one("8355.pdf")
         assert drop.stat().st_dev == (drop / "processed").stat().st_dev
         try:
@@ -745,13 +716,13 @@ def test_bind_mounts_of_one_disk_are_two_disks(tmp_path: Path) -> None:
             assert error.errno == errno.EXDEV
         else:
             raise AssertionError("one mount")
-        assert box.processed(name, identity, sha256).read_bytes() == content
+        assert filing.processed(name, identity, sha256).read_bytes() == content
         assert not (drop / name).exists()
         print("arrived")
         """,
         drop,
     )
-    assert said == "arrived\n"
+    assert output == "arrived\n"
     assert [path.name for path in (tmp_path / "archive").iterdir()] == ["8355.pdf"]
 
 
@@ -759,14 +730,14 @@ def test_a_full_disk_moves_nothing(tmp_path: Path) -> None:
     """A processed folder on a disk that is really full: the inbox waits, the invoice stays, nothing half is left."""
     drop = tmp_path / "drop"
     (drop / "processed").mkdir(parents=True)
-    said = in_mount_namespace(
+    output = in_mount_namespace(
         f'mount -t tmpfs -o size=64k none "{drop}/processed"',
         """
-        box = Filing(drop, drop / "processed", drop / "failed")
-        box.prepare()
+        filing = Filing(drop, drop / "processed", drop / "failed")
+        filing.prepare()
         name, identity, sha256 = drop_one("8355.pdf")
         try:
-            box.processed(name, identity, sha256)
+            filing.processed(name, identity, sha256)
         except FolderUnavailable as trouble:
             print(trouble.detail)
         assert (drop / name).read_bytes() == content
@@ -775,14 +746,14 @@ def test_a_full_disk_moves_nothing(tmp_path: Path) -> None:
         """,
         drop,
     )
-    assert "No space left" in said
+    assert "No space left" in output
 
 
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
     """A failed folder that was mounted read-only makes the inbox unavailable, and is named."""
     drop = tmp_path / "drop"
     (drop / "failed").mkdir(parents=True)
-    said = in_mount_namespace(
+    output = in_mount_namespace(
         f'mount -t tmpfs -o ro none "{drop}/failed"',
         """
         try:
@@ -792,5 +763,5 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
         """,
         drop,
     )
-    assert "failed" in said
-    assert "read-only" in said
+    assert "failed" in output
+    assert "read-only" in output

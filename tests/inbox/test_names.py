@@ -1,11 +1,13 @@
 import re
+import stat
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from invoicedrop.errors import Deferred, FolderUnavailable, InvoicedropError, LedgerUnavailable, Paused, Rejected
-from invoicedrop.inbox.names import Ignored, OrderName, ignored, parse_name
+from invoicedrop.inbox.listing import why_left_alone
+from invoicedrop.inbox.names import OrderName, parse_name
 from invoicedrop.invoice import OrderIdKind
 from invoicedrop.reasons import Reason, advice
 
@@ -127,18 +129,18 @@ def test_items_come_back_from_their_name(order: int, items: list[int]) -> None:
 @example("1\udcff.pdf", "channable")
 def test_any_name_is_ignored_understood_or_rejected(name: str, kind: OrderIdKind) -> None:
     """No file name whatever makes the grammar stumble, and what it understands stands at the name's start."""
-    if ignored(name) is not None:
+    if why_left_alone(name, stat.S_IFREG) is not None:
         return
     reason = None
-    said = OrderName("")
+    parsed = OrderName("")
     try:
-        said = parse_name(name, kind)
+        parsed = parse_name(name, kind)
     except Rejected as rejection:
         reason = rejection.reason
     assert reason in {None, Reason.NAME_WITHOUT_ORDER}
     if reason is None:
-        assert said.order
-        assert name.lstrip("0").startswith(said.order) or name.startswith(said.order)
+        assert parsed.order
+        assert name.lstrip("0").startswith(parsed.order) or name.startswith(parsed.order)
         assert name[-4:].casefold() == ".pdf"
 
 
@@ -149,46 +151,15 @@ def test_only_underscore_and_space_end_an_order(digits: str, other: str, rest: s
         parse_name(f"{digits}{other}{rest}x.pdf", "channable")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".8355.pdf",
-        ".hidden",
-        "~$8355.pdf",
-        "8355.pdf.tmp",
-        "8355.pdf.part",
-        "8355.PDF.PARTIAL",
-        "8355.pdf.filepart",
-        "8355.pdf.crdownload",
-        "Thumbs.db",
-        "THUMBS.DB",
-        "desktop.ini",
-        "8355.txt",
-        "8355.pdf.reason.txt",
-        "8355",
-        "8355pdf",
-    ],
-)
-def test_names_of_others_are_left_alone(name: str) -> None:
-    """Hidden and temporary files, and files of other kinds, are none of our business."""
-    assert isinstance(ignored(name), Ignored)
-
-
-@pytest.mark.parametrize("name", ["8355.pdf", "8355.PDF", "8355 (1).pdf", "invoice.pdf", "a.tmp.pdf"])
-def test_every_pdf_is_our_business(name: str) -> None:
-    """A PDF with a bad name is not ignored: it is rejected, so that somebody hears of it."""
-    assert ignored(name) is None
-
-
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_advice_in_plain_words(reason: Reason) -> None:
     """A bookkeeper finds what is wrong and what to do for each reason, in whole sentences."""
-    said = advice(reason)
-    for sentence in said:
+    words = advice(reason)
+    for sentence in words:
         assert sentence.endswith((".", "!"))
         assert sentence[0].isupper()
         assert "None" not in sentence
-    assert said.problem != said.remedy
+    assert words.problem != words.remedy
 
 
 def test_errors_are_grouped_by_what_the_caller_does() -> None:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from invoicedrop.errors import Changed, Deferred, FolderUnavailable, Rejected
-from invoicedrop.inbox.identity import identity_of
-from invoicedrop.inbox.snapshot import _CHUNK, digest, read
+from invoicedrop.inbox.identity import digest, identity_of
+from invoicedrop.inbox.snapshot import _CHUNK, take_snapshot
 from invoicedrop.reasons import Reason
 
 LIMIT = 8 * _CHUNK
@@ -35,13 +35,13 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_read_is_what_is_there(path: Path, content: bytes) -> None:
     """Bytes, size, hash and identity are those of the file."""
     path.write_bytes(content)
-    with read(path, LIMIT) as document:
-        assert bytes(document.view) == content
-        assert os.pread(document.fd, 4000, 0) == content
-        assert document.size == len(content)
-        assert document.sha256 == hashlib.sha256(content).hexdigest() == digest(path)
-        assert document.identity == identity_of(path.lstat())
-        assert document.changed_at == path.lstat().st_ctime
+    with take_snapshot(path, LIMIT) as snapshot:
+        assert bytes(snapshot.view) == content
+        assert os.pread(snapshot.fd, 4000, 0) == content
+        assert snapshot.size == len(content)
+        assert snapshot.sha256 == hashlib.sha256(content).hexdigest() == digest(path)
+        assert snapshot.identity == identity_of(path.lstat())
+        assert snapshot.changed_at == path.lstat().st_ctime
 
 
 @pytest.mark.parametrize("size", [0, 1, _CHUNK - 1, _CHUNK, _CHUNK + 1, 3 * _CHUNK + 5])
@@ -52,17 +52,17 @@ def test_every_size_is_read_whole(path: Path, monkeypatch: pytest.MonkeyPatch, s
         monkeypatch.setattr(os, "sendfile", refusing(errno.EINVAL))
     content = hashlib.sha512(b"%d" % size).digest() * (size // 64 + 1)
     path.write_bytes(content[:size])
-    with read(path, LIMIT) as document:
-        assert bytes(document.view) == content[:size]
+    with take_snapshot(path, LIMIT) as snapshot:
+        assert bytes(snapshot.view) == content[:size]
 
 
 def test_without_memory_files_a_temporary_file_serves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has no memfd, the bytes are frozen all the same."""
     monkeypatch.delattr(os, "memfd_create")
     path.write_bytes(b"%PDF")
-    with read(path, LIMIT) as document:
+    with take_snapshot(path, LIMIT) as snapshot:
         path.write_bytes(b"other")
-        assert bytes(document.view) == b"%PDF"
+        assert bytes(snapshot.view) == b"%PDF"
 
 
 @pytest.mark.parametrize("oldest", [False, True])
@@ -78,17 +78,17 @@ def test_what_was_read_is_sealed(path: Path, monkeypatch: pytest.MonkeyPatch, *,
 
         monkeypatch.setattr(os, "memfd_create", as_before_linux_6_3)
     path.write_bytes(b"%PDF the first")
-    with read(path, LIMIT) as document:
+    with take_snapshot(path, LIMIT) as snapshot:
         with pytest.raises(PermissionError):
-            os.pwrite(document.fd, b"x", 0)
+            os.pwrite(snapshot.fd, b"x", 0)
         with pytest.raises(PermissionError):
-            mmap.mmap(document.fd, 4)
+            mmap.mmap(snapshot.fd, 4)
         for size in (3, 4000):
             with pytest.raises(PermissionError):
-                os.ftruncate(document.fd, size)
+                os.ftruncate(snapshot.fd, size)
         with pytest.raises(PermissionError):
-            fcntl.fcntl(document.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
-        assert bytes(document.view) == b"%PDF the first"
+            fcntl.fcntl(snapshot.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        assert bytes(snapshot.view) == b"%PDF the first"
 
 
 def test_trouble_with_memory_leaves_no_descriptor(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,43 +99,43 @@ def test_trouble_with_memory_leaves_no_descriptor(path: Path, monkeypatch: pytes
         with monkeypatch.context() as patch:
             patch.setattr(module, call, refusing(errno.ENOMEM))
             with pytest.raises(FolderUnavailable):
-                read(path, LIMIT)
+                take_snapshot(path, LIMIT)
     assert descriptors() == before
 
 
 def test_what_was_read_stays_as_it_was(path: Path) -> None:
     """Nothing that happens to the file afterwards changes what was read."""
     path.write_bytes(b"%PDF the first")
-    with read(path, LIMIT) as document:
+    with take_snapshot(path, LIMIT) as snapshot:
         with path.open("r+b") as stream:
             stream.write(b"overwritten in place")
         path.unlink()
-        assert bytes(document.view) == b"%PDF the first"
-        assert hashlib.sha256(document.view).hexdigest() == document.sha256
+        assert bytes(snapshot.view) == b"%PDF the first"
+        assert hashlib.sha256(snapshot.view).hexdigest() == snapshot.sha256
 
 
 def test_a_file_is_opened_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One open, so that what is hashed, checked and sent cannot be two different files."""
     path.write_bytes(b"%PDF")
     opened: list[object] = []
-    really = os.open
+    real = os.open
 
     def counting(name: str | Path, flags: int) -> int:
         opened.append(name)
-        return really(name, flags)
+        return real(name, flags)
 
     monkeypatch.setattr(os, "open", counting)
-    read(path, LIMIT).close()
+    take_snapshot(path, LIMIT).close()
     assert opened == [path]
 
 
 def test_closing_gives_everything_back(path: Path) -> None:
-    """A closed document holds no descriptor, and may be closed twice."""
+    """A closed snapshot holds no descriptor, and may be closed twice."""
     path.write_bytes(b"%PDF")
     before = descriptors()
-    document = read(path, LIMIT)
-    document.close()
-    document.close()
+    snapshot = take_snapshot(path, LIMIT)
+    snapshot.close()
+    snapshot.close()
     assert descriptors() == before
 
 
@@ -144,12 +144,12 @@ def test_a_file_at_the_limit_passes_and_one_byte_more_is_never_read(
 ) -> None:
     """The limit is the largest size that passes; what is larger is refused by its size alone."""
     path.write_bytes(b"x" * 1000)
-    read(path, 1000).close()
+    take_snapshot(path, 1000).close()
     path.write_bytes(b"x" * 1001)
     monkeypatch.setattr(os, "sendfile", refusing(errno.EIO))
     monkeypatch.setattr(os, "read", refusing(errno.EIO))
     with pytest.raises(Rejected, match="1001 bytes") as caught:
-        read(path, 1000)
+        take_snapshot(path, 1000)
     assert caught.value.reason is Reason.TOO_LARGE
 
 
@@ -181,18 +181,18 @@ def test_what_is_no_regular_file_is_not_read(path: Path, kind: str) -> None:
     NO_FILES[kind](path)
     before = descriptors()
     with pytest.raises(Changed):
-        read(path, LIMIT)
+        take_snapshot(path, LIMIT)
     assert digest(path) is None
     assert descriptors() == before
 
 
 def exchanging(path: Path, change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Change the file once, in the middle of its being copied."""
-    really = os.sendfile
+    real = os.sendfile
     done: list[bool] = []
 
     def copy(target: int, source: int, offset: int | None, count: int) -> int:
-        copied = really(target, source, offset, min(count, 500))
+        copied = real(target, source, offset, min(count, 500))
         if not done:
             done.append(True)
             change(path)
@@ -211,8 +211,8 @@ def overwrite(path: Path) -> None:
     """Change a byte in place and set the time a little on, as a later write would."""
     with path.open("r+b") as stream:
         stream.write(b"X")
-    found = path.stat()
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1000))
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
 
 
 @pytest.mark.parametrize("change", [append, overwrite, lambda path: os.truncate(path, 10)])
@@ -223,7 +223,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(
     path.write_bytes(b"x" * 2000)
     exchanging(path, change, monkeypatch)
     with pytest.raises(Changed):
-        read(path, LIMIT)
+        take_snapshot(path, LIMIT)
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_name("away"))])
@@ -233,8 +233,8 @@ def test_a_file_that_loses_its_name_while_it_is_read_is_read_whole(
     """The name is not looked at again: what was opened is read to its end."""
     path.write_bytes(b"x" * 2000)
     exchanging(path, change, monkeypatch)
-    with read(path, LIMIT) as document:
-        assert bytes(document.view) == b"x" * 2000
+    with take_snapshot(path, LIMIT) as snapshot:
+        assert bytes(snapshot.view) == b"x" * 2000
 
 
 def refusing(code: int) -> Callable[..., int]:
@@ -252,7 +252,7 @@ def test_trouble_of_the_machine_is_not_the_invoices(path: Path, monkeypatch: pyt
     path.write_bytes(b"%PDF")
     monkeypatch.setattr(os, "open", refusing(code))
     with pytest.raises(FolderUnavailable, match=r"8355\.pdf"):
-        read(path, LIMIT)
+        take_snapshot(path, LIMIT)
 
 
 @pytest.mark.parametrize("call", ["open", "sendfile"])
@@ -264,7 +264,7 @@ def test_one_file_that_cannot_be_read_does_not_stop_the_others(
     path.write_bytes(b"%PDF")
     monkeypatch.setattr(os, call, refusing(code))
     with pytest.raises(Deferred, match=r"8355\.pdf") as caught:
-        read(path, LIMIT)
+        take_snapshot(path, LIMIT)
     assert caught.value.delay >= 1
 
 
@@ -274,5 +274,5 @@ def test_memory_that_is_not_given_leaks_nothing(path: Path, monkeypatch: pytest.
     before = descriptors()
     monkeypatch.setattr(mmap, "mmap", refusing(errno.ENOMEM))
     with pytest.raises(FolderUnavailable):
-        read(path, LIMIT)
+        take_snapshot(path, LIMIT)
     assert descriptors() == before

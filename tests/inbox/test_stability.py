@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from invoicedrop.inbox.identity import Identity
-from invoicedrop.inbox.stability import StabilityTracker
+from invoicedrop.inbox.stability import WINDOW, StabilityTracker
 
 NAMES = st.sampled_from(["1.pdf", "2.pdf", "3.pdf", "4.pdf"])
 SETTLE = 1.0
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
 
@@ -49,7 +49,7 @@ def names(tracker: StabilityTracker, limit: int = 100) -> list[str]:
 
 def test_a_file_settles_after_holding_still(tracker: StabilityTracker, clock: Clock) -> None:
     """A file is handed out once it has not changed for the settle time since it was first seen, not before."""
-    tracker.saw("1.pdf", like(1))
+    tracker.observe("1.pdf", like(1))
     clock.now += 0.999
     assert names(tracker) == []
     assert tracker.next_due() == pytest.approx(1001.0)
@@ -59,10 +59,10 @@ def test_a_file_settles_after_holding_still(tracker: StabilityTracker, clock: Cl
 
 def test_a_change_starts_the_wait_anew(tracker: StabilityTracker, clock: Clock) -> None:
     """Every change seen starts the settle time again, and what is handed out is the last version."""
-    tracker.saw("1.pdf", like(1))
+    tracker.observe("1.pdf", like(1))
     for version in (2, 3, 4):
         clock.now += 0.9
-        tracker.saw("1.pdf", like(version))
+        tracker.observe("1.pdf", like(version))
         assert names(tracker) == []
     clock.now += SETTLE
     ((name, identity, since),) = tracker.take(1)
@@ -73,13 +73,13 @@ def test_a_change_starts_the_wait_anew(tracker: StabilityTracker, clock: Clock) 
 def test_what_was_put_off_takes_turns_with_what_was_not(tracker: StabilityTracker, clock: Clock) -> None:
     """Due again, files that were put off are handed out every second time, the longest due first."""
     for name in ("1.pdf", "2.pdf"):
-        tracker.saw(name, like(1))
+        tracker.observe(name, like(1))
     clock.now += SETTLE
     assert names(tracker) == ["1.pdf", "2.pdf"]
     tracker.put_off("2.pdf", 1)
     tracker.put_off("1.pdf", 2)
     for name in ("3.pdf", "4.pdf", "5.pdf"):
-        tracker.saw(name, like(1))
+        tracker.observe(name, like(1))
     clock.now += 10
     assert names(tracker, 1) == ["2.pdf"]
     assert names(tracker) == ["3.pdf", "1.pdf", "4.pdf", "5.pdf"]
@@ -88,18 +88,18 @@ def test_what_was_put_off_takes_turns_with_what_was_not(tracker: StabilityTracke
 def test_a_change_after_settling_but_before_taking_counts(tracker: StabilityTracker, clock: Clock) -> None:
     """A file that was ready and then changed is not handed out until it holds still again."""
     for name in ("1.pdf", "2.pdf"):
-        tracker.saw(name, like(1))
+        tracker.observe(name, like(1))
     clock.now += SETTLE
     assert names(tracker, 1) == ["1.pdf"]
-    tracker.saw("2.pdf", like(2))
+    tracker.observe("2.pdf", like(2))
     assert names(tracker) == []
     clock.now += SETTLE
     assert tracker.take(9) == [("2.pdf", like(2), 1001.0)]
 
 
 def test_a_complete_file_need_not_wait(tracker: StabilityTracker) -> None:
-    """A file whose writer has closed it, and whose end is complete, is handed out at once, and once."""
-    tracker.saw("1.pdf", like(1))
+    """A file whose writer has closed it, and whose end is complete, is handed out at once, and only once."""
+    tracker.observe("1.pdf", like(1))
     tracker.complete("1.pdf")
     tracker.complete("1.pdf")
     assert names(tracker) == ["1.pdf"]
@@ -108,34 +108,35 @@ def test_a_complete_file_need_not_wait(tracker: StabilityTracker) -> None:
 
 def test_complete_does_not_shorten_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
     """A file put off stays put off, however often its folder reports events, unless it changes."""
-    tracker.saw("1.pdf", like(1))
+    tracker.observe("1.pdf", like(1))
     tracker.complete("1.pdf")
     assert names(tracker) == ["1.pdf"]
     tracker.put_off("1.pdf", 60)
-    tracker.saw("1.pdf", like(1))
+    tracker.observe("1.pdf", like(1))
     tracker.complete("1.pdf")
     assert names(tracker) == []
-    assert tracker.put_off_until() == 1060.0
-    clock.now += 60
+    clock.now = 1059.999
+    assert names(tracker) == []
+    clock.now = 1060.0
     assert names(tracker) == ["1.pdf"]
 
 
 def test_a_change_ends_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
     """A file put off that is replaced by another is new: its old trouble is forgotten."""
-    tracker.saw("1.pdf", like(1))
+    tracker.observe("1.pdf", like(1))
     clock.now += SETTLE
     assert names(tracker) == ["1.pdf"]
     tracker.put_off("1.pdf", 600)
-    tracker.saw("1.pdf", like(2))
+    tracker.observe("1.pdf", like(2))
     clock.now += SETTLE
     assert names(tracker) == ["1.pdf"]
-    assert tracker.put_off_until() is None
+    assert tracker.room == WINDOW - 1
 
 
 def test_order_of_arrival_is_kept(tracker: StabilityTracker, clock: Clock) -> None:
     """Files are handed out in the order in which they came, and one put back keeps its place."""
     for number in (3, 1, 2):
-        tracker.saw(f"{number}.pdf", like(1))
+        tracker.observe(f"{number}.pdf", like(1))
     clock.now += SETTLE
     assert names(tracker, 2) == ["3.pdf", "1.pdf"]
     tracker.put_back("3.pdf")
@@ -148,32 +149,32 @@ def test_files_put_off_do_not_use_up_the_window(clock: Clock) -> None:
     tracker = StabilityTracker(0.0, clock=clock, window=2)
     for number in range(5):
         assert tracker.room > 0
-        tracker.saw(f"{number}.pdf", like(1))
+        tracker.observe(f"{number}.pdf", like(1))
         assert names(tracker) == [f"{number}.pdf"]
         tracker.put_off(f"{number}.pdf", 900)
     assert tracker.room == 2
-    assert tracker.low
+    assert tracker.nearly_empty
     clock.now += 900
     assert len(names(tracker)) == 5
     assert tracker.room == 0
-    assert not tracker.low
+    assert not tracker.nearly_empty
 
 
 def test_a_scan_forgets_what_is_gone_but_not_what_is_being_worked_on(tracker: StabilityTracker, clock: Clock) -> None:
     """Names that a whole scan did not see are dropped; a busy one is its worker's until it comes back."""
     for number in (1, 2, 3):
-        tracker.saw(f"{number}.pdf", like(1))
+        tracker.observe(f"{number}.pdf", like(1))
     clock.now += SETTLE
     assert names(tracker, 1) == ["1.pdf"]
-    tracker.only({"3.pdf"})
+    tracker.keep_only({"3.pdf"})
     assert "1.pdf" in tracker
     assert "2.pdf" not in tracker
     assert names(tracker) == ["3.pdf"]
 
 
 @dataclass
-class Known:
-    """What the model knows of one file."""
+class ModelFile:
+    """One file in the model."""
 
     version: int
     since: float
@@ -193,7 +194,7 @@ class TrackerAgainstModel(RuleBasedStateMachine):
         self.settle = settle
         self.window = window
         self.tracker = StabilityTracker(settle, clock=self.clock, window=window)
-        self.model: dict[str, Known] = {}
+        self.model: dict[str, ModelFile] = {}
         self.arrivals = 0
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 30.0]))
@@ -202,59 +203,57 @@ class TrackerAgainstModel(RuleBasedStateMachine):
         self.clock.now += seconds
 
     @rule(name=NAMES, version=st.integers(1, 3))
-    def saw(self, name: str, version: int) -> None:
+    def observe(self, name: str, version: int) -> None:
         """A look sees a file, perhaps changed."""
-        self.tracker.saw(name, like(version))
-        known, now = self.model.get(name), self.clock.now
-        if known is None:
+        self.tracker.observe(name, like(version))
+        file, now = self.model.get(name), self.clock.now
+        if file is None:
             self.arrivals += 1
-            self.model[name] = Known(version, now, now + self.settle, self.arrivals)
-        elif not known.busy and known.version != version:
-            self.model[name] = Known(version, now, now + self.settle, known.arrival)
+            self.model[name] = ModelFile(version, now, now + self.settle, self.arrivals)
+        elif not file.busy and file.version != version:
+            self.model[name] = ModelFile(version, now, now + self.settle, file.arrival)
 
     @rule(name=NAMES)
     def complete(self, name: str) -> None:
         """An event says that a file is whole."""
         self.tracker.complete(name)
-        known = self.model.get(name)
-        if known is not None and not known.busy and not known.waits:
-            known.due = min(known.due, self.clock.now)
+        file = self.model.get(name)
+        if file is not None and not file.busy and not file.waits:
+            file.due = min(file.due, self.clock.now)
 
     @rule(name=NAMES)
-    def gone(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """A look finds that a file is gone."""
-        self.tracker.gone(name)
-        known = self.model.get(name)
-        if known is not None and not known.busy:
+        self.tracker.forget(name)
+        file = self.model.get(name)
+        if file is not None and not file.busy:
             del self.model[name]
 
     @rule(seen=st.sets(NAMES))
-    def only(self, seen: set[str]) -> None:
+    def keep_only(self, seen: set[str]) -> None:
         """A whole scan ends."""
-        self.tracker.only(seen)
-        self.model = {name: known for name, known in self.model.items() if name in seen or known.busy}
+        self.tracker.keep_only(seen)
+        self.model = {name: file for name, file in self.model.items() if name in seen or file.busy}
 
     @rule(limit=st.integers(0, 4))
     def take(self, limit: int) -> None:
         """Files are handed out: the settled ones, oldest arrival first, each with what it was seen as."""
         due = sorted(
-            (known.arrival, name)
-            for name, known in self.model.items()
-            if not known.busy and known.due <= self.clock.now
+            (file.arrival, name) for name, file in self.model.items() if not file.busy and file.due <= self.clock.now
         )
         taken = self.tracker.take(limit)
         assert [name for name, _, _ in taken] == [name for _, name in due[:limit]]
         for name, identity, since in taken:
-            known = self.model[name]
-            assert (identity, since) == (like(known.version), known.since)
-            known.busy = True
+            file = self.model[name]
+            assert (identity, since) == (like(file.version), file.since)
+            file.busy = True
         for _, name in due:
             self.model[name].waits = False
 
     @rule(how=st.sampled_from(["release", "put_back", "put_off"]), place=st.integers(0, 3))
     def come_back(self, how: str, place: int) -> None:
         """A worker brings a file back."""
-        busy = sorted(name for name, known in self.model.items() if known.busy)
+        busy = sorted(name for name, file in self.model.items() if file.busy)
         if not busy:
             return
         name = busy[place % len(busy)]
@@ -277,20 +276,19 @@ class TrackerAgainstModel(RuleBasedStateMachine):
             return
         assert len(self.tracker) == len(self.model)
         assert all(name in self.tracker for name in self.model)
-        waiting = [known for known in self.model.values() if known.waits]
-        assert self.tracker.room == max(0, self.window - len(self.model) + len(waiting))
-        assert self.tracker.put_off_until() == min((known.due for known in waiting), default=None)
+        waiting = sum(file.waits for file in self.model.values())
+        assert self.tracker.room == max(0, self.window - len(self.model) + waiting)
 
     @invariant()
     def wakes_in_time(self) -> None:
         """Whoever sleeps until `next_due` never sleeps through a file's time."""
         if not hasattr(self, "model"):
             return
-        first = min((known.due for known in self.model.values() if not known.busy), default=None)
-        told = self.tracker.next_due()
+        first = min((file.due for file in self.model.values() if not file.busy), default=None)
+        due = self.tracker.next_due()
         if first is not None:
-            assert told is not None
-            assert told <= max(first, self.clock.now)
+            assert due is not None
+            assert due <= max(first, self.clock.now)
 
 
 TrackerAgainstModel.TestCase.settings = hypothesis_settings(max_examples=80, stateful_step_count=30, deadline=None)

@@ -22,7 +22,7 @@ from fpdf.enums import EncryptionMethod
 
 import pdfs
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
-from invoicedrop.inbox.snapshot import read
+from invoicedrop.inbox.snapshot import take_snapshot
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reasons import Reason
@@ -337,7 +337,7 @@ def test_taken_over_process_cannot_change_what_is_sent(
     (tmp_path / "8355.pdf").write_bytes(content)
     with ExitStack() as at_end:
         if sealed:
-            document = at_end.enter_context(read(tmp_path / "8355.pdf", len(content)))
+            document = at_end.enter_context(take_snapshot(tmp_path / "8355.pdf", len(content)))
             fd = document.fd
         else:
             fd = os.memfd_create("invoice")

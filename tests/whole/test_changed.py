@@ -6,7 +6,6 @@ writes it anew in place, puts another in its place, cuts it short, renames it, d
 would get in the processed folder. Then everything is looked at.
 """
 
-import errno
 import hashlib
 import io
 import os
@@ -21,14 +20,14 @@ from typing import Any
 import pytest
 from test_io_errors import Calls
 
-from crash import EveryPdfIsGood, effects_undone, force_way
+from crash import EveryPdfIsGood, effects_undone
 from invoicedrop import exit_codes, logs
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
-from invoicedrop.system import disk
+from invoicedrop.system.mover import Mover
 from quick_service import QUICK
 
 _OLD = invoice_pdf("5")
@@ -62,14 +61,13 @@ class Folder:
         with effects_undone():
             logs.configure("json", "info", self.log)
             calls = Calls(self.home, meet)
-            _force(way, self.drop)
             calls.install()
             try:
-                return self._work_off(calls)
+                return self._work_off(calls, calls.mover(way))
             finally:
                 logs.configure("auto", "info")
 
-    def _work_off(self, calls: Calls) -> dict[str, list[str]]:
+    def _work_off(self, calls: Calls, mover: Mover) -> dict[str, list[str]]:
         environment = {
             "INVOICEDROP_COMPANY_ID": str(self.api.company_id),
             "INVOICEDROP_PROJECT_ID": str(self.project),
@@ -84,7 +82,7 @@ class Folder:
         }
         first: dict[str, list[str]] | None = None
         for _ in range(10):
-            service = Service(load(None, environment), timing=QUICK, validator=self._recorder())
+            service = Service(load(None, environment), timing=QUICK, validator=self._recorder(), mover=mover)
             code = service.run(once=True)
             first = first or {thread: list(names) for thread, names in calls.seen.items()}
             if code != exit_codes.TRY_LATER and not list(self.drop.glob("*.pdf")):
@@ -148,21 +146,6 @@ def _named(contents: Counter[str]) -> dict[str, int]:
     return {_NAMES.get(sha256, "a mixture"): count for sha256, count in contents.items()}
 
 
-def _force(way: str, drop: Path) -> None:
-    if way != "copy":
-        force_way(way)
-        return
-    real = disk.move
-
-    def move(source: Path, target: Path) -> None:
-        # The processed folder is on another disk; a folder that a file is put aside in is not.
-        if (source.parent == drop / "processed") != (target.parent == drop / "processed"):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        real(source, target)
-
-    disk.move = move
-
-
 # What somebody else does to the file: each tells which contents must be sent and filed in the end
 
 
@@ -215,7 +198,7 @@ _CHANGES: Mapping[str, Callable[[Folder], set[bytes]]] = {
     "its name taken": _take_its_name,
 }
 _WAYS = ("rename", "link", "copy")
-_STEPS = {"sendfile", "_exchange", "_renameat2", "link", "copyfileobj", "mkdir"}
+_STEPS = {"sendfile", "_exchange", "renameat2", "link", "copyfileobj", "mkdir"}
 
 
 class Stage:
@@ -301,7 +284,7 @@ def test_a_file_that_comes_while_another_is_put_back_is_not_overwritten(stage: S
 
     def meet(_thread: str, _number: int, name: str, after: bool) -> None:
         nonlocal moves
-        if name == "_renameat2" and not after:
+        if name == "renameat2" and not after:
             moves += 1
             if moves == 1:
                 _put_another(folder)

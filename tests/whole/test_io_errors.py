@@ -205,7 +205,8 @@ class Scene:
 
         patch.setattr(service.Service, "_loop", loop)
         timing = replace(QUICK, file_retry=0.1)
-        daemon.append(Service(load(None, self.environment), timing=timing, validator=EveryPdfIsGood))
+        settings = load(None, self.environment)
+        daemon.append(Service(settings, timing=timing, validator=EveryPdfIsGood, mover=calls.mover()))
         watching.start()
         try:
             code = daemon[0].run()

@@ -1,4 +1,9 @@
-"""Inotify, as a wake-up only."""
+"""inotify as a wake-up: which names of a folder to look at sooner. Never the truth, and may be missing.
+
+watchdog's reader is used without its observer, which holds every event for up to half a second behind a moved-out file
+(our own filing moves every file out). The reader is an inner part of watchdog: tests/inbox/test_events.py names all
+that is used of it, and watchdog is pinned to the versions that have it.
+"""
 
 import os
 import threading
@@ -23,15 +28,19 @@ _EVENTS: Final = Mask(
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
 )
-_MOST_NAMES: Final = 10_000
-"""Events remembered by name; more than that, and a scan is quicker."""
+_MAX_NAMES: Final = 10_000
 
 
 class Events:
-    """inotify's word that something happened in a folder: names to look at. Never the truth, and may be missing."""
+    """The events of a folder, collected until they are taken.
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    `wake` is called, from another thread, when there are some. Beyond `max_names` names a scan is quicker, and is
+    asked for instead.
+    """
+
+    def __init__(self, wake: Callable[[], None], *, max_names: int = _MAX_NAMES) -> None:
         self._wake = wake
+        self._max_names = max_names
         self._lock = threading.Lock()
         self._names: dict[str, bool] = {}
         self._lost = False
@@ -40,11 +49,11 @@ class Events:
 
     @property
     def at_work(self) -> bool:
-        """Say whether events of the folder reach us."""
+        """Whether events of the folder reach us."""
         return self._watch is not None and self._reader is not None and self._reader.is_alive()
 
     def watch(self, folder: Path) -> str | None:
-        """Begin to listen to `folder`, from anew; return why not, if it cannot be done."""
+        """Watch `folder` and no other from now on; return why it cannot be watched, if so."""
         self.close()
         try:
             self._reader = InotifyFD()
@@ -56,7 +65,7 @@ class Events:
         return None
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop watching."""
         reader, self._reader, self._watch = self._reader, None, None
         if reader is not None and reader.is_alive():
             reader.stop()
@@ -72,12 +81,12 @@ class Events:
     # Called by watchdog's reader thread
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Note one event."""
+        """Record one event."""
         with self._lock:
             if event.is_delete_self or event.is_move_self:
                 self._watch = None
                 self._lost = True
-            elif len(self._names) < _MOST_NAMES:
+            elif len(self._names) < self._max_names:
                 name = os.fsdecode(event.name)
                 done = event.is_close_write or event.is_moved_to
                 self._names[name] = done or self._names.get(name, False)
@@ -86,16 +95,12 @@ class Events:
         self._wake()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
-        """Note that the folder went away."""
+        """Record that the folder is not watched any more."""
         if wd == self._watch:
             self._watch = None
 
     def on_queue_overflow(self) -> None:
-        """Note that events were lost."""
+        """Record that events were lost."""
         with self._lock:
             self._lost = True
         self._wake()
-
-    @property
-    def _callback(self) -> "Events":
-        return self

@@ -1,4 +1,4 @@
-"""The names that a finished invoice may get, and where the reason of a failed one stands."""
+"""The names of what is filed: those that an invoice may get, and that of the reason beside a failed one."""
 
 import glob
 import os
@@ -15,6 +15,27 @@ _LONGEST_CHARACTER: Final = 4
 """Bytes of one in UTF-8."""
 
 
+def targets(folder: Path, name: str, at: float) -> Iterator[Path]:
+    """Yield the paths that a file may get in `folder`, best first: its own name, then with the time, then numbered.
+
+    `at` is the time, in seconds since the epoch.
+    """
+    yield folder / name
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    stamp = f"_{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
+    yield folder / _fitted(stem, f"{stamp}{suffix}")
+    for number in range(2, 1_000_000):
+        yield folder / _fitted(stem, f"{stamp}-{number}{suffix}")
+
+
+def named_like(folder: Path, name: str) -> list[Path]:
+    """Return what lies in `folder` under `name`, or under `name` made unique."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if unique.fullmatch(entry.name))
+
+
 def reason_path(filed_as: Path) -> Path:
     """Return where the reason of a failed invoice stands."""
     return filed_as.with_name(_fitted(filed_as.name, REASON_SUFFIX))
@@ -29,32 +50,14 @@ def reason_of(reason: Path) -> Path | None:
     cut = len(os.fsencode(reason.name)) > _LONGEST_NAME - _LONGEST_CHARACTER
     if not cut:
         return None
-    whole = reason.parent.glob(f"{glob.escape(name)}*.[pP][dD][fF]")
-    return next((one for one in whole if reason_path(one) == reason), reason.with_name(name))
-
-
-def named_like(folder: Path, name: str) -> list[Path]:
-    """Return what lies in `folder` under `name`, or under `name` made unique."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
-    unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
-    with os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if unique.fullmatch(entry.name))
+    invoices = reason.parent.glob(f"{glob.escape(name)}*.[pP][dD][fF]")
+    return next((invoice for invoice in invoices if reason_path(invoice) == reason), reason.with_name(name))
 
 
 def _fitted(stem: str, suffix: str) -> str:
-    """Join both, cutting the stem where the file system's longest name would be passed."""
+    """Join both, cutting the stem where the name would be too long for a file system."""
     raw, end = os.fsencode(stem), _LONGEST_NAME - len(os.fsencode(suffix))
     # Not in the middle of a character: in UTF-8 all its bytes but the first begin with the bits 10.
     while end < len(raw) and raw[end] & 0xC0 == 0x80:  # noqa: PLR2004 - bit masks
         end -= 1
     return os.fsdecode(raw[:end]) + suffix
-
-
-def targets(folder: Path, name: str) -> Iterator[Path]:
-    """Go through the names that a file may get in `folder`: its own, then with the time, then numbered."""
-    yield folder / name
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
-    stamp = f"_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    yield folder / _fitted(stem, f"{stamp}{suffix}")
-    for number in range(2, 1_000_000):
-        yield folder / _fitted(stem, f"{stamp}-{number}{suffix}")

@@ -1,7 +1,11 @@
-"""One state of a file told from another."""
+"""What tells one state of a file from another: its identity, without reading it, or the digest of its bytes."""
 
+import hashlib
 import os
+from pathlib import Path
 from typing import NamedTuple
+
+from invoicedrop.system import disk
 
 
 class Identity(NamedTuple):
@@ -13,6 +17,20 @@ class Identity(NamedTuple):
     mtime_ns: int
 
 
-def identity_of(found: os.stat_result) -> Identity:
-    """Reduce a stat result to what tells one state of a file from another."""
-    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+def identity_of(status: os.stat_result) -> Identity:
+    """Return the identity of the file with this status."""
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def digest(path: Path) -> str | None:
+    """Return the SHA-256 of the regular file at `path`, in hex; None if there is none (any more).
+
+    Raises:
+        OSError: it cannot be read now.
+
+    """
+    descriptor = disk.open_regular(path)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

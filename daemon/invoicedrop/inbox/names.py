@@ -1,7 +1,6 @@
-"""Which order a file name means."""
+"""Which order a file name means: the grammar of names."""
 
 import re
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from invoicedrop.errors import Rejected
@@ -16,35 +15,16 @@ class OrderName(NamedTuple):
     item_ids: tuple[int, ...] = ()
 
 
-class Ignored(NamedTuple):
-    """A name that is left alone in the drop folder, and why (one log line)."""
-
-    why: str
-
-
 _CHANNABLE_NAME: Final = re.compile(r"(?P<order>[0-9]{1,18})(?P<rest>[_ ].*)?\.pdf", re.IGNORECASE | re.DOTALL)
 _MARKETPLACE_NAME: Final = re.compile(
     r"(?P<order>[A-Za-z0-9][A-Za-z0-9.:#/+-]{0,99})(?P<rest>[_ ].*)?\.pdf", re.IGNORECASE | re.DOTALL
 )
 _ITEMS: Final = re.compile(r"_items((?:-[0-9]{1,18})+)(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
 _ITEMS_MEANT: Final = re.compile(r"_items-", re.IGNORECASE)
-_TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
 _EXAMPLES: Final = {
     "channable": "8355.pdf, 8355_2.pdf or 8355_items-11-12.pdf (8355 is the Channable order id)",
     "marketplace": "302-1234567-1234567.pdf or 302-1234567-1234567_2.pdf (the marketplace's order number)",
 }
-
-
-def ignored(name: str) -> Ignored | None:
-    """Say why a name in the drop folder is none of our business; None if it is an invoice's."""
-    folded = name.casefold()
-    if folded.startswith("."):
-        return Ignored("hidden file")
-    if any(fnmatchcase(folded, pattern) for pattern in _TEMPORARY):
-        return Ignored("temporary file")
-    if not folded.endswith(".pdf"):
-        return Ignored("not a .pdf file")
-    return None
 
 
 def parse_name(name: str, kind: OrderIdKind) -> OrderName:

@@ -10,49 +10,51 @@ import errno
 import hashlib
 import mmap
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from invoicedrop.errors import Changed, Deferred, FolderUnavailable, Rejected
-from invoicedrop.inbox.identity import identity_of
+from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.reasons import Reason
-from invoicedrop.system import permissions
+from invoicedrop.system import disk, permissions
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _CHUNK: Final = 1 << 20
 _ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
-# A name that leads to no regular file (any more): gone, a symlink (O_NOFOLLOW), a folder, a socket, a device.
-_NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
 
 
 class Snapshot:
     """One dropped file's bytes, frozen in memory.
 
-    `fd` and `view` lead to the bytes, `size` and `sha256` describe them, `identity` is that of the file read, and
+    `fd` and `view` lead to the bytes, `sha256` is their digest in hex, `identity` is that of the file, and
     `changed_at` is when it last changed by its file system's clock, in seconds since the epoch (its ctime: unlike its
-    modification time, no copying program can set that).
+    modification time, no copying program can set that). `close` gives the memory back.
     """
 
-    def __init__(self, fd: int, size: int, found: os.stat_result) -> None:
+    def __init__(
+        self, fd: int, memory: mmap.mmap | None, *, sha256: str, identity: Identity, changed_at: float
+    ) -> None:
         self.fd = fd
-        self.size = size
-        self.identity = identity_of(found)
-        self.changed_at = found.st_ctime
-        # Private: Linux before 6.7 refuses to share a memfd that is sealed against writing.
-        self._map = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else None
-        self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
-        self.sha256 = hashlib.sha256(self.view).hexdigest()
+        self.view = memoryview(memory if memory is not None else b"")
+        self.sha256 = sha256
+        self.identity = identity
+        self.changed_at = changed_at
+        self._memory = memory
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.identity.size
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; a second call does nothing."""
         self.view.release()
-        if self._map is not None:
-            self._map.close()
-            self._map = None
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -64,7 +66,7 @@ class Snapshot:
         self.close()
 
 
-def read(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING) -> Snapshot:
+def take_snapshot(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING) -> Snapshot:
     """Read the regular file at `path` into memory.
 
     Raises:
@@ -75,24 +77,22 @@ def read(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING) -> Snap
 
     """
     try:
-        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        source = disk.open_regular(path)
     except OSError as error:
-        if error.errno in _NOT_A_FILE:
-            raise Changed(f"no regular file any more: {error.strerror}") from error
         raise _trouble(path, error, timing) from error
+    if source is None:
+        raise Changed("no regular file any more")
     try:
-        before = os.fstat(source)
-        if not stat.S_ISREG(before.st_mode):
-            raise Changed("not a regular file")
-        if before.st_size > max_bytes:
-            raise Rejected(Reason.TOO_LARGE, f"{before.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
-        target = anonymous_file()
+        status = os.fstat(source)
+        if status.st_size > max_bytes:
+            raise Rejected(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
+        fd = anonymous_file()
         try:
-            size = _copy(source, target, before)
-            freeze(target)
-            return Snapshot(target, size, before)
+            _copy(source, fd, status)
+            freeze(fd)
+            return _map(fd, status)
         except BaseException:
-            os.close(target)
+            os.close(fd)
             raise
     except OSError as error:
         raise _trouble(path, error, timing) from error
@@ -100,20 +100,40 @@ def read(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING) -> Snap
         os.close(source)
 
 
-def require_there(path: Path) -> None:
-    """See that there is still something at `path`.
+def _map(fd: int, status: os.stat_result) -> Snapshot:
+    size = status.st_size
+    # Private: Linux before 6.7 refuses to share a memfd that is sealed against writing.
+    memory = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else None
+    sha256 = hashlib.sha256(memory if memory is not None else b"").hexdigest()
+    return Snapshot(fd, memory, sha256=sha256, identity=identity_of(status), changed_at=status.st_ctime)
+
+
+def _copy(source: int, target: int, status: os.stat_result) -> None:
+    """Copy the whole file, whose status was `status` when it was opened.
 
     Raises:
-        Changed: there is nothing any more.
-        FolderUnavailable: it cannot be seen now.
+        Changed: it is another one by now.
 
     """
+    size, copied = status.st_size, 0
+    # One byte more than there should be is asked for, to notice growth.
+    while copied <= size:
+        count = _copy_chunk(source, target, min(_CHUNK, size + 1 - copied))
+        if count == 0:
+            break
+        copied += count
+    if copied != size or identity_of(os.fstat(source)) != identity_of(status):
+        raise Changed("the file changed while it was read")
+
+
+def _copy_chunk(source: int, target: int, count: int) -> int:
     try:
-        path.lstat()
-    except FileNotFoundError as error:
-        raise Changed("the file is gone") from error
+        return os.sendfile(target, source, None, count)
     except OSError as error:
-        raise FolderUnavailable(f"{path} cannot be seen: {error.strerror or error}") from error
+        if error.errno not in {errno.EINVAL, errno.ENOSYS}:
+            raise
+        # Some FUSE and network file systems cannot be read by sendfile.
+        return os.write(target, os.read(source, count))
 
 
 def _trouble(path: Path, error: OSError, timing: Timing) -> Deferred | FolderUnavailable:
@@ -122,47 +142,3 @@ def _trouble(path: Path, error: OSError, timing: Timing) -> Deferred | FolderUna
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
             detail = f"{detail}; {permissions.unreadable(path).sentence}"
     return Deferred(timing.file_retry, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
-
-
-def digest(path: Path) -> str | None:
-    """Return the SHA-256 of the regular file at `path`, in hex; None if there is none (any more)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NOT_A_FILE:
-            return None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _copy(source: int, target: int, before: os.stat_result) -> int:
-    """Copy the whole file; return its size.
-
-    Raises:
-        Changed: it is not as it was `before`.
-
-    """
-    expected, copied = before.st_size, 0
-    # One byte more than expected is asked for, to notice growth.
-    while copied <= expected:
-        count = _copy_some(source, target, min(_CHUNK, expected + 1 - copied))
-        if count == 0:
-            break
-        copied += count
-    if copied != expected or identity_of(os.fstat(source)) != identity_of(before):
-        raise Changed("the file changed while it was read")
-    return copied
-
-
-def _copy_some(source: int, target: int, most: int) -> int:
-    try:
-        return os.sendfile(target, source, None, most)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOSYS}:
-            raise
-        # Some FUSE and network file systems cannot be read by sendfile.
-        return os.write(target, os.read(source, most))

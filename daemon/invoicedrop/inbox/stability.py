@@ -1,50 +1,53 @@
-"""Which files hold still: a pure tracker, fed with what was seen, asked what is settled now.
+"""Which files no longer change: a pure tracker, told what was seen, asked what is settled now.
 
 It touches no file and no clock but the one it is given, so that every order of events can be tried in a test.
 A file is settled when it has not changed for `settle_seconds` since it was first seen like this: its own times are
-not believed (a Windows copy keeps the old ones). Order is order of arrival; those that were put off and are due take
-turns with those that were not, the longest due first, so that neither can starve the other.
+not believed (a Windows copy keeps the old ones). Files come out in order of arrival; those that were put off and are
+due take turns with those that were not, the longest due first, so that neither can starve the other.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
 
 from invoicedrop.inbox.identity import Identity
 
 WINDOW: Final = 4000
-"""Files tracked at once, those put off not counted: a longer backlog waits its turn in the folder, not in memory."""
+"""Files tracked at once, not counting those put off: a longer backlog waits in the folder, not in memory."""
 
 
+@dataclass(slots=True)
 class TrackedFile:
-    """What is known of one file: when it was first seen like this, and when it is due."""
+    """One file: what it was last seen as and since when, its place in the order of arrival, and when it is due.
 
-    __slots__ = ("again", "busy", "due", "identity", "number", "since", "waits")
+    It is `busy` from `take` until it comes back, `waits` while it is put off, and counts as `retried` from then on
+    until it changes.
+    """
 
-    def __init__(self, identity: Identity, number: int, now: float, due: float) -> None:
-        self.identity = identity
-        self.number = number
-        self.since = now
-        self.due = due
-        self.busy = False
-        self.waits = False
-        self.again = False
+    identity: Identity
+    arrival: int
+    since: float
+    due: float
+    busy: bool = False
+    waits: bool = False
+    retried: bool = False
 
 
 class StabilityTracker:
-    """What is known of the files in one folder. Times are seconds of `clock`."""
+    """The files of one folder. Times are in seconds of `clock`."""
 
     def __init__(self, settle_seconds: float, *, clock: Callable[[], float], window: int = WINDOW) -> None:
-        self._settle = settle_seconds
+        self._settle_seconds = settle_seconds
         self._clock = clock
         self._window = window
         self._files: dict[str, TrackedFile] = {}
         self._settling: list[tuple[float, int, str]] = []
         self._ready: list[tuple[int, str]] = []
-        self._ready_again: list[tuple[float, int, str]] = []
-        self._again_next = False
+        self._ready_retries: list[tuple[float, int, str]] = []
+        self._retry_next = False
         self._put_off = 0
-        self._numbers = 0
+        self._arrivals = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -58,109 +61,105 @@ class StabilityTracker:
         return max(0, self._window - (len(self._files) - self._put_off))
 
     @property
-    def low(self) -> bool:
-        """Say whether most of what was tracked is done, so that it is time to look for more."""
+    def nearly_empty(self) -> bool:
+        """Whether most of what was tracked is done, so that it is time to look for more."""
         return self.room > self._window * 3 // 4
 
-    def saw(self, name: str, identity: Identity) -> None:
+    def observe(self, name: str, identity: Identity) -> None:
         """A file is there, like this."""
-        known = self._files.get(name)
-        if known is not None and (known.identity == identity or known.busy):
+        file = self._files.get(name)
+        if file is not None and (file.identity == identity or file.busy):
             return
         now = self._clock()
-        if known is None:
-            self._numbers += 1
-            known = self._files[name] = TrackedFile(identity, self._numbers, now, now + self._settle)
+        if file is None:
+            self._arrivals += 1
+            file = self._files[name] = TrackedFile(identity, self._arrivals, now, now + self._settle_seconds)
         else:
-            self._count_wait(known, waits=False)
-            known.identity, known.since, known.due, known.again = identity, now, now + self._settle, False
-        heappush(self._settling, (known.due, known.number, name))
+            self._set_waits(file, waits=False)
+            file.identity, file.since, file.due, file.retried = identity, now, now + self._settle_seconds, False
+        heappush(self._settling, (file.due, file.arrival, name))
 
     def complete(self, name: str) -> None:
         """The file's writer has closed or moved it, and its end is complete: it need not wait any longer."""
-        known = self._files.get(name)
-        if known is not None and not known.busy and not known.waits:
-            known.due = self._clock()
-            heappush(self._settling, (known.due, known.number, name))
+        file = self._files.get(name)
+        if file is not None and not file.busy and not file.waits:
+            file.due = self._clock()
+            heappush(self._settling, (file.due, file.arrival, name))
 
-    def gone(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """The file is not there any more."""
-        known = self._files.get(name)
-        if known is not None and not known.busy:
-            self._count_wait(known, waits=False)
+        file = self._files.get(name)
+        if file is not None and not file.busy:
+            self._set_waits(file, waits=False)
             del self._files[name]
 
-    def only(self, names: Iterable[str]) -> None:
+    def keep_only(self, names: Iterable[str]) -> None:
         """A whole scan saw these names and no others."""
         for name in self._files.keys() - names:
-            self.gone(name)
+            self.forget(name)
 
     def take(self, limit: int) -> list[tuple[str, Identity, float]]:
-        """Return up to `limit` settled files, oldest arrival first, with the time of their last change seen.
+        """Return up to `limit` settled files, in order, each with the time when it was first seen like this.
 
-        They are busy until `release` or `put_off`.
+        They are busy until `release`, `put_back` or `put_off`.
         """
         now = self._clock()
         while self._settling and self._settling[0][0] <= now:
-            due, number, name = heappop(self._settling)
-            known = self._files.get(name)
-            if known is not None and known.number == number and known.due == due and not known.busy:
-                self._count_wait(known, waits=False)
-                self._queue(known, name)
+            due, arrival, name = heappop(self._settling)
+            file = self._files.get(name)
+            if file is not None and file.arrival == arrival and file.due == due and not file.busy:
+                self._set_waits(file, waits=False)
+                self._queue(file, name)
         taken: list[tuple[str, Identity, float]] = []
-        while (self._ready or self._ready_again) and len(taken) < limit:
-            number, name = self._next()
-            known = self._files.get(name)
+        while (self._ready or self._ready_retries) and len(taken) < limit:
+            arrival, name = self._next()
+            file = self._files.get(name)
             # It may have changed, or been put off, since it was found settled.
-            if known is not None and known.number == number and known.due <= now and not known.busy:
-                known.busy = True
-                self._again_next = not known.again
-                taken.append((name, known.identity, known.since))
+            if file is not None and file.arrival == arrival and file.due <= now and not file.busy:
+                file.busy = True
+                self._retry_next = not file.retried
+                taken.append((name, file.identity, file.since))
         return taken
 
     def release(self, name: str) -> None:
-        """It is done with, or to be looked at anew."""
+        """The file is done with, or to be looked at anew."""
         self._files.pop(name, None)
 
     def put_back(self, name: str) -> None:
-        """It was not its fault: it keeps its place in the order."""
-        known = self._files.get(name)
-        if known is not None:
-            known.busy = False
-            self._queue(known, name)
+        """The file could not be worked on, through no fault of its own: it keeps its place in the order."""
+        file = self._files.get(name)
+        if file is not None:
+            file.busy = False
+            self._queue(file, name)
 
     def put_off(self, name: str, delay: float) -> None:
-        """It must wait `delay` seconds, unless it changes before."""
-        known = self._files.get(name)
-        if known is not None:
-            known.busy = False
-            self._count_wait(known, waits=True)
-            known.again = True
-            known.due = self._clock() + delay
-            heappush(self._settling, (known.due, known.number, name))
+        """The file must wait `delay` seconds, unless it changes before."""
+        file = self._files.get(name)
+        if file is not None:
+            file.busy = False
+            self._set_waits(file, waits=True)
+            file.retried = True
+            file.due = self._clock() + delay
+            heappush(self._settling, (file.due, file.arrival, name))
 
     def next_due(self) -> float | None:
         """Return the time when something may be settled; None if there is nothing to wait for."""
-        if self._ready or self._ready_again:
+        if self._ready or self._ready_retries:
             return self._clock()
         return self._settling[0][0] if self._settling else None
 
-    def put_off_until(self) -> float | None:
-        """Return when the first of the files put off is due; None if none is."""
-        return min((known.due for known in self._files.values() if known.waits), default=None)
-
-    def _queue(self, known: TrackedFile, name: str) -> None:
-        if known.again:
-            heappush(self._ready_again, (known.due, known.number, name))
+    def _queue(self, file: TrackedFile, name: str) -> None:
+        if file.retried:
+            heappush(self._ready_retries, (file.due, file.arrival, name))
         else:
-            heappush(self._ready, (known.number, name))
+            heappush(self._ready, (file.arrival, name))
 
     def _next(self) -> tuple[int, str]:
-        if self._ready_again and (self._again_next or not self._ready):
-            _, number, name = heappop(self._ready_again)
-            return number, name
+        if self._ready_retries and (self._retry_next or not self._ready):
+            _, arrival, name = heappop(self._ready_retries)
+            return arrival, name
         return heappop(self._ready)
 
-    def _count_wait(self, known: TrackedFile, *, waits: bool) -> None:
-        self._put_off += waits - known.waits
-        known.waits = waits
+    def _set_waits(self, file: TrackedFile, *, waits: bool) -> None:
+        self._put_off += waits - file.waits
+        file.waits = waits

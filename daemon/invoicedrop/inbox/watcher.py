@@ -1,14 +1,10 @@
 """From a drop folder to settled files: the directory is the truth, events are only wake-ups.
 
-A scan decides what is there. inotify (through watchdog) says which names to look at sooner, and that a file's writer
-has closed or moved it. Files that were there before, that came while we were stopped, or on a share that sends no
-events, take the same way, a little later.
-
-watchdog's reader is used without its observer (watchdog 7.1): that holds every event for up to half a second behind
-a moved-out file, and our own filing moves every file out.
+A scan decides what is there. inotify says which names to look at sooner, and that a file's writer has closed or moved
+it. Files that were there before, that came while we were stopped, or on a share that sends no events, take the same
+way, a little later.
 """
 
-import heapq
 import os
 import stat
 import time
@@ -19,7 +15,7 @@ from typing import Final
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.identity import Identity, identity_of
-from invoicedrop.inbox.names import ignored
+from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
 
@@ -30,9 +26,10 @@ _TAIL: Final = 1024
 
 
 class Watcher:
-    """One drop folder. All methods are for one thread, but for what `wake` is called by.
+    """One drop folder, watched by scans and, unless `events` is None, by events. All methods are for one thread.
 
-    `on_ignored(name, why)` is told once of each file that is left alone.
+    `on_ignored(name, why)` is called once for each file that is left alone. `waiting` is the number of invoices that
+    the last scan found; with a `longer_backlog` there are more than are tracked.
     """
 
     def __init__(
@@ -41,27 +38,25 @@ class Watcher:
         tracker: StabilityTracker,
         *,
         scan_interval: float,
-        wake: Callable[[], None],
+        events: Events | None,
         on_ignored: Callable[[str, str], None],
         own_folders: Iterable[Path] = (),
-        events: bool = True,
     ) -> None:
         self.folder = folder
         self.tracker = tracker
         self.waiting = 0
-        self.events_refused: str | None = None
-        self._scan_interval = scan_interval
-        self._events = Events(wake) if events else None
-        self._on_ignored = on_ignored
-        self._own = {path.name for path in own_folders if path.parent == folder}
-        self._left_alone: set[str] = set()
-        self._folder_identity: tuple[int, int] | None = None
-        self._next_scan = 0.0
         self.longer_backlog = False
+        self._scan_interval = scan_interval
+        self._events = events
+        self._on_ignored = on_ignored
+        self._own_names = {path.name for path in own_folders if path.parent == folder}
+        self._left_alone: set[str] = set()
+        self._watched: tuple[int, int] | None = None
+        self._next_scan = 0.0
 
     @property
     def mode(self) -> str:
-        """How the folder is watched: "events" (and scans), or "scans" alone."""
+        """How the folder is watched: by "events" (and scans), or by "scans" alone."""
         return "events" if self._events is not None and self._events.at_work else "scans"
 
     @property
@@ -87,7 +82,7 @@ class Watcher:
         """
         names, lost = self._events.take() if self._events is not None else ({}, False)
         now = time.monotonic()
-        if lost or now >= self._next_scan or (self.longer_backlog and self.tracker.low):
+        if lost or now >= self._next_scan or (self.longer_backlog and self.tracker.nearly_empty):
             self._scan(now)
         for name, done in names.items():
             self.look_at(name, done=done)
@@ -97,14 +92,17 @@ class Watcher:
         if name not in self.tracker and (self.longer_backlog or not self.tracker.room):
             return
         try:
-            found = os.lstat(self.folder / name)
+            entry = look_up(self.folder, name)
         except OSError:
-            self.tracker.gone(name)
+            self.tracker.forget(name)
             return
-        if not self._is_invoice(name, found.st_mode):
+        if self._is_own(entry):
             return
-        identity = identity_of(found)
-        self.tracker.saw(name, identity)
+        if entry.left_alone is not None:
+            self._leave_alone(name, entry.left_alone)
+            return
+        identity = identity_of(entry.status)
+        self.tracker.observe(name, identity)
         if done and ends_like_a_pdf(self.folder / name, identity):
             self.tracker.complete(name)
 
@@ -114,7 +112,7 @@ class Watcher:
             self._compare()
         except OSError as error:
             self._next_scan = started + self._scan_interval
-            self._folder_identity = None
+            self._watched = None
             if isinstance(error, FileNotFoundError):
                 # To make it anew would hide that a share is not mounted.
                 raise FolderUnavailable(f"{self.folder} is not there: is its share mounted?") from error
@@ -125,80 +123,64 @@ class Watcher:
 
     def _listen(self) -> None:
         """Listen to the folder that is there now: it may be another one than before, under the same name."""
-        found = self.folder.stat()
-        identity = (found.st_dev, found.st_ino)
-        if self._events is not None and (identity != self._folder_identity or not self._events.at_work):
-            self.events_refused = self._events.watch(self.folder)
-        self._folder_identity = identity
+        status = self.folder.stat()
+        folder = (status.st_dev, status.st_ino)
+        if self._events is not None and (folder != self._watched or not self._events.at_work):
+            self._events.watch(self.folder)
+        self._watched = folder
 
     def _compare(self) -> None:
-        """Tell the tracker what is there; of a backlog that is too long for it, the oldest."""
+        """Show the tracker what is there; of a backlog that is too long for it, the oldest."""
         seen: set[str] = set()
         left_alone: set[str] = set()
+        newcomers: list[tuple[int, str, Identity]] = []
+        wanted = self.tracker.room + 1
         waiting = 0
-        tracker = self.tracker
-
-        def newcomers() -> Iterable[tuple[int, str, Identity]]:
-            nonlocal waiting
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    name = entry.name
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
-                    if not self._is_invoice(name, found.st_mode, left_alone):
-                        continue
-                    waiting += 1
-                    if name in tracker:
-                        seen.add(name)
-                        tracker.saw(name, identity_of(found))
-                    else:
-                        yield found.st_mtime_ns, name, identity_of(found)
-
-        room = tracker.room
-        fresh = heapq.nsmallest(room + 1, newcomers())
-        self.longer_backlog = len(fresh) > room
-        for _, name, identity in fresh[:room]:
+        for entry in list_folder(self.folder):
+            if self._is_own(entry):
+                continue
+            if entry.left_alone is not None:
+                left_alone.add(entry.name)
+                self._leave_alone(entry.name, entry.left_alone)
+                continue
+            waiting += 1
+            identity = identity_of(entry.status)
+            if entry.name in self.tracker:
+                seen.add(entry.name)
+                self.tracker.observe(entry.name, identity)
+                continue
+            newcomers.append((entry.status.st_mtime_ns, entry.name, identity))
+            if len(newcomers) >= 2 * wanted:
+                # A backlog of any length takes the memory of those that are wanted.
+                newcomers.sort()
+                del newcomers[wanted:]
+        newcomers.sort()
+        self.longer_backlog = len(newcomers) >= wanted
+        for _, name, identity in newcomers[: wanted - 1]:
             seen.add(name)
-            tracker.saw(name, identity)
-        tracker.only(seen)
+            self.tracker.observe(name, identity)
+        self.tracker.keep_only(seen)
         self.waiting = waiting
         self._left_alone = left_alone
 
-    def _is_invoice(self, name: str, mode: int, left_alone: set[str] | None = None) -> bool:
-        """Say whether a name is an invoice's; what is not is left alone, with one log line."""
-        why = ignored(name)
-        if why is None and stat.S_ISREG(mode):
-            return True
-        if (stat.S_ISDIR(mode) and name in self._own) or name.startswith(disk.TEMPORARY):
-            return False
+    def _is_own(self, entry: FolderEntry) -> bool:
+        """Whether this is one of our own folders, or an unfinished file of ours."""
+        own_folder = entry.name in self._own_names and stat.S_ISDIR(entry.status.st_mode)
+        return own_folder or entry.name.startswith(disk.TEMPORARY)
+
+    def _leave_alone(self, name: str, why: str) -> None:
         if name not in self._left_alone:
-            kind = "a hidden file" if why is not None and why.why == "hidden file" else _kind(mode)
-            self._on_ignored(name, why.why if why is not None and stat.S_ISREG(mode) else kind)
-        self._left_alone.add(name)
-        if left_alone is not None:
-            left_alone.add(name)
-        return False
-
-
-def _kind(mode: int) -> str:
-    kinds = {
-        stat.S_IFDIR: "a folder",
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFIFO: "a FIFO",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFBLK: "a device",
-        stat.S_IFCHR: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "no regular file")
+            self._left_alone.add(name)
+            self._on_ignored(name, why)
 
 
 def ends_like_a_pdf(path: Path, identity: Identity) -> bool:
-    """Say whether the file begins and ends as a whole PDF does; a cheap look that decides only how soon it is read."""
+    """Whether the file begins and ends as a whole PDF does; this decides only how soon it is read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = disk.open_regular(path)
     except OSError:
+        return False
+    if descriptor is None:
         return False
     try:
         if identity_of(os.fstat(descriptor)) != identity:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Rejected
-from invoicedrop.inbox import snapshot as snapshots
+from invoicedrop.inbox.listing import require_present
 from invoicedrop.inbox.names import parse_name
+from invoicedrop.inbox.snapshot import take_snapshot
 from invoicedrop.invoice import State
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.delivery import Delivery
@@ -37,7 +38,7 @@ class Intake:
         try:
             name = parse_name(file.name, inbox.order_id_kind)
             with deferral_logged(log):
-                snapshot = snapshots.read(inbox.drop_dir / file.name, inbox.max_file_bytes, timing=self.context.timing)
+                snapshot = take_snapshot(inbox.drop_dir / file.name, inbox.max_file_bytes, timing=self.context.timing)
         except Rejected as rejection:
             return self._reject_unread(file, rejection, log)
         with snapshot:
@@ -67,7 +68,7 @@ class Intake:
     def _reject_unread(self, file: SettledFile, rejection: Rejected, log: Log) -> Outcome:
         """File a bad invoice that was never read: its name says no order, or it is too large."""
         # Written down anew, a file that has left already would stay rejected for ever.
-        snapshots.require_there(self.context.inbox.drop_dir / file.name)
+        require_present(self.context.inbox.drop_dir / file.name)
         identity = file.identity
         stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(file.name)}"
         fresh = self.context.new_entry(file, "", stand_in, identity.size)

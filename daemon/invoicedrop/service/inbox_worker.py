@@ -22,6 +22,7 @@ from invoicedrop.errors import (
     Paused,
     Stopping,
 )
+from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
@@ -33,6 +34,7 @@ from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import readable
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.file_systems import file_system_of
+from invoicedrop.system.mover import Mover
 from invoicedrop.timing import Timing
 
 _MOST_TOLD: Final = 100
@@ -55,6 +57,7 @@ class InboxWorker:
         places: threading.Semaphore,
         wake: Callable[[], None],
         timing: Timing,
+        mover: Mover,
     ) -> None:
         self.inbox = inbox
         self._timing = timing
@@ -79,6 +82,7 @@ class InboxWorker:
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
             timing=timing,
+            mover=mover,
         )
         project = Project(self.client, inbox.company_id, inbox.project_id, self.api)
         self._context = DeliveryContext(inbox, project, self._filing, ledger, validator, orders, timing)
@@ -87,7 +91,7 @@ class InboxWorker:
             inbox.drop_dir,
             self.tracker,
             scan_interval=inbox.scan_interval,
-            wake=wake,
+            events=Events(wake),
             on_ignored=lambda name, why: self.log.info("file.ignored", file=name, why=why),
             own_folders=(inbox.processed_dir, inbox.failed_dir),
         )

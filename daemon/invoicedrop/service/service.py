@@ -30,6 +30,7 @@ from invoicedrop.service.lock import only_instance
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
@@ -48,10 +49,12 @@ class Service:
         on_progress: Callable[[int, int], None] | None = None,
         timing: Timing = DEFAULT_TIMING,
         validator: Callable[[Settings], PdfCheck] = new_validator,
+        mover: Mover = DEFAULT_MOVER,
     ) -> None:
         self._settings = settings
         self._timing = timing
         self._new_validator = validator
+        self._mover = mover
         self._on_progress = on_progress
         self._log = get_logger()
         self._signals: deque[int] = deque()
@@ -125,6 +128,7 @@ class Service:
                     places=places,
                     wake=self.wake,
                     timing=self._timing,
+                    mover=self._mover,
                 )
             )
 

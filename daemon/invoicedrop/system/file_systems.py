@@ -1,4 +1,4 @@
-"""Which kind of file system a folder lies on, and what that means for a daemon that watches it.
+"""Which kind of file system a folder lies on, and what that means for a daemon that watches the folder.
 
 Source: /proc/self/mountinfo (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
 """
@@ -14,7 +14,7 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Nature(StrEnum):
-    """What a kind of file system has to say to us, as a phrase that completes "ext4, ..."."""
+    """What a kind of file system means to us, as a phrase that completes "ext4, ..."."""
 
     LOCAL = "a local disk"
     NETWORK = "a network share"
@@ -51,7 +51,7 @@ class FileSystem(NamedTuple):
 
     @property
     def shared(self) -> bool:
-        """Say whether others may write there without our kernel knowing, so that no event tells us."""
+        """Whether others may write there without our kernel knowing, so that no event comes."""
         return self.nature in {Nature.NETWORK, Nature.HOST, Nature.USER_SPACE, Nature.UNKNOWN}
 
     def __str__(self) -> str:
@@ -59,24 +59,24 @@ class FileSystem(NamedTuple):
 
 
 def file_system_of(path: Path, mounts: str | None = None) -> FileSystem:
-    """Return the file system that `path` lies on, or would lie on; `mounts` replaces what the kernel says in tests."""
+    """Return the file system that `path` lies on, or would lie on; `mounts` is the text of mountinfo, if at hand."""
     if mounts is None:
         try:
             mounts = os.fsdecode(_MOUNTS.read_bytes())
         except OSError:
             mounts = ""
-    place = Path(os.path.realpath(path))
-    found = FileSystem("unknown", Path("/"), Nature.UNKNOWN)
+    real = Path(os.path.realpath(path))
+    nearest = FileSystem("unknown", Path("/"), Nature.UNKNOWN)
     for line in mounts.splitlines():
         left, separator, right = line.partition(" - ")
         if not separator:
             continue
-        point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4]))
-        # Of several mounts on one place, the last one hides the others.
-        if place.is_relative_to(point) and len(point.parts) >= len(found.mount_point.parts):
+        mount_point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4]))
+        # Of several mounts on one folder, the last one hides the others.
+        if real.is_relative_to(mount_point) and len(mount_point.parts) >= len(nearest.mount_point.parts):
             kind = right.split()[0]
-            found = FileSystem(kind, point, _nature(kind))
-    return found
+            nearest = FileSystem(kind, mount_point, _nature(kind))
+    return nearest
 
 
 def _nature(kind: str) -> Nature:

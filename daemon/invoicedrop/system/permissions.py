@@ -1,4 +1,4 @@
-"""Why the operating system would not let us use a folder, and the exact command that mends it.
+"""Why the operating system does not let us use a folder, and the exact command that changes that.
 
 Users and groups are named as the administrator knows them; one without a name (in a container, mostly) by its number.
 """
@@ -19,7 +19,7 @@ _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Refusal(NamedTuple):
-    """What is wrong with a folder, as a sentence, and the command (where there is none, the advice) that mends it."""
+    """What is wrong with a folder, as a sentence, and the command (where there is none, the advice) that helps."""
 
     problem: str
     remedy: str
@@ -58,13 +58,13 @@ def ourselves() -> str:
 
 
 def missing_folder(folder: Path) -> Refusal:
-    """Say how to make a folder that is not there, so that we may use it."""
+    """Return how to make a folder that is not there, so that we may use it."""
     quoted = shlex.quote(str(folder))
     return Refusal(f"{folder} does not exist", f"mkdir -p {quoted} && chown {_us()} {quoted}")
 
 
 def explained(folder: Path, error: OSError) -> Refusal:
-    """Say why using `folder` (reading, writing, renaming and deleting in it) ended with `error`, and what mends it."""
+    """Return why using `folder` (reading, writing, renaming and deleting in it) failed with `error`, and what helps."""
     if error.errno in _REFUSED:
         # Looking at it may be refused as well.
         with suppress(OSError):
@@ -84,12 +84,12 @@ def explained(folder: Path, error: OSError) -> Refusal:
 
 
 def sticky(folder: Path) -> Refusal | None:
-    """Say so if we may not move other people's files out of `folder`, as in /tmp (the sticky bit)."""
+    """Return why we may not move other people's files out of `folder` (the sticky bit, as in /tmp); None if we may."""
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError:
         return None
-    if not found.st_mode & stat.S_ISVTX or os.geteuid() in {0, found.st_uid}:
+    if not status.st_mode & stat.S_ISVTX or os.geteuid() in {0, status.st_uid}:
         return None
     return Refusal(
         f"{folder} has the sticky bit: only the owner of a file may move it away, and we are {user_name(os.geteuid())}",
@@ -98,17 +98,23 @@ def sticky(folder: Path) -> Refusal | None:
 
 
 def unreadable(file: Path) -> Refusal:
-    """Say what to do about a dropped file that we may not read."""
+    """Return why we may not read a dropped file, and what to do about it.
+
+    Raises:
+        OSError: it cannot be looked at.
+
+    """
+    status = file.lstat()
     return Refusal(
-        f"{file.name!r} belongs to {owned(file.lstat())}; {user_name(os.geteuid())} may not read it",
-        f"{_remedy(file, file.lstat(), 'r')} (and for the next ones: let whoever drops files give the group the right "
+        f"{file.name!r} belongs to {owned(status)}; {user_name(os.geteuid())} may not read it",
+        f"{_remedy(file, status, 'r')} (and for the next ones: let whoever drops files give the group the right "
         "to read them, by umask 027 or, with Samba, create mask = 0660)",
     )
 
 
-def owned(found: os.stat_result) -> str:
+def owned(status: os.stat_result) -> str:
     """Return owner, group and mode: "anna:staff (drwxr-x---)"."""
-    return f"{user_name(found.st_uid)}:{group_name(found.st_gid)} ({stat.filemode(found.st_mode)})"
+    return f"{user_name(status.st_uid)}:{group_name(status.st_gid)} ({stat.filemode(status.st_mode)})"
 
 
 def _us() -> str:
@@ -116,48 +122,48 @@ def _us() -> str:
 
 
 def _refused(folder: Path) -> Refusal:
-    """Find which folder on the way refuses us, and which right it lacks."""
-    place = Path("/")
+    """Find which folder on the way refuses us, and which right we lack there."""
+    ancestor = Path("/")
     for part in Path(os.path.realpath(folder)).parts:
-        deeper = place / part
-        if not os.path.lexists(deeper):
-            if os.access(place, os.X_OK, effective_ids=True):
+        child = ancestor / part
+        if not os.path.lexists(child):
+            if os.access(ancestor, os.X_OK, effective_ids=True):
                 # It is to be made here, and that is what is refused.
                 break
-            found = place.stat()
+            status = ancestor.stat()
             return Refusal(
-                f"{place}, on the way to {folder}, belongs to {owned(found)}; we run as {ourselves()} "
+                f"{ancestor}, on the way to {folder}, belongs to {owned(status)}; we run as {ourselves()} "
                 "and may not pass through it",
-                _remedy(place, found, "x"),
+                _remedy(ancestor, status, "x"),
             )
-        place = deeper
-    lacking = "".join(letter for letter, mode in _RIGHTS if not os.access(place, mode, effective_ids=True))
-    found = place.stat()
+        ancestor = child
+    lacking = "".join(letter for letter, mode in _RIGHTS if not os.access(ancestor, mode, effective_ids=True))
+    status = ancestor.stat()
     if lacking:
         return Refusal(
-            f"{place} belongs to {owned(found)}; we run as {ourselves()} and may not {_deeds(lacking)}",
-            _remedy(place, found, "rwx"),
+            f"{ancestor} belongs to {owned(status)}; we run as {ourselves()} and may not {_verbs(lacking)}",
+            _remedy(ancestor, status, "rwx"),
         )
     return Refusal(
-        f"{place} refuses us although its rights ({owned(found)}; we run as {ourselves()}) look right",
+        f"{ancestor} refuses us although its rights ({owned(status)}; we run as {ourselves()}) look right",
         "see what else forbids it: the rights on the file server, SELinux or AppArmor, an immutable flag (lsattr -d)",
     )
 
 
-def _deeds(lacking: str) -> str:
-    deeds = {"r": "list it", "w": "write in it", "x": "pass through it"}
-    return " or ".join(deeds[letter] for letter in lacking)
+def _verbs(rights: str) -> str:
+    verbs = {"r": "list it", "w": "write in it", "x": "pass through it"}
+    return " or ".join(verbs[letter] for letter in rights)
 
 
-def _remedy(path: Path, found: os.stat_result, need: str) -> str:
-    """Return the command that gives us what we need and takes nothing from anybody else."""
+def _remedy(path: Path, status: os.stat_result, rights: str) -> str:
+    """Return the command that gives us the rights and takes nothing from anybody else."""
     quoted = shlex.quote(str(path))
-    if found.st_uid == os.geteuid():
-        return f"chmod u+{need} {quoted}"
-    if found.st_gid in our_groups():
-        return f"chmod g+{need} {quoted}"
-    if need == "x":
+    if status.st_uid == os.geteuid():
+        return f"chmod u+{rights} {quoted}"
+    if status.st_gid in our_groups():
+        return f"chmod g+{rights} {quoted}"
+    if rights == "x":
         return f"chmod o+x {quoted}"
-    if found.st_uid == 0:
+    if status.st_uid == 0:
         return f"chown {_us()} {quoted}"
-    return f"chown :{group_name(os.getegid())} {quoted} && chmod g+{need} {quoted}"
+    return f"chown :{group_name(os.getegid())} {quoted} && chmod g+{rights} {quoted}"

@@ -1,4 +1,4 @@
-"""Memory that nobody can change any more."""
+"""Memory that can be sealed against every change."""
 
 import errno
 import fcntl
@@ -11,10 +11,10 @@ _MFD_NOEXEC_SEAL: Final = 0x0008
 
 
 def anonymous_file() -> int:
-    """Return a descriptor of empty memory; where the system has no memfd, of an unlinked temporary file.
+    """Return the descriptor of an empty file in memory; where the system has no memfd, of an unlinked temporary file.
 
     Raises:
-        OSError: there is none now.
+        OSError: the system gives none now.
 
     """
     if hasattr(os, "memfd_create"):
@@ -29,9 +29,9 @@ def anonymous_file() -> int:
 
 
 def freeze(fd: int) -> None:
-    """Seal memory for good: nobody who has its descriptor can change it, or its size, any more (fcntl(2)).
+    """Seal memory for good: from now on nobody who has its descriptor can change it, or its size (fcntl(2)).
 
-    (A temporary file has no seals; no Linux needs one.)
+    A temporary file has no seals, and is left as it is: no Linux of today needs one.
 
     Raises:
         OSError: it cannot be sealed.

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Final
 from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
-from invoicedrop.inbox.names import ignored
+from invoicedrop.inbox.listing import list_folder
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
@@ -125,29 +124,18 @@ def _sticky(inbox: Inbox) -> Iterator[Finding]:
 
 def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
     """Look for waiting files that we may not read; only trouble is worth a finding."""
-    unreadable = [
-        inbox.drop_dir / name
-        for name, status in islice(_listing(inbox.drop_dir), _MAX_ENTRIES)
-        if ignored(name) is None and stat.S_ISREG(status.st_mode)
-        if not os.access(inbox.drop_dir / name, os.R_OK, effective_ids=True)
-    ]
+    invoices = (
+        inbox.drop_dir / entry.name
+        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES)
+        if entry.left_alone is None
+    )
+    unreadable = [path for path in invoices if not os.access(path, os.R_OK, effective_ids=True)]
     if not unreadable:
         return
     with suppress(FileNotFoundError):
         first = permissions.unreadable(unreadable[0])
         others = f" ({len(unreadable)} such files wait)" if len(unreadable) > 1 else ""
         yield Finding("waiting files", inbox.name, Level.PROBLEM, first.problem + others, first.remedy)
-
-
-def _listing(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the name of each entry with its own status (links not followed); what vanishes meanwhile is left out."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            yield entry.name, status
 
 
 def _events(inbox: Inbox, deadline: float) -> Finding:

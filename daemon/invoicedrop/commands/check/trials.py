@@ -16,6 +16,7 @@ from typing import Final
 
 from invoicedrop.inbox.events import Events
 from invoicedrop.system import disk, permissions
+from invoicedrop.system.mover import DEFAULT_MOVER
 
 _TRIES: Final = 3
 """A daemon that starts, or recovers from trouble, removes trial files as leftovers: then they are made again."""
@@ -66,7 +67,7 @@ def _move_file(source: Path, target: Path) -> None:
     trial = disk.write_new(source, _CONTENT)
     moved = target / f"{disk.TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
-        disk.move(trial, moved)
+        DEFAULT_MOVER.move(trial, moved)
         moved.unlink()
     finally:
         for path in (trial, moved):

@@ -4,12 +4,9 @@ The daemon's own report adds why it rests. All is only read, while the daemon ru
 takes the memory of its first thousand files.
 """
 
-import heapq
 import os
-import stat
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import Final
 
 from invoicedrop.commands import access
 from invoicedrop.errors import LedgerUnavailable
-from invoicedrop.inbox.names import ignored
+from invoicedrop.inbox.listing import list_folder
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.printable import readable
@@ -134,12 +131,12 @@ class _Look:
         waiting: list[WaitingFile] = []
         known = {(entry.inbox, entry.file): entry for entry in reversed(self._entries(*_UNFINISHED))}
         for inbox in self.settings.inboxes:
-            counter: Counter[str] = Counter()
             try:
-                waiting += self._waiting_in(inbox, known, counter)
+                files, counts[inbox.name] = self._waiting_in(inbox, known)
+                waiting += files
             except OSError as error:
+                counts[inbox.name] = 0
                 troubles[inbox.name] = permissions.explained(inbox.drop_dir, error).sentence
-            counts[inbox.name] = counter.total()
         failed, failed_total = self._failed()
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
         return Overview(
@@ -168,21 +165,22 @@ class _Look:
 
     # What waits
 
-    def _waiting_in(
-        self, inbox: Inbox, known: Mapping[tuple[str, str], Entry], counter: Counter[str]
-    ) -> list[WaitingFile]:
-        """Return the first files of a drop folder: those with trouble of their own, then the oldest; count all."""
+    def _waiting_in(self, inbox: Inbox, known: Mapping[tuple[str, str], Entry]) -> tuple[list[WaitingFile], int]:
+        """Return the first files of a drop folder (those with trouble of their own, then the oldest); and count all."""
         report = self._report(inbox)
-
-        def files() -> Iterator[WaitingFile]:
-            for name, found in _invoices_in(inbox.drop_dir):
-                counter["waiting"] += 1
-                entry = known.get((inbox.name, readable(name)))
-                # Another file under the same name is another invoice.
-                ours = entry if entry is not None and entry.size == found.st_size else None
-                yield self._waiting(inbox, readable(name), found.st_mtime, ours, report)
-
-        return heapq.nsmallest(_MOST, files(), key=_urgency)
+        files: list[WaitingFile] = []
+        count = 0
+        for name, status, left_alone in list_folder(inbox.drop_dir):
+            if left_alone is not None:
+                continue
+            count += 1
+            entry = known.get((inbox.name, readable(name)))
+            # Another file under the same name is another invoice.
+            ours = entry if entry is not None and entry.size == status.st_size else None
+            files.append(self._waiting(inbox, readable(name), status.st_mtime, ours, report))
+            if len(files) >= 2 * _MOST:
+                files = sorted(files, key=_urgency)[:_MOST]
+        return sorted(files, key=_urgency)[:_MOST], count
 
     def _waiting(
         self, inbox: Inbox, name: str, since: float, entry: Entry | None, report: InboxReport | None
@@ -286,21 +284,8 @@ def _requests_each(inbox: Inbox) -> int:
     return 1 if inbox.order_id_kind == "channable" else 2
 
 
-def _invoices_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if ignored(entry.name) is not None:
-                continue
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(found.st_mode):
-                yield entry.name, found
-
-
 def _count_in(folder: Path) -> int:
     try:
-        return sum(1 for _ in _invoices_in(folder))
+        return sum(entry.left_alone is None for entry in list_folder(folder))
     except OSError:
         return 0

@@ -1,0 +1,38 @@
+"""The ways of moving a file (see `invoicedrop.system.mover`), each alone, whatever the file system can do."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from invoicedrop.system.mover import renameat2
+
+WAYS: Final = ("rename", "link", "placeholder", "copy")
+
+
+def refusing(code: int) -> Callable[..., NoReturn]:
+    """Return a call that the operating system refuses."""
+
+    def refuse(*_arguments: object, **_named: object) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def first_way(way: str, rename: Callable[[Path, Path], None] = renameat2) -> Callable[[Path, Path], Any]:
+    """Return what a `Mover` tries first where this is the only way; for "placeholder", refuse links as well."""
+    match way:
+        case "rename":
+            return rename
+        case "copy":
+            return lambda source, target: _across_disks(source, target, rename)
+        case _:
+            return refusing(errno.ENOSYS)
+
+
+def _across_disks(source: Path, target: Path, rename: Callable[[Path, Path], None]) -> None:
+    # Processed and failed are on another disk; a folder that a file is put aside in is not.
+    if len({path.parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    rename(source, target)
