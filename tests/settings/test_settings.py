@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from invoicedrop.errors import ConfigError
-from invoicedrop.settings.load import _NAMES, _PATHS, describe, load, read_token
+from invoicedrop.settings.load import describe, load, read_token
+from invoicedrop.settings.models import NAMES as _NAMES
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.sources import PATHS as _PATHS
 from invoicedrop.settings.sources import Places
 
 TOKEN = "tok-5f0c1a77e2d94b"
