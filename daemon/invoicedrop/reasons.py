@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from invoicedrop.printable import storable
+
 
 class Reason(StrEnum):
     """Why an invoice was rejected: the machine-readable name, stable across versions."""
@@ -137,7 +139,7 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> s
     problem, remedy = advice(reason)
     return "\n".join(
         (
-            f"{_readable(name)} was not sent to the marketplace.",
+            f"{storable(name)} was not sent to the marketplace.",
             "",
             "What is wrong:",
             f"  {problem}",
@@ -147,13 +149,9 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None) -> s
             "",
             "Details for your administrator:",
             f"  reason  {reason}",
-            f"  detail  {_readable(' '.join(detail.split()))}",
+            f"  detail  {storable(' '.join(detail.split()))}",
             f"  time    {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
             *(() if sha256 is None else (f"  sha256  {sha256}",)),
             "",
         )
     )
-
-
-def _readable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,7 @@ from invoicedrop.invoice import State
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.delivery import Delivery
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 
 
 class Intake:
@@ -70,7 +70,7 @@ class Intake:
         # Written down anew, a file that has left already would stay rejected for ever.
         documents.require_there(self.context.inbox.drop_dir / settled.name)
         identity = settled.identity
-        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(settled.name)}"
+        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{storable(settled.name)}"
         fresh = self.context.new_entry(settled, "", stand_in, identity.size)
         known = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         entry = self.context.ledger.rejected(known or fresh, rejection.reason, rejection.detail)

@@ -15,7 +15,7 @@ from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.order_locks import KeyedLock
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox
 
 
@@ -59,7 +59,7 @@ class DeliveryContext:
             reference=reference,
             sha256=sha256,
             inbox=self.inbox.name,
-            file=readable(settled.name),
+            file=storable(settled.name),
             size=size,
             first_seen=time.time(),
         )

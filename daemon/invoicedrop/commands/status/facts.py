@@ -20,7 +20,7 @@ from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.inbox.names import ignored
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.reasons import advice
 from invoicedrop.service.status_file import InboxReport, Liveness, liveness
 from invoicedrop.settings.models import Inbox, Settings
@@ -177,10 +177,10 @@ class _Look:
         def files() -> Iterator[WaitingFile]:
             for name, found in _invoices_in(inbox.drop_dir):
                 counter["waiting"] += 1
-                entry = known.get((inbox.name, readable(name)))
+                entry = known.get((inbox.name, storable(name)))
                 # Another file under the same name is another invoice.
                 ours = entry if entry is not None and entry.size == found.st_size else None
-                yield self._waiting(inbox, readable(name), found.st_mtime, ours, report)
+                yield self._waiting(inbox, storable(name), found.st_mtime, ours, report)
 
         return heapq.nsmallest(_MOST, files(), key=_urgency)
 
