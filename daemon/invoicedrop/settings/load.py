@@ -1,6 +1,6 @@
-"""The settings: one frozen object, built once, from every place where somebody wrote something down.
+"""The settings: one frozen object, built once, from every place where they can be written.
 
-A token that stands in a file is not kept in it: `read_token` reads the file anew each time.
+It does not hold a token that is in a file: `read_token` reads the file again each time.
 """
 
 import os

@@ -205,7 +205,7 @@ class TomlFile(TomlConfigSettingsSource):
             # A path with a NUL, an integer of thousands of digits, a thousand brackets.
             remedy = "look for control characters in its path, and for endless numbers or nesting in it"
             problem = f"cannot be read; {remedy}"
-        # The end: what would seem to be missing stands in this file, perhaps.
+        # No other check would help: what seems to be missing may be in this file.
         problem = f"settings file {printable(file_path)}{self._reading.given_by}: {problem}"
         raise ConfigError([*self._reading.problems, problem])
 
@@ -217,7 +217,7 @@ class TomlFile(TomlConfigSettingsSource):
 
 
 def provided(reading: Reading) -> dict[str, Entry]:
-    """Return what the system provides unasked: a state folder, and the token that systemd or an engine put in place."""
+    """Return what the system provides: a state folder, and the token put in place by systemd or a container engine."""
     state = reading.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         values = {"state_dir": reading.entry("state_dir", state, "$STATE_DIRECTORY", Layer.SYSTEM)}

@@ -27,6 +27,7 @@ def inbox_tables(top: Mapping[str, Entry], reading: Reading) -> list[Table]:
     """Return what is written for each inbox; a single one where there are no [[inboxes]]."""
     defaults: dict[str, Entry] = {}
     for layer in sorted(Layer, reverse=True):
+        # Merged already, but for the token, which has two names.
         values = {name: entry for name, entry in top.items() if entry.layer is layer and name in reading.names.inbox}
         defaults = _laid_over(defaults, values)
     if "inboxes" not in top:
@@ -38,8 +39,8 @@ def inbox_tables(top: Mapping[str, Entry], reading: Reading) -> list[Table]:
     inboxes = top["inboxes"]
     tables = []
     for number, table in enumerate(_raw_tables(inboxes, reading), 1):
-        label = table.get("name")
-        label = printable(label) if isinstance(label, str) and label.strip() else f"number {number}"
+        inbox = table.get("name")
+        label = printable(inbox) if isinstance(inbox, str) and inbox.strip() else f"number {number}"
         origin = f"{inboxes.origin}, inbox {label}"
         values = {name: value for name, value in table.items() if value is not None}  # JSON's null; TOML has none
         own = reading.entries(values, reading.names.inbox, origin, inboxes.layer, inboxes.folder)
