@@ -1,6 +1,6 @@
 """The commands, their exit codes, and the one place where an error becomes a sentence.
 
-Results go to stdout, logs to stderr. What a command needs is imported when it runs, so that `--help` is quick.
+Results go to stdout, logs to stderr. A command imports what it needs when it runs, so that `--help` is quick.
 """
 
 import os
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import ConfigError, InstanceRunning, InvoicedropError
+from invoicedrop.errors import ConfigError, InvoicedropError
+from invoicedrop.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,13 +58,13 @@ def _options(
 
 
 def _settings(context: typer.Context, config: Path | None) -> "Settings":
-    """Load the settings and start logging by them."""
+    """Load the settings, and log as they say."""
     from invoicedrop import logs
-    from invoicedrop.settings import load
+    from invoicedrop.settings.load import load
 
-    loaded = load.load(config or context.obj)
-    logs.configure(loaded.log_format, loaded.log_level)
-    return loaded
+    settings = load(config or context.obj)
+    logs.configure(settings.log_format, settings.log_level)
+    return settings
 
 
 def _console() -> "Console":
@@ -79,35 +80,35 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Work off what is there and stop.")] = False,
 ) -> None:
     """Watch the drop folders and upload what comes: the daemon."""
-    load = _settings(context, config)
+    settings = _settings(context, config)
     from invoicedrop.service.service import Service
 
     if once and sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(load, on_progress=update).run(once=True)
+            code = Service(settings, on_progress=update).run(once=True)
     else:
-        code = Service(load).run(once=once)
+        code = Service(settings).run(once=once)
     raise typer.Exit(code)
 
 
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None) -> None:
     """Test the set-up: folders, rights, clock, network, token. Names every problem with its fix."""
-    load = _settings(context, config)
-    from invoicedrop.commands.check import command
+    settings = _settings(context, config)
+    from invoicedrop.commands.check.command import check
 
-    raise typer.Exit(command.check(load, _console()))
+    raise typer.Exit(check(settings, _console()))
 
 
 @app.command()
 def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what waits and why, what failed and why, and what went."""
-    load = _settings(context, config)
-    from invoicedrop.commands.status import command
+    settings = _settings(context, config)
+    from invoicedrop.commands.status.command import status
 
-    raise typer.Exit(command.status(load, _console(), as_json=as_json))
+    raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
 @app.command(short_help="List recent orders: their ids, and the invoices attached.")
@@ -115,18 +116,18 @@ def orders(
     context: typer.Context,
     config: ConfigOption = None,
     search: Annotated[str, typer.Option(help="Only orders in which this text occurs.")] = "",
-    days: Annotated[int, typer.Option(min=1, help="Only orders of the last so many days.")] = 30,
+    days: Annotated[int, typer.Option(min=1, help="How many days to look back.")] = 30,
     without_invoice: Annotated[bool, typer.Option("--without-invoice", help="Only orders still owed one.")] = False,
     inbox: Annotated[str | None, typer.Option(help="Only the project of this inbox.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List recent orders: their ids (to name files by), and the invoices attached to them."""
-    load = _settings(context, config)
-    from invoicedrop.commands import orders
+    settings = _settings(context, config)
+    from invoicedrop.commands.orders import orders
 
     raise typer.Exit(
-        orders.orders(
-            load,
+        orders(
+            settings,
             _console(),
             search=search,
             days=days,
@@ -142,29 +143,29 @@ def verify(
     context: typer.Context,
     config: ConfigOption = None,
     order: Annotated[int | None, typer.Option(help="Only what was uploaded to this order (its Channable id).")] = None,
-    days: Annotated[int, typer.Option(min=1, help="Only what was uploaded in the last so many days.")] = 30,
+    days: Annotated[int, typer.Option(min=1, help="How many days to look back.")] = 30,
     as_json: JsonOption = False,
 ) -> None:
     """Download from Channable what was uploaded and compare it, byte for byte, with what was sent."""
-    load = _settings(context, config)
-    from invoicedrop.commands import verify
+    settings = _settings(context, config)
+    from invoicedrop.commands.verify import verify
 
-    raise typer.Exit(verify.verify(load, _console(), order=order, days=days, as_json=as_json))
+    raise typer.Exit(verify(settings, _console(), order=order, days=days, as_json=as_json))
 
 
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
-    """Say whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    load = _settings(context, config)
-    from invoicedrop.commands.health import health as judge
+    """Check whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.health import health
 
-    raise typer.Exit(judge(load.state_dir))
+    raise typer.Exit(health(settings.state_dir))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
-    load = _settings(context, config)
+    settings = _settings(context, config)
     from rich.table import Table
     from rich.text import Text
 
@@ -173,8 +174,8 @@ def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("inbox", "setting", "value", "from"):
         table.add_column(title, overflow="fold")
-    for line in describe(load):
-        table.add_row(*(Text(part) for part in line))
+    for row in describe(settings):
+        table.add_row(*(Text(cell) for cell in row))
     _console().print(table)
 
 
@@ -230,19 +231,13 @@ def main() -> NoReturn:
     try:
         app()
     except ConfigError as error:
-        _say(
-            f"invoicedrop cannot start ({len(error.problems)} to mend):"
-            if len(error.problems) > 1
-            else "invoicedrop cannot start:"
-        )
+        count = f" ({len(error.problems)} to mend)" if len(error.problems) > 1 else ""
+        _print_error(f"invoicedrop cannot start{count}:")
         for problem in error.problems:
-            _say(f"  - {problem}")
+            _print_error(f"  - {problem}")
         sys.exit(exit_codes.CONFIG)
-    except InstanceRunning as error:
-        _say(str(error))
-        sys.exit(exit_codes.TRY_LATER)
     except InvoicedropError as error:
-        _say(str(error))
+        _print_error(str(error))
         sys.exit(exit_codes.TRY_LATER)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be flushed into the broken pipe at exit.
@@ -251,8 +246,8 @@ def main() -> NoReturn:
     raise AssertionError("typer always exits")
 
 
-def _say(sentence: str) -> None:
-    typer.echo(sentence.encode("utf-8", "backslashreplace").decode(), err=True)
+def _print_error(sentence: str) -> None:
+    typer.echo(printable(sentence), err=True)
 
 
 if __name__ == "__main__":

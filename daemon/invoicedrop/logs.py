@@ -1,9 +1,9 @@
-"""The log: structlog, one object or line for each event, on standard error; secrets never, the daemon's life never.
+"""The log: structlog, one object or line for each event, on standard error. It shows no secret and stops no upload.
 
-Every line, also those of libraries that use the standard `logging`, takes one way: exception without local variables,
-everything made plain (what JSON knows, no control characters, no undecodable bytes, no endless text), secrets out,
-rendered, written in one call. Whatever fails on that way is swallowed: a full disk behind standard error must not stop
-an upload.
+Every line, also those of libraries that use the standard `logging`, takes these steps: exceptions lose their local
+variables, values become what JSON knows (no control characters, no undecodable bytes, no endless text), secrets are
+taken out, the line is rendered and written in one call. Whatever fails on the way is swallowed: a full disk behind
+standard error must not stop an upload.
 """
 
 import io
@@ -53,7 +53,7 @@ def get_logger() -> FilteringBoundLogger:
 
 
 def hide(secret: str) -> None:
-    """Keep `secret` out of every line from now on, wherever it would appear. Never forgotten: a token lives a year."""
+    """Keep `secret` out of every line from now on, wherever it would appear, and for good."""
     global _secrets  # noqa: PLW0603 - read without a lock on every line; swapped whole
     if not secret.strip():
         return
@@ -134,9 +134,9 @@ class _Plain:
         if kind in _NUMBERS or (kind is float and math.isfinite(cast("float", value))):
             return value
         if depth < _DEPTH_LIMIT and isinstance(value, Mapping):
-            return {_clean(_text(key), self._unsafe): self._reduced(one, depth + 1) for key, one in value.items()}
+            return {_clean(_text(key), self._unsafe): self._reduced(item, depth + 1) for key, item in value.items()}
         if depth < _DEPTH_LIMIT and isinstance(value, list | tuple | set | frozenset):
-            return [self._reduced(one, depth + 1) for one in value]
+            return [self._reduced(item, depth + 1) for item in value]
         return _clean(_text(value), self._unsafe)
 
 
@@ -192,7 +192,7 @@ class _Sink:
                 elif stream is not None:
                     stream.write(f"{line}\n")
                     stream.flush()
-        except Exception:  # noqa: BLE001, S110 - closed, full, gone: there is nowhere to tell it, and work goes on
+        except Exception:  # noqa: BLE001, S110 - closed, full, gone: there is nowhere to report it, and work goes on
             pass
 
     debug = info = warning = error = critical = exception = write
@@ -206,8 +206,8 @@ class _Sink:
                 try:
                     left = left[os.write(fd, left) :]
                 except BlockingIOError:
-                    # Somebody made the pipe or terminal that we share with them non-blocking: wait as a blocking
-                    # one would, but not for ever.
+                    # Whoever shares the pipe or terminal with us made it non-blocking: wait as if it were blocking,
+                    # but not for ever.
                     if not select.select((), (fd,), (), _PATIENCE)[1]:
                         raise
         finally:
@@ -231,7 +231,7 @@ def _never_raising(log_level: str) -> type[FilteringBoundLogger]:
 
 
 def _last_resort(logger: Any, event: object, error: Exception) -> None:
-    """Say that a line could not be made; of its content only the event's name, if it is one."""
+    """Log that a line could not be made; of its content only the event's name, if it is one."""
     try:
         fields = {"log_error": type(error).__name__, "lost_event": event if isinstance(event, str) else None}
         logger._proxy_to_logger("error", "log.unwritable", **fields)  # noqa: SLF001 - with its processors and sink
@@ -251,5 +251,5 @@ class _Foreign(logging.Handler):
         get_logger().log(level, message, logger=record.name, exc_info=record.exc_info or None)
 
 
-# Before anybody calls `configure`: structlog's own default would print local variables, and onto standard output.
+# Until `configure` is called: structlog's own default would print local variables, and onto standard output.
 _configure_structlog("auto", "info", None)

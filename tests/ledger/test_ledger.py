@@ -18,7 +18,7 @@ from invoicedrop.errors import Changed, ConfigError, LedgerUnavailable
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger import schema
 from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger, backoff
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
 ACCOUNT = "https://api.example/1001"
@@ -289,10 +289,10 @@ def test_what_is_put_is_found(ledger: Ledger, entry: Entry) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_file_name_can_be_stored(name: bytes) -> None:
-    """A name of any bytes has a readable form that a database takes."""
-    text = readable(name.decode("utf-8", "surrogateescape"))
+    """A name of any bytes has a form that a database takes."""
+    text = storable(name.decode("utf-8", "surrogateescape"))
     assert text.encode().decode() == text
-    assert readable(text) == text
+    assert storable(text) == text
 
 
 def test_every_field_has_its_column() -> None:

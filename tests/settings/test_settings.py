@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from invoicedrop.errors import ConfigError
-from invoicedrop.settings.load import _NAMES, _PATHS, describe, load, read_token
-from invoicedrop.settings.models import Inbox, Settings
-from invoicedrop.settings.sources import Places
+from invoicedrop.settings.load import describe, load, read_token, token_reader
+from invoicedrop.settings.models import NAMES, Inbox, Settings
+from invoicedrop.settings.sources import PATHS, Places
 
 TOKEN = "tok-5f0c1a77e2d94b"
 BASICS = {
@@ -28,7 +28,7 @@ BASICS = {
     "INVOICEDROP_API_TOKEN": TOKEN,
 }
 SAMPLE = Path(__file__).parents[2] / "config" / "invoicedrop.toml"
-SETTINGS = (*(name for name in _NAMES.inbox if name != "name"), *_NAMES.service)
+SETTINGS = (*(name for name in NAMES.inbox if name != "name"), *NAMES.service)
 within_a_test = hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -140,7 +140,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
 
 
 def test_the_object_is_frozen(host: Host) -> None:
-    """Nobody changes a setting behind another one's back."""
+    """No setting can be changed once it is loaded."""
     settings = host.load()
     with pytest.raises(ValidationError):
         settings.upload_workers = 3
@@ -192,7 +192,7 @@ def test_relative_paths_start_where_they_were_written(host: Host, monkeypatch: p
 
 
 def test_a_working_directory_that_is_gone_is_a_sentence(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path in the environment of a deleted working directory is told, absolute ones still work."""
+    """In a deleted working directory a relative path of the environment is a problem, and absolute ones still work."""
     gone = host.root / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -252,7 +252,7 @@ def test_inboxes_from_the_environment_replace_those_of_the_file(host: Host) -> N
 
 
 def test_every_problem_is_told_at_once(host: Host) -> None:
-    """One start names all that is wrong, in file, environment, token and folders, each with its place and fix."""
+    """One start names everything that is wrong, in file, environment, token and folders, with its place and remedy."""
     file = host.root / "given.toml"
     toml = f"""
         company_id = true
@@ -327,7 +327,7 @@ def test_nothing_set_names_what_is_required(host: Host) -> None:
     ],
 )
 def test_a_wrong_value_is_a_sentence(host: Host, name: str, value: str, sentence: str) -> None:
-    """Each bound holds, and what is said names setting, source and what is right."""
+    """Each bound holds, and its problem names the setting, the source and what is right."""
     variable = f"INVOICEDROP_{name.upper()}"
     assert host.problems(environ=BASICS | {variable: value}) == (f"{name} (environment {variable}): {sentence}",)
 
@@ -346,7 +346,7 @@ def test_a_wrong_value_is_a_sentence(host: Host, name: str, value: str, sentence
     ],
 )
 def test_a_wrong_type_in_the_file_is_a_sentence(host: Host, line: str, sentence: str) -> None:
-    """What TOML can hold and the environment cannot is judged too."""
+    """Values that only TOML can hold are checked too."""
     name = line.split(" ", maxsplit=1)[0]
     environ = without(BASICS, f"INVOICEDROP_{name.upper()}")
     assert host.problems(line + "\n", environ) == (f"{name} ({host.root}/given.toml): {sentence}",)
@@ -358,10 +358,21 @@ def test_an_empty_variable_is_refused(host: Host) -> None:
     assert problems == ("INVOICEDROP_PROJECT_ID: is set but empty; give it a value or remove it from the environment",)
 
 
+@pytest.mark.parametrize("name", ["DROP_DIR", "source", "warnings", "origins", "reading"])
+def test_only_the_settings_own_names_are_known(host: Host, name: str) -> None:
+    """Other spellings, and words of the settings' inner parts, are unknown names in the file and the environment."""
+    (problem,) = host.problems(f'{name} = "x"\n')
+    assert problem.startswith(f"{name}: ")
+    assert problem.endswith(f" ({host.root}/given.toml)")
+    variable = f"invoicedrop_{name}" if name.isupper() else f"INVOICEDROP_{name.upper()}"
+    (problem,) = host.problems(environ=BASICS | {variable: "x"})
+    assert problem.startswith(f"{variable}: ")
+
+
 @given(name=st.sampled_from(SETTINGS), at=st.integers(0, 40), in_file=st.booleans())
 @within_a_test
 def test_a_slip_of_the_pen_is_answered_with_the_right_name(host: Host, name: str, at: int, in_file: bool) -> None:
-    """Whichever letter is missing from a name, in the file or in the environment, the right name is suggested."""
+    """Whichever letter a name lacks, in the file or in the environment, the right name is suggested."""
     at %= len(name)
     slip = name[:at] + name[at + 1 :]
     if in_file:
@@ -389,7 +400,7 @@ def test_unknown_variables_are_refused(host: Host, variable: str, problem: str) 
 
 
 def test_mistakes_with_inboxes_are_sentences(host: Host) -> None:
-    """Folders for no inbox, service settings in one, slips, missing and double names: each is told."""
+    """Folders for no inbox, service settings in one, misspelt, missing and double names: each is a problem."""
     file = host.root / "given.toml"
     toml = """
         failed_dir = "bad"
@@ -432,13 +443,13 @@ def test_mistakes_with_inboxes_are_sentences(host: Host) -> None:
     ],
 )
 def test_broken_inboxes_in_the_environment_are_a_sentence(host: Host, value: str, sentence: str) -> None:
-    """INVOICEDROP_INBOXES that holds anything but a list of inboxes is told without showing it."""
+    """INVOICEDROP_INBOXES that holds anything but a list of inboxes is a problem that does not quote it."""
     environ = without(BASICS, "INVOICEDROP_DROP_DIR") | {"INVOICEDROP_INBOXES": value}
     assert host.problems(environ=environ) == (f"inboxes (environment INVOICEDROP_INBOXES): {sentence}",)
 
 
 def test_inboxes_with_one_bracket_are_a_sentence(host: Host) -> None:
-    """[inboxes] with one bracket is a common slip in TOML and is told as such."""
+    """[inboxes] with one bracket, a common mistake in TOML, is named as what it is."""
     problems = host.problems('[inboxes]\nname = "a"\n', without(BASICS, "INVOICEDROP_DROP_DIR"))
     assert problems == (f"inboxes ({host.root}/given.toml): write them as tables: [[inboxes]], two brackets",)
 
@@ -454,7 +465,7 @@ def test_inboxes_with_one_bracket_are_a_sentence(host: Host) -> None:
     ],
 )
 def test_a_broken_file_is_one_sentence_with_the_place(host: Host, content: bytes, problem: str) -> None:
-    """A file that cannot be read is the only problem told: what would seem missing stands in it, perhaps."""
+    """A file that cannot be read is the only problem: what would seem to be missing stands in it, perhaps."""
     path = host.root / "given.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -478,8 +489,19 @@ def test_a_file_that_is_missing_a_folder_or_locked_is_told(host: Host) -> None:
         host.load()
 
 
+def test_the_file_may_be_a_pipe(host: Host) -> None:
+    """A settings file that is no regular one, as `--config <(...)` gives, is read."""
+    read, write = os.pipe()
+    os.write(write, b"burst = 9\n")
+    os.close(write)
+    try:
+        assert load(Path(f"/dev/fd/{read}"), BASICS, places=host.places).inboxes[0].burst == 9
+    finally:
+        os.close(read)
+
+
 def test_a_broken_file_does_not_hide_wrong_variables(host: Host) -> None:
-    """Names in the environment can be judged without the file, so they are."""
+    """Misspelt variables are named beside a file that cannot be read."""
     slip, file = host.problems("x", BASICS | {"INVOICEDROP_BRUST": "1"})
     assert slip == "INVOICEDROP_BRUST: did you mean INVOICEDROP_BURST?"
     assert "is not valid TOML" in file
@@ -642,7 +664,7 @@ def test_the_nearest_token_wins(host: Host) -> None:
 
 
 def test_an_inbox_has_its_own_token_before_the_environments(host: Host) -> None:
-    """Two companies need two tokens: an inbox's own one is used, and the environment's unused one is told."""
+    """Two companies need two tokens: an inbox uses its own, and a warning names what it does not use."""
     toml = f"""
         [[inboxes]]
         name = "one"
@@ -659,7 +681,7 @@ def test_an_inbox_has_its_own_token_before_the_environments(host: Host) -> None:
 
 
 def test_two_tokens_in_one_place_are_refused(host: Host) -> None:
-    """Token and token file side by side leave open which one counts."""
+    """A token beside a token file is a problem: which one counts would be open."""
     environ = BASICS | {"INVOICEDROP_API_TOKEN_FILE": str(host.token_file())}
     assert host.problems(environ=environ) == (
         "api_token_file (environment INVOICEDROP_API_TOKEN_FILE): stands beside api_token; keep one of the two",
@@ -680,7 +702,7 @@ def test_two_tokens_in_one_place_are_refused(host: Host) -> None:
     ],
 )
 def test_a_token_file_without_a_usable_token_is_a_sentence(host: Host, content: bytes, sentence: str) -> None:
-    """What cannot be sent in a header is refused at start, and the content is not shown."""
+    """A token that cannot be sent in a header is refused at the start, and not shown."""
     path = host.token_file(content)
     environ = without(BASICS, "INVOICEDROP_API_TOKEN") | {"INVOICEDROP_API_TOKEN_FILE": str(path)}
     (problem,) = host.problems(environ=environ)
@@ -689,7 +711,7 @@ def test_a_token_file_without_a_usable_token_is_a_sentence(host: Host, content: 
 
 
 def test_a_token_file_that_is_none_is_a_sentence_and_never_a_hang(host: Host) -> None:
-    """A folder, a FIFO without a writer, a file without rights: told at once."""
+    """A folder, a FIFO without a writer and a file without rights are refused at once."""
     fifo = host.root / "fifo"
     os.mkfifo(fifo)
     inbox = host.load().inboxes[0].model_copy(update={"api_token": None})
@@ -716,8 +738,19 @@ def test_a_renewed_token_is_found(host: Host) -> None:
         read_token(inbox)
 
 
+def test_a_token_is_hidden_before_it_is_used(host: Host) -> None:
+    """A token reader hands each token that it reads to the log's `hide`."""
+    path = host.token_file("first")
+    environ = without(BASICS, "INVOICEDROP_API_TOKEN") | {"INVOICEDROP_API_TOKEN_FILE": str(path)}
+    hidden: list[str] = []
+    read = token_reader(host.load(environ=environ).inboxes[0], hidden.append)
+    tokens = [read()]
+    path.write_text("second")
+    assert [*tokens, read()] == hidden == ["first", "second"]
+
+
 def test_a_token_that_everybody_may_read_is_a_warning(host: Host) -> None:
-    """A world-readable token file, or TOML file with the token in it, is warned of; a container secret is not."""
+    """A warning names a world-readable token file, or TOML file with the token in it, but no container secret."""
     bare = without(BASICS, "INVOICEDROP_API_TOKEN")
     path = host.token_file(mode=0o644)
     (warning,) = host.load(environ=bare | {"INVOICEDROP_API_TOKEN_FILE": str(path)}).warnings
@@ -734,7 +767,7 @@ def test_a_token_that_everybody_may_read_is_a_warning(host: Host) -> None:
     assert host.load(environ=bare | {"INVOICEDROP_API_TOKEN_FILE": str(host.places.secret)}).warnings == ()
 
 
-@given(name=st.sampled_from([name for name in SETTINGS if name not in _PATHS and name != "api_token"]), st_=st.data())
+@given(name=st.sampled_from([name for name in SETTINGS if name not in PATHS and name != "api_token"]), st_=st.data())
 @within_a_test
 def test_a_token_in_the_wrong_place_is_never_shown(host: Host, name: str, st_: st.DataObject) -> None:
     """A token pasted into any other setting, in file, environment or inbox, appears in no text of the error."""
@@ -784,7 +817,7 @@ _text = st.text(st.characters(exclude_characters="\0"), max_size=12)
     ),
     inboxes=st.none()
     | st.lists(
-        st.dictionaries(st.sampled_from((*_NAMES.inbox, "log_level")) | st.text(max_size=3), _anything), max_size=3
+        st.dictionaries(st.sampled_from((*NAMES.inbox, "log_level")) | st.text(max_size=3), _anything), max_size=3
     )
     | _anything,
 )
@@ -811,7 +844,7 @@ def test_whatever_the_file_holds_ends_in_settings_or_sentences(host: Host, conte
 def test_paths_are_known_as_such() -> None:
     """Every setting that is a path is taken from where it was written, no other one is."""
     fields = Inbox.model_fields | Settings.model_fields
-    assert set(_PATHS) == {name for name, field in fields.items() if "Path" in str(field.annotation)} - {"source"}
+    assert set(PATHS) == {name for name, field in fields.items() if "Path" in str(field.annotation)} - {"source"}
 
 
 def test_an_inbox_made_by_hand_obeys_the_same_rules() -> None:
@@ -873,7 +906,7 @@ def test_the_sample_files_inboxes_load(host: Host) -> None:
 
 
 def test_importing_settings_brings_nothing_heavy() -> None:
-    """Whoever needs the settings does not pay for the HTTP client, the database or the log."""
+    """Importing the settings imports neither the HTTP client nor the database nor the log."""
     program = "import invoicedrop.settings.load, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"httpx", "sqlalchemy", "structlog", "rich", "pypdf", "watchdog"} & set(loaded)

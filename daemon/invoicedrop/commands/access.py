@@ -6,7 +6,7 @@ where the daemon has the better claim (HTTP 429) the command waits instead of fa
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.logs import hide
-from invoicedrop.settings.load import read_token
+from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 from invoicedrop.timing import Timing
@@ -106,17 +106,6 @@ def trouble(project: Project, error: Paused | Unanswered) -> str:
     return project.breaker.detail or error.detail
 
 
-def token_reader(inbox: Inbox) -> Callable[[], str]:
-    """Return what reads the inbox's token, keeping it out of the log; it may raise ConfigError."""
-
-    def read() -> str:
-        token = read_token(inbox)
-        hide(token)
-        return token
-
-    return read
-
-
 class _CountingRateLimiter(RateLimiter):
     """Counts the refusals, which is how a 429 can be told from every other reason to pause."""
 
@@ -132,7 +121,7 @@ class _PatientClient(ApiClient):
 
     def __init__(self, inbox: Inbox, rate_limiter: _CountingRateLimiter) -> None:
         super().__init__(
-            inbox.api_url, token_reader(inbox), rate_limiter, request_timeout=inbox.request_timeout, connections=1
+            inbox.api_url, token_reader(inbox, hide), rate_limiter, request_timeout=inbox.request_timeout, connections=1
         )
         self._counting = rate_limiter
 

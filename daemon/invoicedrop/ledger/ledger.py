@@ -26,7 +26,7 @@ from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.group_commit import GroupCommit, Work
 from invoicedrop.ledger.schema import buckets, invoices, migrate, sqlite_engine
 from invoicedrop.ledger.statements import COLUMNS, WRITTEN, Statement, Statements
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
 _Result = TypeVar("_Result")
@@ -322,7 +322,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
 
 
 def _text(path: Path | None) -> str | None:
-    return None if path is None else readable(str(path))
+    return None if path is None else storable(path)
 
 
 def _words(error: Exception) -> str:

@@ -13,7 +13,7 @@ from invoicedrop.invoice import State
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.delivery import Delivery
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 
 
 class Intake:
@@ -70,7 +70,7 @@ class Intake:
         # Written down anew, a file that has left already would stay rejected for ever.
         require_present(self.context.inbox.drop_dir / file.name)
         identity = file.identity
-        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{readable(file.name)}"
+        stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{storable(file.name)}"
         fresh = self.context.new_entry(file, "", stand_in, identity.size)
         known = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
         entry = self.context.ledger.rejected(known or fresh, rejection.reason, rejection.detail)

@@ -16,7 +16,7 @@ from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.order_locks import KeyedLock
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -75,7 +75,7 @@ class DeliveryContext:
             reference=reference,
             sha256=sha256,
             inbox=self.inbox.name,
-            file=readable(file.name),
+            file=storable(file.name),
             size=size,
             first_seen=time.time(),
         )

@@ -31,7 +31,7 @@ from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.file_systems import file_system_of
 from invoicedrop.system.mover import Mover
@@ -165,7 +165,7 @@ class InboxWorker:
     def take_back(self, name: str, result: Outcome | BaseException) -> None:
         """Learn how a file that was handed out has fared."""
         self.busy -= 1
-        self._put_off.pop(readable(name), None)
+        self._put_off.pop(storable(name), None)
         match result:
             case Outcome():
                 self.outcomes[result] += 1
@@ -175,7 +175,7 @@ class InboxWorker:
             case Deferred():
                 self.tracker.put_off(name, result.delay)
                 if len(self._put_off) < _MOST_TOLD:
-                    self._put_off[readable(name)] = (time.time() + result.delay, result.detail)
+                    self._put_off[storable(name)] = (time.time() + result.delay, result.detail)
             case Changed():
                 self.tracker.release(name)
                 self.watcher.look_at(name)

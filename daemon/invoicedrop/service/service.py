@@ -28,7 +28,7 @@ from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import only_instance
 from invoicedrop.service.systemd import SystemdNotifier
-from invoicedrop.settings.load import read_token
+from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import DEFAULT_TIMING, Timing
@@ -120,7 +120,7 @@ class Service:
                 InboxWorker(
                     inbox,
                     self._settings,
-                    token=_token_reader(inbox),
+                    token=token_reader(inbox, hide),
                     rate_limiter=rate_limiter,
                     ledger=ledger,
                     validator=validator,
@@ -340,15 +340,6 @@ def _open_ledger(settings: Settings) -> Ledger:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]
         ) from trouble
-
-
-def _token_reader(inbox: Inbox) -> Callable[[], str]:
-    def read() -> str:
-        token = read_token(inbox)
-        hide(token)
-        return token
-
-    return read
 
 
 def _threads(settings: Settings) -> int:

@@ -1,32 +1,49 @@
-"""What settings must be to one another, and every wrong value as a sentence.
-
-Pure judgement: what is written where is config_sources' business, what there is to set is that of settings.
-"""
+"""What is wrong with the settings, as sentences: single values, tokens, and what does not fit together."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from invoicedrop.errors import ConfigError
 from invoicedrop.printable import printable
+from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading
+from invoicedrop.settings.tables import Table
+from invoicedrop.settings.token import check_token, read_token_file, readable_by_all
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-
+_Model = TypeVar("_Model", bound=BaseModel)
 _KINDS: Final = {
     "int": "must be a whole number",
     "float": "must be a number",
     "finite_number": "must be an ordinary number",
     "bool": "must be true or false",
     "string": "must be text in quotes",
-    "path": "must be a path, as text in quotes",
 }
 _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
+def validated(validate: Callable[[dict[str, Any]], _Model], table: Table, reading: Reading) -> _Model | None:
+    """Return what `validate` makes of the values; None, and the problems noted, if it refuses one of them."""
+    try:
+        return validate({name: entry.value for name, entry in table.entries.items()})
+    except ValidationError as refused:
+        for error in refused.errors(include_input=False, include_url=False):
+            name = str(error["loc"][0])
+            if name in table.entries:
+                reading.problems.append(f"{name} ({table.entries[name].origin}): {sentence(error)}")
+            elif error["type"] == "missing":
+                reading.problems.append(_missing(name, table, reading))
+            # Anything else follows from another problem: no folder inside a wrong drop_dir, no inbox that is right.
+    return None
+
+
 def sentence(error: "ErrorDetails") -> str:
-    """Say what one pydantic error asks for, without the value (it may be a misplaced token)."""
+    """Return what a pydantic error asks for, without the value (it may be a misplaced token)."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "sentence":
         return error["msg"]
@@ -38,49 +55,83 @@ def sentence(error: "ErrorDetails") -> str:
     return next((words for start, words in _KINDS.items() if kind.startswith(start)), f"is not right ({kind})")
 
 
-def same_names(names: Iterable[str]) -> list[str]:
-    """Name the inboxes that cannot be told apart; upper and lower case are the same to people."""
+def _missing(name: str, table: Table, reading: Reading) -> str:
+    if table.label:
+        return f"{name} (inbox {table.label}): is missing; set it for this inbox"
+    return f"{name}: is missing; set it in {printable(reading.file_or_default)} or as {PREFIX}{name.upper()}"
+
+
+def check_tokens(tables: Iterable[Table], reading: Reading) -> None:
+    """Note for each inbox what is wrong with its token, and whether everybody can read it."""
+    for table in tables:
+        try:
+            _check_token(table, reading)
+        except ConfigError as error:
+            reading.problems.extend(error.problems)
+
+
+def _check_token(table: Table, reading: Reading) -> None:
+    token, file = table.entries.get("api_token"), table.entries.get("api_token_file")
+    if token is None and file is None:
+        reading.problems.append(f"{_missing('api_token_file', table, reading)}, with the path of a file that holds it")
+    elif token is not None and isinstance(token.value, str):
+        check_token(token.value, f"api_token ({token.origin})")
+        if token.layer is Layer.FILE:
+            _warn_if_open(reading.file_or_default, "640", reading)
+    elif file is not None and isinstance(file.value, Path):
+        read_token_file(file.value)
+        # Container engines make secrets readable by all, inside the container, where nobody else is.
+        if file.layer is not Layer.SYSTEM and file.value.parent != reading.places.secret.parent:
+            _warn_if_open(file.value, "600", reading)
+
+
+def _warn_if_open(file: Path, mode: str, reading: Reading) -> None:
+    if readable_by_all(file):
+        reading.warnings.append(f"{printable(file)} holds the API token and everybody may read it: chmod {mode}")
+
+
+def same_names(tables: Iterable[Table]) -> Iterator[str]:
+    """Yield a problem for each inbox with another one's name; upper and lower case are the same to people."""
     seen: set[str] = set()
-    problems = []
-    for name in names:
-        if name.casefold() in seen:
-            problems.append(f"name: two inboxes are called {printable(name)}; give each inbox a name of its own")
-        seen.add(name.casefold())
-    return problems
+    for table in tables:
+        if table.label.casefold() in seen:
+            yield f"name: two inboxes are called {table.label}; give each inbox a name of its own"
+        seen.add(table.label.casefold())
 
 
-def same_folders(folders: Iterable[tuple[str, Path]]) -> list[str]:
-    """Name the settings that lead to one folder, also through symlinks and bind mounts; `folders`: (setting, path)."""
-    by_identity: dict[tuple[int, int] | str, str] = {}
+def same_folders(tables: Iterable[Table]) -> Iterator[str]:
+    """Yield a problem for each two settings that lead to one folder, also through symlinks and bind mounts."""
+    settings: dict[tuple[int, int] | str, str] = {}
     clashing = set()
-    problems = []
-    for setting, path in folders:
-        identity = _identity(path)
-        other = by_identity.setdefault(identity, setting)
-        # Below one drop_dir that two inboxes share, processed and failed would only be told as well.
-        if other != setting and _identity(path.parent) not in clashing:
-            clashing.add(identity)
-            problems.append(f"{other} and {setting} are the same folder, {printable(path)}; give each its own")
-    return problems
+    for table in tables:
+        for name in (*FOLDERS, "state_dir"):
+            path = table.entries[name].value if name in table.entries else None
+            if not isinstance(path, Path):
+                continue
+            setting = f"{name} of inbox {table.label}" if table.label else name
+            identity = _identity(path)
+            other = settings.setdefault(identity, setting)
+            # Below one drop_dir that two inboxes share, processed and failed would only be named as well.
+            if other != setting and _identity(path.parent) not in clashing:
+                clashing.add(identity)
+                yield f"{other} and {setting} are the same folder, {printable(path)}; give each its own"
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return os.path.realpath(path)
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
-def different_rates(rates: Iterable[tuple[str, str, float, int]]) -> list[str]:
-    """Name the inboxes that disagree on their company's limit; `rates`: (account, inbox, requests a second, burst)."""
-    by_account: dict[str, tuple[str, tuple[float, int]]] = {}
-    problems = []
+def different_rates(rates: Iterable[tuple[str, str, float, int]]) -> Iterator[str]:
+    """Yield a problem for each inbox with another limit than its company's first; account, inbox, rate, burst."""
+    limits: dict[str, tuple[str, tuple[float, int]]] = {}
     for account, inbox, rate, burst in rates:
-        other, limit = by_account.setdefault(account, (inbox, (rate, burst)))
+        other, limit = limits.setdefault(account, (inbox, (rate, burst)))
         if limit != (rate, burst):
-            problems.append(
+            yield (
                 f"requests_per_second and burst: inboxes {printable(other)} and {printable(inbox)} are of one company, "
                 "whose limit they share; set both once, above the first [[inboxes]]"
             )
-    return problems

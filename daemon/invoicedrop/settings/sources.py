@@ -1,27 +1,31 @@
-"""Where settings are written down: TOML file, environment, secret files; with the place each value came from.
+"""Where settings are written: the environment, the TOML file, and what systemd or a container engine provides.
 
-pydantic-settings merges the layers (environment over file). Its own sources would lose where a value came from, and
-they ignore misspelt environment variables even with `extra="forbid"`; so the two sources here hand it `Written` values
-and report what nobody asked for. No value is ever part of a problem's text: any of them may be a misplaced token.
+The sources are pydantic-settings' own, and it merges them (`Settings.settings_customise_sources`). Added here: every
+value keeps its origin, and misspelt names, empty variables and unreadable files are problems instead of being passed
+over. A problem never quotes a value: any value may be a token in the wrong place.
 """
 
 import difflib
-import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+import platformdirs
+from pydantic_settings import BaseSettings, EnvSettingsSource, TomlConfigSettingsSource
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.printable import printable
+from invoicedrop.settings.token import exists, find_secret
 
 PREFIX: Final = "INVOICEDROP_"
-_CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
+_CONFIG: Final = f"{PREFIX}CONFIG"
+FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
+PATHS: Final = (*FOLDERS, "state_dir", "api_token_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,220 +38,192 @@ class Places:
 
 
 class Names(NamedTuple):
-    """The names of all settings: those that an inbox can have, and those of the whole service."""
+    """The names of all settings: those of an inbox, and those of the whole service."""
 
     inbox: tuple[str, ...]
     service: tuple[str, ...]
 
+    @property
+    def top_level(self) -> tuple[str, ...]:
+        """What can be written above the inboxes, and in the environment."""
+        return (*(name for name in self.inbox if name != "name"), *self.service, "inboxes")
+
+
+class Layer(IntEnum):
+    """The kind of source that a value comes from; the lowest number wins."""
+
+    ENVIRONMENT = 1
+    FILE = 2
+    SYSTEM = 3
+
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """One value as somebody wrote it; a relative path in it starts from `folder` (None: the working directory)."""
+class Entry:
+    """One value and where it was written; relative paths in it start from `folder` (None: the working directory)."""
 
     value: Any = field(repr=False)
-    source: str
-    layer: Literal["environment", "file", "default"] = "default"
+    origin: str
+    layer: Layer = Layer.SYSTEM
     folder: Path | None = None
 
 
-class Table(NamedTuple):
-    """One of the `[[inboxes]]`: its name, or its number where it has none, and what it sets itself."""
-
-    label: str
-    own: dict[str, Written]
-
-
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """All that is written down: top level (merged), inboxes (None: plain settings), the TOML file read, problems."""
+class Reading:
+    """One reading of the settings: where to look, and the problems and warnings found on the way."""
 
-    top: dict[str, Written]
-    tables: list[Table] | None
+    names: Names
+    environ: Mapping[str, str]
+    places: Places
     file: Path | None
-    problems: list[str]
+    """The TOML file in force, if there is one."""
+    given_by: str
+    """How a problem with that file says who named it."""
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
+    @property
+    def file_or_default(self) -> Path:
+        """The TOML file in force, or the one that would be."""
+        return (self.file or self.places.config).absolute()
 
-class _Layer(PydanticBaseSettingsSource):
-    """A layer of values that were read already."""
+    def entry(self, name: str, value: Any, origin: str, layer: Layer, folder: Path | None = None) -> Entry:
+        """Return a value with its origin, absolute if it is a path."""
+        return Entry(_located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
 
-    def __init__(self, settings_cls: type[BaseSettings], written: dict[str, Written]) -> None:
-        super().__init__(settings_cls)
-        self._written = written
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - inherited
-        return self._written.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(self._written)
-
-
-def gather(config: Path | None, environ: Mapping[str, str], places: Places, names: Names) -> Gathered:
-    """Read every layer; what is wrong with names and syntax is in `problems`.
-
-    Raises:
-        ConfigError: the TOML file cannot be read, so that judging the rest would only mislead.
-
-    """
-    problems: list[str] = []
-    known = (*(name for name in names.inbox if name != "name"), *names.service, "inboxes")
-    environment = _read_environment(environ, known, problems)
-    try:
-        file, parsed = _find_toml(config, environ, places)
-    except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
-    written: dict[str, Written] = {}
-    if file is not None:
-        folder = file.parent
-        for name, value in parsed.items():
-            if name in known:
-                written[name] = Written(value, printable(file), "file", folder)
-            elif name == "name":
-                problems.append(f"name ({printable(file)}): only an inbox has a name; write it below [[inboxes]]")
+    def entries(
+        self, values: Mapping[str, Any], names: Collection[str], origin: str, layer: Layer, folder: Path | None
+    ) -> dict[str, Entry]:
+        """Return the values that have one of `names`, with their origin; every other name is a problem."""
+        for name in [name for name in values if name not in names]:
+            if name == "name":
+                self.problems.append(f"name ({origin}): only an inbox has a name; write it below [[inboxes]]")
+            elif name in self.names.top_level:
+                # TOML puts every line below [[inboxes]] into that inbox, however far down it stands.
+                self.problems.append(
+                    f"{name} ({origin}): is for the whole service; write it above the first [[inboxes]]"
+                )
             else:
-                problems.append(f"{_unknown(name, known)} ({printable(file)})")
-
-    class Merged(BaseSettings):
-        model_config = SettingsConfigDict(extra="allow")
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_args: Any, **_kwargs: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return _Layer(settings_cls, environment), _Layer(settings_cls, written)
-
-    top: dict[str, Written] = dict(Merged().model_extra or {})
-    tables = _tables(top.pop("inboxes", None), names, problems)
-    return Gathered(top, tables, file, problems)
+                self.problems.append(f"{_unknown(name, names)} ({origin})")
+        return {name: self.entry(name, value, origin, layer, folder) for name, value in values.items() if name in names}
 
 
-def _read_environment(environ: Mapping[str, str], known: Sequence[str], problems: list[str]) -> dict[str, Written]:
-    variables = {PREFIX + name.upper(): name for name in known}
-    written: dict[str, Written] = {}
-    for variable in sorted(environ):
-        if not variable.upper().startswith(PREFIX):
-            continue
-        name = variables.get(variable)
-        if name is None and variable == f"{PREFIX}NAME":
-            problems.append(f"{variable}: only an inbox has a name; write it into INVOICEDROP_INBOXES or [[inboxes]]")
-        elif name is None and variable != _CONFIG_VARIABLE:
-            problems.append(_unknown(variable.upper().removeprefix(PREFIX), (*known, "config"), shown=variable))
-        elif not environ[variable].strip():
-            # Taken for "not set", an empty INVOICEDROP_PROJECT_ID would upload to the project that the file names.
-            problems.append(f"{variable}: is set but empty; give it a value or remove it from the environment")
-        elif name is not None:
-            written[name] = Written(environ[variable], f"environment {variable}", "environment")
-    return written
-
-
-def _find_toml(config: Path | None, environ: Mapping[str, str], places: Places) -> tuple[Path | None, dict[str, Any]]:
-    """Parse the file in force: absolute path and content; (None, {}) if there is none and nobody asked for one."""
-    variable = environ.get(_CONFIG_VARIABLE, "")
-    if config is not None:
-        return _read_toml(config, ", given by --config")
-    if not variable.strip():
-        return _read_toml(places.config, None)
-    try:
-        path = resolve(Written(variable, _CONFIG_VARIABLE), environ)
-    except ValueError as error:
-        raise ConfigError([f"{_CONFIG_VARIABLE}: {error}"]) from None
-    return _read_toml(path, f", given by {_CONFIG_VARIABLE}")
-
-
-def _read_toml(path: Path, asked: str | None) -> tuple[Path | None, dict[str, Any]]:
-    try:
-        return path.absolute(), tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
-        if asked is None:
-            return None, {}
-        problem = "does not exist; correct the path or create the file"
-    except IsADirectoryError:
-        problem = "is a folder; name the TOML file inside it"
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror}); let the user that the service runs as read it"
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"is not valid TOML: {error}"
-    except (ValueError, RecursionError):
-        # A path with a NUL, an integer of thousands of digits, a thousand brackets.
-        problem = "cannot be read; look for control characters in its path, and for endless numbers or nesting in it"
-    raise ConfigError([f"settings file {printable(path)}{asked or ''}: {problem}"])
-
-
-def _tables(inboxes: Written | None, names: Names, problems: list[str]) -> list[Table] | None:
-    if inboxes is None:
-        return None
-    value = inboxes.value
-    if inboxes.layer == "environment":
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            problems.append(
-                f"inboxes ({inboxes.source}): is not valid JSON (line {error.lineno}, column {error.colno})"
-            )
-            return []
-        except (RecursionError, ValueError):
-            problems.append(f"inboxes ({inboxes.source}): is not valid JSON; it is nested too deeply")
-            return []
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        form = "a JSON array of objects" if inboxes.layer == "environment" else "tables: [[inboxes]], two brackets"
-        problems.append(f"inboxes ({inboxes.source}): write them as {form}")
-        return []
-    if not value:
-        problems.append(f"inboxes ({inboxes.source}): is empty; name at least one inbox, or leave it out")
-    return [_table(number, entry, inboxes, names, problems) for number, entry in enumerate(value, 1)]
-
-
-def _table(number: int, entry: dict[str, Any], inboxes: Written, names: Names, problems: list[str]) -> Table:
-    name = entry.get("name")
-    label = printable(name) if isinstance(name, str) and name.strip() else f"number {number}"
-    source = f"{inboxes.source}, inbox {label}"
-    own: dict[str, Written] = {}
-    for key, value in entry.items():
-        if value is None:
-            continue  # JSON's null; TOML has none
-        if key in names.inbox:
-            own[key] = Written(value, source, inboxes.layer, inboxes.folder)
-        elif key in names.service or key == "inboxes":
-            # TOML puts every line below [[inboxes]] into that inbox, however far down it stands.
-            problems.append(f"{key} ({source}): is for the whole service; write it above the first [[inboxes]]")
-        else:
-            problems.append(f"{_unknown(key, names.inbox)} ({source})")
-    if "name" not in own:
-        problems.append(f"name ({source}): is missing; give each inbox a name of its own")
-    return Table(label, own)
-
-
-def _unknown(name: str, known: Iterable[str], shown: str | None = None) -> str:
-    """Name the nearest right name; a variable is compared without our prefix, which alone makes all look alike."""
-    near = difflib.get_close_matches(name.casefold(), known, n=1)
+def _unknown(name: str, names: Collection[str], prefix: str = "") -> str:
+    """Return what is said about a name that no setting has, with the nearest one that there is."""
+    # Compared without the prefix, which alone makes all variables look alike.
+    near = difflib.get_close_matches(name.casefold().removeprefix(prefix.casefold()), names, n=1)
     if not near:
-        return f"{printable(shown or name)}: there is no such setting; remove it"
-    return f"{printable(shown or name)}: did you mean {PREFIX + near[0].upper() if shown else near[0]}?"
+        return f"{printable(name)}: there is no such setting; remove it"
+    return f"{printable(name)}: did you mean {prefix + near[0].upper() if prefix else near[0]}?"
 
 
-def resolve(written: Written, environ: Mapping[str, str]) -> Path:
-    """Make an absolute path of a written one: `~` expanded, a relative one counted from where it was written.
-
-    Raises:
-        ValueError: it is no path; the text says why.
-
-    """
-    value = written.value
-    if isinstance(value, Path):
+def _located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
+    """Make a path absolute, ~ expanded; return what cannot be made so as it is, for the model to refuse."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         return value
-    if not isinstance(value, str):
-        raise ValueError("must be a path, as text in quotes")  # noqa: TRY004 - one error for all that is no path
-    if not value.strip() or "\0" in value:
-        raise ValueError("must be a path; it is empty or has control characters")
     home = environ.get("HOME")
     if home and (value == "~" or value.startswith("~/")):
         value = home + value[1:]
-    value = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises where this leaves the ~, which is told below
-    if value.startswith("~"):
-        raise ValueError("starts with ~, but this user has no home folder; write the full path")
-    try:
-        # Nothing but joined: taking `..` out would lead elsewhere where a folder before it is a symlink.
-        return Path(written.folder or "", value).absolute()
-    except OSError:
-        raise ValueError("is relative to a working directory that no longer exists; write the full path") from None
+    value = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises where this leaves the ~
+    if not value.startswith("~"):
+        with suppress(OSError):  # the working directory is gone
+            # Nothing but joined: taking `..` out would lead elsewhere where a folder before it is a symlink.
+            return Path(folder or "", value).absolute()
+    return value
+
+
+def find_file(config: Path | None, environ: Mapping[str, str], places: Places) -> tuple[Path | None, str]:
+    """Return the TOML file in force (None: nobody named one, and the usual place has none), and who named it."""
+    if config is not None:
+        return config, ", given by --config"
+    variable = environ.get(_CONFIG, "")
+    if variable.strip():
+        return Path(_located(variable, None, environ)), f", given by {_CONFIG}"
+    return (places.config if exists(places.config) else None), ""
+
+
+class Environment(EnvSettingsSource):
+    """The variables INVOICEDROP_... of the environment that was handed in."""
+
+    def __init__(self, settings_cls: type[BaseSettings], reading: Reading) -> None:
+        super().__init__(settings_cls, case_sensitive=False)
+        self._reading = reading
+        self.env_vars = self._variables()
+
+    def _variables(self) -> dict[str, str | None]:
+        """Return the variables that can be used, in lower case, as the base class looks them up; note the others."""
+        names = (*self._reading.names.top_level, "config")
+        variables = {PREFIX + name.upper() for name in names}
+        usable: dict[str, str | None] = {}
+        for variable, value in sorted(self._reading.environ.items()):
+            if not variable.upper().startswith(PREFIX):
+                continue
+            if variable in variables and value.strip():
+                usable[variable.lower()] = value
+                continue
+            problem = _unknown(variable, names, PREFIX)
+            if variable in variables:
+                # Taken for "not set", an empty INVOICEDROP_PROJECT_ID would upload to the project that the file names.
+                problem = f"{variable}: is set but empty; give it a value or remove it from the environment"
+            elif variable == f"{PREFIX}NAME":
+                problem = f"{variable}: only an inbox has a name; write it into INVOICEDROP_INBOXES or [[inboxes]]"
+            self._reading.problems.append(problem)
+        return usable
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values with their origin."""
+        return {
+            name: self._reading.entry(name, value, f"environment {PREFIX}{name.upper()}", Layer.ENVIRONMENT)
+            for name, value in super().__call__().items()
+        }
+
+
+class TomlFile(TomlConfigSettingsSource):
+    """The TOML file in force. It may be a pipe, `--config <(...)`, and one that cannot be read is a problem."""
+
+    def __init__(self, settings_cls: type[BaseSettings], reading: Reading) -> None:
+        self._reading = reading
+        super().__init__(settings_cls)
+
+    def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:  # noqa: ARG002 - inherited
+        """Read the one file, where the base class would pass over whatever is no regular file."""
+        return {} if self._reading.file is None else self._read_file(self._reading.file)
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        try:
+            return tomllib.loads(file_path.read_bytes().decode("utf-8-sig"))
+        except (FileNotFoundError, NotADirectoryError):
+            problem = "does not exist; correct the path or create the file"
+        except IsADirectoryError:
+            problem = "is a folder; name the TOML file inside it"
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror}); let the user that the service runs as read it"
+        except UnicodeDecodeError as error:
+            problem = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        except tomllib.TOMLDecodeError as error:
+            problem = f"is not valid TOML: {error}"
+        except (ValueError, RecursionError):
+            # A path with a NUL, an integer of thousands of digits, a thousand brackets.
+            remedy = "look for control characters in its path, and for endless numbers or nesting in it"
+            problem = f"cannot be read; {remedy}"
+        # No other check would help: what seems to be missing may be in this file.
+        problem = f"settings file {printable(file_path)}{self._reading.given_by}: {problem}"
+        raise ConfigError([*self._reading.problems, problem])
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values with their origin."""
+        file = self._reading.file_or_default
+        names = self._reading.names.top_level
+        return self._reading.entries(super().__call__(), names, printable(file), Layer.FILE, file.parent)
+
+
+def provided(reading: Reading) -> dict[str, Entry]:
+    """Return what the system provides: a state folder, and the token put in place by systemd or a container engine."""
+    state = reading.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if state:
+        values = {"state_dir": reading.entry("state_dir", state, "$STATE_DIRECTORY", Layer.SYSTEM)}
+    else:
+        folder = reading.places.user_state or platformdirs.user_state_path("invoicedrop")
+        values = {"state_dir": Entry(folder, "user state folder")}
+    if secret := find_secret(reading.environ, reading.places.secret):
+        values["api_token_file"] = Entry(secret.path, secret.shown)
+    return values

@@ -1,4 +1,4 @@
-"""The API token: where it may lie, how it is read, and what cannot be one. No text made here ever shows it."""
+"""The API token: where it may lie, how it is read, and what cannot be one. No text made here shows it."""
 
 import os
 import stat
@@ -13,30 +13,30 @@ _TOKEN_LIMIT: Final = 8192
 """Bytes; no HTTP server takes a longer header line."""
 
 
-class Found(NamedTuple):
-    """A token file that nobody named: where it is, and how to speak of it."""
+class Secret(NamedTuple):
+    """A token file that no setting names: its path, and how its origin is shown."""
 
     path: Path
     shown: str
 
 
-def find_secret(environ: Mapping[str, str], container_secret: Path) -> Found | None:
+def find_secret(environ: Mapping[str, str], container_secret: Path) -> Secret | None:
     """Return the token file that systemd (LoadCredential=) or a container engine put in place, if any."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and _is_there(Path(credentials, "api_token")):
-        return Found(Path(credentials, "api_token"), "$CREDENTIALS_DIRECTORY/api_token")
-    if _is_there(container_secret):
-        return Found(container_secret, printable(container_secret))
+    if credentials and exists(Path(credentials, "api_token")):
+        return Secret(Path(credentials, "api_token"), "$CREDENTIALS_DIRECTORY/api_token")
+    if exists(container_secret):
+        return Secret(container_secret, printable(container_secret))
     return None
 
 
-def _is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is a file; also one out of reach: to read it and be told why helps more than "no token"."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        # There, but out of reach: reading it will say why, which helps more than "no token".
         return True
     return True
 
@@ -91,7 +91,7 @@ def check_token(text: str, where: str) -> str:
 
 
 def readable_by_all(path: Path) -> bool:
-    """Say whether every user of this machine may read the file; false where that cannot be told."""
+    """Whether every user of this machine may read the file; false where that cannot be seen."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:

@@ -25,6 +25,8 @@ from invoicedrop.commands import access
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.errors import ConfigError
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.logs import hide
+from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Inbox
 
 _MAX_CLOCK_OFFSET: Final = 60.0
@@ -54,7 +56,7 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
     for inbox in inboxes:
         findings += _rate(inbox) if inbox.account not in reported else []
         try:
-            token = access.token_reader(inbox)()
+            token = token_reader(inbox, hide)()
         except ConfigError as error:
             findings.append(Finding("token", inbox.name, Level.PROBLEM, str(error), "mend the token's file"))
             continue

@@ -17,7 +17,7 @@ from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
-from invoicedrop.printable import readable
+from invoicedrop.printable import storable
 from invoicedrop.reasons import advice
 from invoicedrop.service.status_file import InboxReport, Liveness, liveness
 from invoicedrop.settings.models import Inbox, Settings
@@ -174,10 +174,10 @@ class _Look:
             if left_alone is not None:
                 continue
             count += 1
-            entry = known.get((inbox.name, readable(name)))
+            entry = known.get((inbox.name, storable(name)))
             # Another file under the same name is another invoice.
             ours = entry if entry is not None and entry.size == status.st_size else None
-            files.append(self._waiting(inbox, readable(name), status.st_mtime, ours, report))
+            files.append(self._waiting(inbox, storable(name), status.st_mtime, ours, report))
             if len(files) >= 2 * _MOST:
                 files = sorted(files, key=_urgency)[:_MOST]
         return sorted(files, key=_urgency)[:_MOST], count

@@ -1,0 +1,100 @@
+"""The types of settings that pydantic does not know by itself; what is wrong with a value is said in a sentence."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from invoicedrop.system.loopback import is_loopback
+
+_YEAR: Final = 31_536_000.0
+"""Seconds; a longer wait is a typing error, and the longest ones overflow the operating system's timers."""
+_NAME_LIMIT: Final = 64
+"""Characters."""
+
+
+def sentence_error(text: str) -> PydanticCustomError:
+    """Return the error that says `text` about a value (rules.sentence)."""
+    return PydanticCustomError("sentence", "{text}", {"text": text})
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        # pydantic would make project 1 of `project_id = true`.
+        raise sentence_error("must be a number, not true or false")
+    return value
+
+
+def _absolute_path(value: Any) -> Any:
+    """Refuse what is no absolute path: text that is still relative here could not be located where it was written."""
+    if isinstance(value, Path):
+        if not value.is_absolute():
+            raise sentence_error("must be an absolute path")
+    elif not isinstance(value, str):
+        raise sentence_error("must be a path, as text in quotes")
+    elif not value.strip() or "\0" in value:
+        raise sentence_error("must be a path; it is empty or has control characters")
+    elif value.startswith("~"):
+        raise sentence_error("starts with ~, but this user has no home folder; write the full path")
+    elif not os.path.isabs(value):  # noqa: PTH117 - text, not yet a path
+        raise sentence_error("is relative to a working directory that no longer exists; write the full path")
+    return value
+
+
+def _mode(owner: int, allowed: int, like: str) -> AfterValidator:
+    def check(mode: str) -> str:
+        if mode and not (
+            mode.isascii() and mode.isdigit() and len(mode) <= len("02770") and set(mode) <= set("01234567")
+        ):
+            raise sentence_error(f'must be an octal number in quotes, like "{like}"')
+        if mode and (int(mode, 8) & owner != owner or int(mode, 8) & ~allowed):
+            raise sentence_error(f'must leave all rights to the service itself and give no unusual ones; like "{like}"')
+        return mode
+
+    return AfterValidator(check)
+
+
+def _inbox_name(name: str) -> str:
+    if not 0 < len(name) <= _NAME_LIMIT or name != name.strip() or not name.isprintable() or "/" in name:
+        raise sentence_error(f"must be 1 to {_NAME_LIMIT} ordinary characters, without / and outer spaces")
+    return name
+
+
+def _address(url: str, info: ValidationInfo) -> str:
+    """Return an address in its one spelling, so that two inboxes of one account are seen to share it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if not url.isascii() or not url.isprintable() or " " in url or not host or parts.scheme not in {"http", "https"}:
+        raise sentence_error("must be an address like https://api.channable.com")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise sentence_error("must have no user, password, ? or # in it; write only the address")
+    if parts.scheme == "http" and not is_loopback(host) and not info.data.get("allow_http"):
+        raise sentence_error(
+            "would send the token unencrypted; use https://, or set allow_http = true in a network of your own"
+        )
+    shown_host = f"[{host}]" if ":" in host else host
+    default_port = {"http": 80, "https": 443}[parts.scheme]
+    shown_port = "" if port in {None, default_port} else f":{port}"
+    return f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR, allow_inf_nan=False)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+FileMode = Annotated[str, _mode(owner=0o600, allowed=0o666, like="0660")]
+FolderMode = Annotated[str, _mode(owner=0o700, allowed=0o3777, like="2770")]
+InboxName = Annotated[str, AfterValidator(_inbox_name)]
+Address = Annotated[str, AfterValidator(_address)]
+"""The API's address; http:// only to this machine, or where the model's `allow_http`, declared before, is true."""
+AnyCase = BeforeValidator(_lower)
+"""Beside a Literal of lower-case words: takes them in upper case, too."""
