@@ -28,6 +28,7 @@ from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def orders(
     without_invoice: bool,
     as_json: bool,
     inbox: str | None,
+    timing: Timing = access.TIMING,
 ) -> int:
     """Print the orders of the last `days` in which `search` occurs; return the exit code.
 
@@ -70,7 +72,7 @@ def orders(
         for one in _projects(chosen):
             try:
                 # All of a project or nothing: half a list would look as if the rest were not owed.
-                found += list(_orders_of(one, ledger, search, since, without_invoice=without_invoice))
+                found += list(_orders_of(one, ledger, search, since, timing, without_invoice=without_invoice))
             except _Unasked as trouble:
                 unanswered[one.name] = str(trouble)
     if as_json:
@@ -93,9 +95,9 @@ def _projects(inboxes: list[Inbox]) -> list[Inbox]:
 
 
 def _orders_of(
-    inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, *, without_invoice: bool
+    inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, timing: Timing, *, without_invoice: bool
 ) -> Iterator[OwedOrder]:
-    with access.open_project(inbox, ledger) as project:
+    with access.open_project(inbox, ledger, timing=timing) as project:
         try:
             for order in project.all_orders(search=search, since=since):
                 if not (without_invoice and order.invoices):

@@ -18,8 +18,8 @@ import httpx
 from pydantic import ValidationError
 
 from invoicedrop import __version__
-from invoicedrop.channable.client import ApiResponse
 from invoicedrop.channable.models import OrdersPage
+from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.commands import access
 from invoicedrop.commands.check.finding import Finding, Level
@@ -78,7 +78,7 @@ def ask(inbox: Inbox, token: str) -> Reply:
     }
     reply = Reply(sent=time.time())
     began = time.monotonic()
-    transport = DeadlineTransport(inbox.api_url, total=inbox.request_timeout, connections=1)
+    transport = DeadlineTransport.to(inbox.api_url, total=inbox.request_timeout, connections=1)
     with httpx.Client(transport=transport, trust_env=False) as client:
         try:
             with client.stream("GET", inbox.api_url + path, params={"limit": 1}, headers=headers) as response:
@@ -163,14 +163,14 @@ def _judge_answer(inbox: Inbox, answer: ApiResponse) -> Finding:
     if answer.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
         return found(
             Level.PROBLEM,
-            f"not the API answers, but something else ({answer.described()})",
+            f"not the API answers, but something else ({answer.summary()})",
             "check api_url, and whether a proxy or a sign-in page is in the way",
             "API",
         )
     place = inbox.api_token_file or "the setting api_token"
     finding = found(
         Level.PROBLEM,
-        f"the API cannot be used now ({answer.described()})",
+        f"the API cannot be used now ({answer.summary()})",
         "try again later: this need not be the set-up's fault",
         "API",
     )
