@@ -2,6 +2,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,17 +186,14 @@ def test_an_api_in_trouble_is_a_sentence_and_75(merchant: Merchant, capsys: pyte
 def test_a_refusal_by_the_rate_limit_is_waited_for(merchant: Merchant) -> None:
     """429 means that others use the bucket, too: the list goes on after the wait instead of failing."""
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0", count=1)
-    assert len(_listed(merchant.settings(), days=1)) > 1
+    assert len(_listed(merchant.settings(), days=1, timing=replace(access.TIMING, first_probe=0.05))) > 1
     assert [one.status for one in merchant.sandbox.requests] == [429, 200]
 
 
-def test_patience_with_the_rate_limit_ends(
-    merchant: Merchant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_patience_with_the_rate_limit_ends(merchant: Merchant, capsys: pytest.CaptureFixture[str]) -> None:
     """A rate limit that stays used up for longer than a command waits is a sentence, and exit 75."""
-    monkeypatch.setattr(access, "_PATIENCE", 0.05)
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0")
-    assert _ask(merchant.settings()) == (75, "")
+    assert _ask(merchant.settings(), timing=replace(access.TIMING, rate_limit_patience=0.05)) == (75, "")
     assert "rate limit is used up" in capsys.readouterr().err
 
 
@@ -206,12 +204,12 @@ def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> N
     (inbox,) = settings.inboxes
     with Ledger(merchant.state) as ledger:
         with access.open_project(inbox, ledger) as project:
-            assert project.connection.rate_limiter.level()[0] == 0
+            assert project.client.rate_limiter.level()[0] == 0
         ledger.remember_bucket(inbox.account, BucketLevel(150.0, time.time()))
         with access.open_project(inbox, ledger) as project:
-            assert project.connection.rate_limiter.level()[0] == pytest.approx(150, abs=2)
+            assert project.client.rate_limiter.level()[0] == pytest.approx(150, abs=2)
         with access.open_project(inbox, None) as project:
-            assert project.connection.rate_limiter.level()[0] == 0
+            assert project.client.rate_limiter.level()[0] == 0
 
 
 def test_listing_orders_makes_no_ledger(merchant: Merchant) -> None:

@@ -74,7 +74,7 @@ class ApiClient:
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         transport: DeadlineTransport,
-        places: threading.Semaphore,
+        slots: threading.Semaphore,
     ) -> None:
         self.api_url = api_url
         self.rate_limiter = rate_limiter
@@ -82,7 +82,7 @@ class ApiClient:
         self._token: str | None = None
         self._last_token: str | None = None
         self._token_is_bad = False
-        self._places = places
+        self._slots = slots
         self._transport = transport
         self._http = httpx.Client(
             transport=transport,
@@ -101,16 +101,16 @@ class ApiClient:
         *,
         request_timeout: float,
         connections: int,
-        places: threading.Semaphore | None = None,
+        slots: threading.Semaphore | None = None,
     ) -> Self:
         """Return a client that keeps up to `connections` requests under way.
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
-        `request_timeout` is the total time of one request in seconds; `places` are shared with others who send
+        `request_timeout` is the total time of one request in seconds; `slots` are shared with others who send
         (without it, as many as there are `connections`).
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=_HOSTS * connections)
-        return cls(api_url, token, rate_limiter, transport, places or threading.BoundedSemaphore(connections))
+        return cls(api_url, token, rate_limiter, transport, slots or threading.BoundedSemaphore(connections))
 
     def close(self) -> None:
         """Close every connection."""
@@ -179,10 +179,10 @@ class ApiClient:
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
-        """Wait for the rate limit, then for a place among the requests under way."""
-        # In this order: who waits for one company's limit takes no place from another company.
+        """Wait for the rate limit, then for a slot among the requests under way."""
+        # In this order: who waits for one company's limit takes no slot from another company.
         self.rate_limiter.acquire()
-        with self._places:
+        with self._slots:
             self.rate_limiter.require_open()
             yield
 
@@ -243,7 +243,7 @@ class ApiClient:
         # Bytes are compared: they have to come as they are.
         headers = {"Accept-Encoding": "identity"}
         try:
-            with self._places, self._http.stream("GET", url, headers=headers, follow_redirects=True) as response:
+            with self._slots, self._http.stream("GET", url, headers=headers, follow_redirects=True) as response:
                 received = 0
                 for chunk in response.iter_bytes():
                     received += len(chunk)

@@ -67,7 +67,7 @@ class InboxWorker:
             rate_limiter,
             request_timeout=inbox.request_timeout,
             connections=settings.upload_workers,
-            places=places,
+            slots=places,
         )
         self.api = CircuitBreaker(self._api_changed, timing=timing)
         self.folders = CircuitBreaker(self._folders_changed, timing=timing)
