@@ -1,4 +1,8 @@
-"""Holds back while nobody can upload; one probe at a time."""
+"""The circuit breaker of a project, or of an inbox's folders: after a failure nothing starts but one probe at a time.
+
+Closed, requests flow. Tripped, it is open: nothing starts until a backoff step is over, then one request, the probe,
+may go. Its success closes the circuit; its failure starts the next step, twice as long.
+"""
 
 import random
 import threading
@@ -7,19 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from invoicedrop.errors import Paused
+from invoicedrop.errors import PauseCause, Paused
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
 class CircuitBreaker:
-    """Holds back a project while nobody can upload, and lets one probe through at the end of each backoff step.
+    """Stops all requests while none can succeed. Thread-safe.
 
-    `on_change(detail or None, seconds until the next probe)` is told once when the way closes, whenever the reason
-    changes, and once when it opens again.
+    `on_change(detail or None, seconds until the next probe)` is called once when the circuit opens, whenever the detail
+    changes, and once when it closes again.
     """
 
     FAILURE_THRESHOLD: Final = 3
-    """So many troubles of single invoices in a row, without a success between, mean that the trouble is the API's."""
+    """Failures of this many different invoices in a row, without a success between, mean that the API fails."""
 
     def __init__(
         self,
@@ -35,21 +39,22 @@ class CircuitBreaker:
         self._step = 0.0
         self._until = 0.0
         self._detail: str | None = None
+        self._cause = PauseCause.OUTAGE
         self._probing = False
         self._failures: set[str] = set()
 
     @property
     def detail(self) -> str | None:
-        """Why the way is closed; None if it is open."""
+        """Why the circuit is open, in words; None while it is closed."""
         return self._detail
 
     @property
     def until(self) -> float:
-        """Clock time of the next probe; meaningless while the way is open."""
+        """Clock time of the next probe; meaningless while the circuit is closed."""
         return self._until
 
-    def room(self, busy: int, wanted: int) -> int:
-        """Say how many jobs may be started now, `busy` being under way: all, one as a probe, or none."""
+    def allowance(self, busy: int, wanted: int) -> int:
+        """Return how many jobs may start now while `busy` are under way: all that are wanted, one as a probe, or 0."""
         with self._lock:
             if self._detail is None:
                 return wanted
@@ -59,17 +64,17 @@ class CircuitBreaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Let one request through: always while open, one at a time as a probe when a backoff step is over.
+        """Let one request through: any while the circuit is closed, one probe when a backoff step is over.
 
         Raises:
-            Paused: the way is closed, or somebody else is probing.
+            Paused: the circuit is open, and it is too early for a probe or another one is under way.
 
         """
         with self._lock:
             probe = self._detail is not None
             if probe:
                 if self._probing or self._clock() < self._until:
-                    raise Paused(self._detail or "")
+                    raise Paused(self._detail or "", self._cause)
                 self._probing = True
         try:
             yield
@@ -79,7 +84,7 @@ class CircuitBreaker:
                     self._probing = False
 
     def reset(self) -> None:
-        """Open the way: a request went through."""
+        """Close the circuit: a request has succeeded."""
         with self._lock:
             self._failures.clear()
             if self._detail is None:
@@ -88,11 +93,14 @@ class CircuitBreaker:
             self._step = 0.0
         self._on_change(None, 0.0)
 
-    def trip(self, detail: str, *, wait: float | None = None, retry_after: float | None = None) -> None:
-        """Nobody can upload now: close the way for the next backoff step.
+    def trip(
+        self, detail: str, cause: PauseCause, *, wait: float | None = None, retry_after: float | None = None
+    ) -> None:
+        """Open the circuit for the next backoff step.
 
         Args:
             detail: why, in words.
+            cause: why, for whoever is held back by `guard`.
             wait: seconds to wait instead of the backoff step, if not 0: what `RateLimiter.refused` made of a 429, which
                 is no outage.
             retry_after: seconds that the API asks for, capped. They can make a step longer, not shorter: a server that
@@ -100,31 +108,32 @@ class CircuitBreaker:
 
         """
         with self._lock:
-            news = detail != self._detail
+            changed = detail != self._detail
             now = self._clock()
-            wish = wait or min(retry_after or 0.0, self._timing.longest_retry_after)
+            shortest = wait or min(retry_after or 0.0, self._timing.longest_retry_after)
             if self._detail is None or now >= self._until:
                 self._step = min(self._timing.longest_probe, self._step * 2 or self._timing.first_probe)
                 step = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
-                self._until = now + (wait or max(step, wish))
+                self._until = now + (wait or max(step, shortest))
             else:
-                # Requests that were under way when the way closed fail too, and are no further step.
-                self._until = max(self._until, now + wish)
+                # Requests that were under way when the circuit opened fail too: that is no further step.
+                self._until = max(self._until, now + shortest)
             self._detail = detail
-            left = max(0.0, self._until - now)
-        if news:
-            self._on_change(detail, left)
+            self._cause = cause
+            remaining = max(0.0, self._until - now)
+        if changed:
+            self._on_change(detail, remaining)
 
-    def record_failure(self, who: str, detail: str) -> None:
-        """Count trouble that may be one invoice's alone; close the way when several in a row have it."""
+    def record_failure(self, subject: str, detail: str) -> None:
+        """Count a failure that may be one invoice's own; trip when several in a row have one."""
         with self._lock:
-            self._failures.add(who)
-            alone = len(self._failures) < self.FAILURE_THRESHOLD and self._detail is None
-        if not alone:
-            self.trip(detail)
+            self._failures.add(subject)
+            isolated = len(self._failures) < self.FAILURE_THRESHOLD and self._detail is None
+        if not isolated:
+            self.trip(detail, PauseCause.OUTAGE)
 
     def probe_now(self) -> None:
-        """Probe at once: what was wrong may have been mended (a new token, say)."""
+        """Allow a probe at once: what was wrong may have been mended (a new token, say)."""
         with self._lock:
             self._until = self._clock()
             self._step = 0.0

@@ -1,6 +1,7 @@
 """Every error, grouped by what a caller does."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from invoicedrop.reasons import Reason
 
@@ -43,24 +44,48 @@ class Unanswered(InvoicedropError):  # noqa: N818
         self.detail = detail
 
 
+class PauseCause(StrEnum):
+    """What keeps everybody from uploading."""
+
+    OUTAGE = "outage"
+    """The API cannot be reached, is out of service, or something else answers at its address."""
+    TOKEN = "token"  # noqa: S105 - a cause, no secret
+    """The API token cannot be read, is refused, or may not use the project."""
+    RATE_LIMIT = "rate limit"
+    """The company's rate limit is used up: no outage, over in seconds."""
+    FOLDER = "folder"
+    LEDGER = "ledger"
+    CHECK = "check"
+
+
 class Paused(InvoicedropError):  # noqa: N818
     """Nobody can upload now; nothing was taken and nothing moves. `detail` says why, in words for a person."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, cause: PauseCause) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.cause = cause
 
 
 class FolderUnavailable(Paused):
     """A folder of the inbox cannot be used now (missing, full, read-only, no rights)."""
 
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, PauseCause.FOLDER)
+
 
 class CheckUnavailable(Paused):
     """No process that checks PDFs can be started (no memory, no descriptors), or none works."""
 
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, PauseCause.CHECK)
+
 
 class LedgerUnavailable(Paused):
     """The ledger cannot be written now (disk full, read-only, locked)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, PauseCause.LEDGER)
 
 
 class Changed(InvoicedropError):  # noqa: N818

@@ -44,6 +44,8 @@ class Timing:
     """By how much requests may bunch up on their way: as many drops of the bucket are kept free."""
     bucket_ahead: float = 30.0
     """For how long ahead a bucket is written down as full, so that not every request costs a write."""
+    rate_limit_patience: float = 120.0
+    """How long a command waits, for one request, while others use up the rate limit."""
 
     # The service
     reason_sweep: float = 60.0

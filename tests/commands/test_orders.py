@@ -2,6 +2,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -187,17 +188,14 @@ def test_an_api_in_trouble_is_a_sentence_and_75(merchant: Merchant, capsys: pyte
 def test_a_refusal_by_the_rate_limit_is_waited_for(merchant: Merchant) -> None:
     """429 means that others use the bucket too: the listing continues after a wait instead of failing."""
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0", count=1)
-    assert len(_listed(merchant.settings(), days=1)) > 1
+    assert len(_listed(merchant.settings(), days=1, timing=replace(access.TIMING, first_probe=0.05))) > 1
     assert [request.status for request in merchant.sandbox.requests] == [429, 200]
 
 
-def test_waiting_for_the_rate_limit_ends(
-    merchant: Merchant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A rate limit that stays used up for longer than a command waits is a sentence, with exit 75."""
-    monkeypatch.setattr(access, "_PATIENCE", 0.05)
+def test_waiting_for_the_rate_limit_ends(merchant: Merchant, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rate limit that stays used up for longer than a command waits is a sentence, and exit 75."""
     merchant.sandbox.faults.add("rate_limited", "orders", retry_after="0")
-    assert _run(merchant.settings()) == (75, "")
+    assert _run(merchant.settings(), timing=replace(access.TIMING, rate_limit_patience=0.05)) == (75, "")
     assert "rate limit is used up" in capsys.readouterr().err
 
 

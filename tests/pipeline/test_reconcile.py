@@ -48,7 +48,7 @@ def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def project_of(url: str) -> Iterator[Project]:
     """Return a project's client while the block runs."""
-    client = ApiClient(url, lambda: "sandbox-token", RateLimiter(0, 1), request_timeout=2, connections=4)
+    client = ApiClient.open(url, lambda: "sandbox-token", RateLimiter(0, 1), request_timeout=2, connections=4)
     try:
         yield Project(client, 1001, 2001, CircuitBreaker(lambda _detail, _seconds: None))
     finally:
@@ -282,7 +282,7 @@ class Desk:
         self.orders = KeyedLock()
         self.filing = Filing(self.inbox.drop_dir, self.inbox.processed_dir, self.inbox.failed_dir)
         self.filing.prepare()
-        self.client = ApiClient(
+        self.client = ApiClient.open(
             self.inbox.api_url, lambda: merchant.sandbox.token, RateLimiter(0, 1), request_timeout=5, connections=4
         )
         project = Project(self.client, 1001, 2001, CircuitBreaker(lambda _detail, _seconds: None))

@@ -294,7 +294,7 @@ def test_a_longer_file_that_begins_like_ours_is_not_ours() -> None:
     serving.start()
     url = f"http://127.0.0.1:{server.server_port}"
     digest = hashlib.sha256()
-    api = ApiClient(url, lambda: "token", RateLimiter(0, 1), request_timeout=5, connections=1)
+    api = ApiClient.open(url, lambda: "token", RateLimiter(0, 1), request_timeout=5, connections=1)
     try:
         assert api.download(f"{url}/files/1", digest.update, len(_InTwoPieces.first)) == 200
     finally:

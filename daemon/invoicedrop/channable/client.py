@@ -1,111 +1,71 @@
 """The one boundary to the API's network: every status and transport error becomes one of our errors here.
 
-| what came back                                        | becomes                                        |
-| ----------------------------------------------------- | ---------------------------------------------- |
-| 2xx, 400, 404, 405, 406, 409, 410, 413, 415, 422      | an `Answer`: the endpoint's caller reads it    |
-| 401, 403                                              | `Paused`; the token is read again              |
-| 429                                                   | `Paused`; the throttle learns                  |
-| 3xx, 407, 503, HTML where JSON belongs, no connection | `Paused`: the request was not taken            |
-| a lost answer, 500, 502, 504, anything else           | `OutcomeUnknown` of a write, `Unanswered` of a read |
-
-The table of statuses is that of the public OpenAPI 3.1 document of Channable's order connection API (2026-10).
+`judgement` has the table that says which. One httpx client sends everything, to the API and to download hosts.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Final
+from http.cookiejar import CookieJar
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpx
 
 from invoicedrop import __version__
+from invoicedrop.channable.judgement import Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import ConfigError, OutcomeUnknown, Paused, Unanswered
+from invoicedrop.errors import ConfigError, OutcomeUnknown, PauseCause, Paused, Unanswered
 
-_MAX_ANSWER: Final = 32 * 1024 * 1024
+_MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
-_WORDS: Final = 500
-"""Characters kept of the API's own words."""
-_SPOKEN: Final = frozenset({400, 404, 405, 406, 409, 410, 413, 415, 422})
-"""Statuses with which the API itself speaks about this one request."""
-_TROUBLES: Final = {
-    HTTPStatus.UNAUTHORIZED: "the API token is wrong, revoked or expired: put a new one into the token file",
-    HTTPStatus.FORBIDDEN: "the API token may not use this company or project: check company_id, project_id, the token",
-    HTTPStatus.TOO_MANY_REQUESTS: "the company's rate limit is used up",
-    HTTPStatus.SERVICE_UNAVAILABLE: "the API is out of service",
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "the proxy wants a login",
-}
-"""Statuses that say that nobody can upload now."""
+_HOSTS: Final = 4
+"""Connections are kept to this many hosts at once: the API, the download host, and where that redirects to."""
 
 
-class ApiResponse:
-    """A whole answer of the API, read within the deadline."""
+class _NoCookies(CookieJar):
+    """Takes no cookie, so that there is none to send.
 
-    def __init__(self, response: httpx.Response, body: bytes) -> None:
-        self.status = response.status_code
-        self.body = body
-        self._headers = response.headers
+    httpx keeps cookies by default. The API's are for browsers; what a box in between sets would tie our requests
+    together, and could reach a download host.
+    """
 
-    @property
-    def is_html(self) -> bool:
-        """Say whether this is a web page, as proxies and sign-in portals send: not the API's word."""
-        return "html" in self._headers.get("content-type", "").lower() or self.body.lstrip()[:1] == b"<"
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the cookies of a response where they are."""
 
-    @property
-    def retry_after(self) -> float | None:
-        """The seconds to wait that a Retry-After header asks for, if there is one in seconds."""
-        value = self._headers.get("retry-after", "")
-        return float(value) if value.isdecimal() else None
 
-    @property
-    def date(self) -> datetime | None:
-        """The server's own clock, if it tells."""
-        try:
-            return parsedate_to_datetime(self._headers.get("date", ""))
-        except ValueError:
-            return None
+def _refuse_redirect(response: httpx.Response) -> None:
+    """Forget where a response to a request with the token leads: nothing can follow it, or stumble over its address."""
+    if "authorization" in response.request.headers:
+        response.headers.pop("location", None)
 
-    def words(self) -> str:
-        """Return the API's own words about an error, made readable."""
-        if self.is_html:
-            return "a web page instead of an answer"
-        try:
-            content = json.loads(self.body)
-        except ValueError:
-            return self.body[:_WORDS].decode("utf-8", "replace").strip()
-        if not isinstance(content, dict):
-            return ""
-        detail = content.get("detail")
-        if isinstance(detail, list):
-            problems = [item for item in detail if isinstance(item, dict)]
-            said = "; ".join(f"{_place(one.get('loc'))}: {one.get('msg', '')}" for one in problems)
-        else:
-            said = str(content.get("message") or content.get("error") or detail or "")
-        return said[:_WORDS]
 
-    def described(self) -> str:
-        """Return status and words as one phrase for logs and reasons."""
-        try:
-            phrase = HTTPStatus(self.status).phrase
-        except ValueError:
-            phrase = ""
-        said = self.words()
-        return f"HTTP {self.status} {phrase}".rstrip() + (f": {said}" if said else "")
+def _exchange(http: httpx.Client, request: httpx.Request) -> ApiResponse:
+    """Send a request and return the whole response: the effect "request to the API".
+
+    Raises:
+        NotSent, httpx.HTTPError: as the transport does; all but NotSent after sending began.
+
+    """
+    response = http.send(request, stream=True)
+    try:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _MAX_BODY:
+                raise MaybeSent("the answer is far too large")
+        return ApiResponse(response, bytes(body))
+    finally:
+        response.close()
 
 
 class ApiClient:
-    """One company's way to the API, for up to `connections` threads at once.
+    """One company's access to the API; made by `open`. Thread-safe.
 
-    `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
-    `request_timeout` is the total time of one request in seconds; `places` are shared with others who send (without
-    it, as many as there are `connections`).
+    The token is in the headers of single requests to the API, and in nothing that a download uses.
     """
 
     def __init__(
@@ -113,52 +73,61 @@ class ApiClient:
         api_url: str,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
-        *,
-        request_timeout: float,
-        connections: int,
-        places: threading.Semaphore | None = None,
+        transport: DeadlineTransport,
+        slots: threading.Semaphore,
     ) -> None:
         self.api_url = api_url
         self.rate_limiter = rate_limiter
-        self._host = urlsplit(api_url).netloc
         self._read_token = token
         self._token: str | None = None
-        self._used: str | None = None
+        self._last_token: str | None = None
         self._token_is_bad = False
-        self._places = places or threading.BoundedSemaphore(connections)
-        agent = {"User-Agent": f"invoicedrop/{__version__}"}
-        self._transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
-        self._api = httpx.Client(
-            transport=self._transport, headers=agent | {"Accept": "application/json"}, trust_env=False
-        )
-        # Download URLs may lie on another host: this client has no token and never will.
-        self._download_transport = DeadlineTransport(api_url, total=request_timeout, connections=connections)
-        self._elsewhere = httpx.Client(
-            transport=self._download_transport,
-            # Bytes are compared: they have to come as they are.
-            headers=agent | {"Accept-Encoding": "identity"},
+        self._slots = slots
+        self._transport = transport
+        self._http = httpx.Client(
+            transport=transport,
+            headers={"User-Agent": f"invoicedrop/{__version__}"},
+            cookies=_NoCookies(),
+            event_hooks={"response": [_refuse_redirect]},
             trust_env=False,
-            follow_redirects=True,
         )
+
+    @classmethod
+    def open(
+        cls,
+        api_url: str,
+        token: Callable[[], str],
+        rate_limiter: RateLimiter,
+        *,
+        request_timeout: float,
+        connections: int,
+        slots: threading.Semaphore | None = None,
+    ) -> Self:
+        """Return a client that keeps up to `connections` requests under way.
+
+        `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
+        `request_timeout` is the total time of one request in seconds; `slots` are shared with others who send
+        (without it, as many as there are `connections`).
+        """
+        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=_HOSTS * connections)
+        return cls(api_url, token, rate_limiter, transport, slots or threading.BoundedSemaphore(connections))
 
     def close(self) -> None:
         """Close every connection."""
-        self._api.close()
-        self._elsewhere.close()
+        self._http.close()
 
     def abort(self) -> None:
         """Break off every request that is under way."""
         self._transport.abort()
-        self._download_transport.abort()
 
     def forget_token(self) -> None:
         """Read the token again before the next request."""
         self._token = None
 
     def token_changed(self) -> bool:
-        """Say whether the token was bad and there is another one now."""
+        """Whether the token was bad and there is another one now."""
         try:
-            return self._token_is_bad and self._read_token() != self._used
+            return self._token_is_bad and self._read_token() != self._last_token
         except ConfigError:
             return False
 
@@ -175,7 +144,7 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
     ) -> ApiResponse:
-        """Send one request through throttle and pause and return what the API itself says to it.
+        """Send one request when rate limit and circuit breaker allow it, and return what the API itself says to it.
 
         `subject` names what this is about (an order), so that one order's trouble is not taken for everybody's.
         `before_sending` is called when the request may leave, immediately before it does.
@@ -187,85 +156,80 @@ class ApiClient:
             Stopping: the service is being stopped.
 
         """
-        with self._turn(), breaker.guard():
-            authorisation = {"Authorization": f"Bearer {self._current_token(breaker)}"}
+        with self._admission(), breaker.guard():
+            authorization = {"Authorization": f"Bearer {self._current_token(breaker)}"}
             if before_sending is not None:
                 before_sending()
-            doubt = OutcomeUnknown if writes else Unanswered
             try:
-                request = self._api.build_request(
-                    method,
-                    self.api_url + path,
-                    params=dict(params) if params else None,
-                    content=content,
-                    headers=authorisation | dict(headers or {}),
-                )
-                answer = _exchange(self._transport, request)
-            except (NotSent, httpx.InvalidURL, UnicodeError) as error:
+                request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
+                response = _exchange(self._http, request)
+            except httpx.HTTPError as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
-                breaker.trip(f"{self._host} cannot be reached: {error}")
-                raise Paused(str(error)) from error
-            except (MaybeSent, httpx.HTTPError) as error:
-                breaker.record_failure(subject, f"{self._host} does not answer: {error}")
-                raise doubt(str(error)) from error
-            self._judge(answer, breaker, subject, doubt)
-            return answer
+                judgement = judge(None, sent=not isinstance(error, NotSent))
+                self._report(judgement, str(error), None, breaker, subject)
+                raise _error_of(judgement, str(error), writes=writes) from error
+            judgement = judge(response.status, is_html=response.is_html)
+            if judgement.meaning is Meaning.ANSWERED:
+                self._token_is_bad = False
+                breaker.reset()
+                return response
+            self._report(judgement, response.summary(), response.retry_after, breaker, subject)
+            raise _error_of(judgement, response.summary(), writes=writes)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for the rate limit, then for a place among the requests under way."""
-        # In this order: who waits for one company's limit takes no place from another company.
+    def _admission(self) -> Iterator[None]:
+        """Wait for the rate limit, then for a slot among the requests under way."""
+        # In this order: who waits for one company's limit takes no slot from another company.
         self.rate_limiter.acquire()
-        with self._places:
+        with self._slots:
             self.rate_limiter.require_open()
             yield
 
     def _current_token(self, breaker: CircuitBreaker) -> str:
         if self._token is None:
             try:
-                self._token = self._used = self._read_token()
+                self._token = self._last_token = self._read_token()
             except ConfigError as error:
                 self._token_is_bad = True
-                breaker.trip(str(error))
-                raise Paused(str(error)) from error
+                breaker.trip(str(error), PauseCause.TOKEN)
+                raise Paused(str(error), PauseCause.TOKEN) from error
         return self._token
 
-    def _judge(
-        self, answer: ApiResponse, breaker: CircuitBreaker, subject: str, doubt: type[OutcomeUnknown] | type[Unanswered]
-    ) -> None:
-        """Let an answer pass that is the API's own word about this request; raise what any other one means."""
-        success = answer.status // 100 == 2  # noqa: PLR2004 - HTTP's own meaning of 2xx
-        # 413 may come from a proxy's own limit, as a web page: it is about this request all the same.
-        web_page = answer.is_html and answer.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if (success or answer.status in _SPOKEN) and not web_page:
-            self._token_is_bad = False
-            breaker.reset()
-            return
-        said = answer.described()
-        trouble = self._trouble(answer)
-        if trouble is None:
-            breaker.record_failure(subject, f"{self._host} is in trouble: {said}")
-            raise doubt(said)
-        wait = self.rate_limiter.refused(answer.retry_after) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
-        breaker.trip(f"{trouble} ({said})", wait=wait, retry_after=answer.retry_after)
-        if success:
-            raise doubt(said)
-        raise Paused(said)
+    def _new_request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        content: Iterable[bytes] | None,
+        headers: Mapping[str, str],
+    ) -> httpx.Request:
+        try:
+            return self._http.build_request(
+                method,
+                self.api_url + path,
+                params=dict(params) if params else None,
+                content=content,
+                headers={"Accept": "application/json", **headers},
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise NotSent(str(error)) from error
 
-    def _trouble(self, answer: ApiResponse) -> str | None:
-        """Say in words what keeps everybody from uploading; None if it may be this request's own trouble."""
-        status = answer.status
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    def _report(
+        self, judgement: Judgement, detail: str, retry_after: float | None, breaker: CircuitBreaker, subject: str
+    ) -> None:
+        """Let token, rate limiter and circuit breaker learn from a request that failed."""
+        wait = None
+        if judgement.cause is PauseCause.TOKEN:
             self._token_is_bad = True
             self.forget_token()
-        if status in _TROUBLES:
-            return _TROUBLES[HTTPStatus(status)]
-        if status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
-            return "the API address sends us elsewhere: is api_url right?"
-        if answer.is_html and status // 100 in {2, 4}:
-            return "something answers with a web page: is api_url right, or is a proxy in the way?"
-        return None
+        elif judgement.cause is PauseCause.RATE_LIMIT:
+            wait = self.rate_limiter.refused(retry_after)
+        sentence = judgement.sentence.format(host=urlsplit(self.api_url).netloc, detail=detail)
+        if judgement.cause is None:
+            breaker.record_failure(subject, sentence)
+        else:
+            breaker.trip(sentence, judgement.cause, wait=wait, retry_after=retry_after)
 
     def download(self, url: str, consume: Callable[[bytes], None], max_bytes: int) -> int:
         """Fetch `url` without any token, handing its bytes to `consume`; return the HTTP status.
@@ -276,8 +240,10 @@ class ApiClient:
         """
         if not url.startswith(("https://", "http://" if self.api_url.startswith("http:") else "https://")):
             raise Unanswered("the download address is not https")
+        # Bytes are compared: they have to come as they are.
+        headers = {"Accept-Encoding": "identity"}
         try:
-            with self._elsewhere.stream("GET", url) as response:
+            with self._slots, self._http.stream("GET", url, headers=headers, follow_redirects=True) as response:
                 received = 0
                 for chunk in response.iter_bytes():
                     received += len(chunk)
@@ -290,19 +256,8 @@ class ApiClient:
             raise Unanswered(f"download: {error}") from error
 
 
-def _place(loc: object) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else "request"
-
-
-def _exchange(transport: DeadlineTransport, request: httpx.Request) -> ApiResponse:
-    # Without the client's own layers, for redirects, cookies and logins, of which there are none here.
-    response = transport.handle_request(request)
-    try:
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _MAX_ANSWER:
-                raise MaybeSent("the answer is far too large")
-        return ApiResponse(response, bytes(body))
-    finally:
-        response.close()
+def _error_of(judgement: Judgement, detail: str, *, writes: bool) -> Paused | OutcomeUnknown | Unanswered:
+    if judgement.meaning is Meaning.NOT_TAKEN:
+        assert judgement.cause is not None
+        return Paused(detail, judgement.cause)
+    return OutcomeUnknown(detail) if writes else Unanswered(detail)

@@ -1,4 +1,4 @@
-"""What the Channable API answers: models of only the fields that are used.
+"""The bodies of the API's responses: models of only the fields that are used.
 
 Customers' names and addresses, which orders carry, are never even parsed. Unknown fields are ignored, and fields
 that this program can live without are optional, so that an addition or a gap on their side stops nothing.
@@ -14,22 +14,22 @@ def _utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
-def _empty(value: Any) -> Any:
+def _object(value: Any) -> Any:
     return value if isinstance(value, (dict, BaseModel)) else {}
 
 
-def _word(value: Any) -> Any:
+def _text(value: Any) -> Any:
     return value if value is None else str(value)
 
 
-def _nothing(value: Any) -> Any:
+def _list(value: Any) -> Any:
     return [] if value is None else value
 
 
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
 
 
-class UploadAnswer(BaseModel):
+class UploadResponse(BaseModel):
     """The body of a 202: it can still say `error`."""
 
     status: str
@@ -52,27 +52,27 @@ class Attachment(BaseModel):
 
     @property
     def is_invoice(self) -> bool:
-        """Say whether this is (also) an invoice."""
+        """Whether this is (also) an invoice."""
         return "INVOICE" in str(self.attachment_type).upper()
 
 
 class _Extra(BaseModel):
-    channel_order_number: Annotated[str | None, BeforeValidator(_word)] = None
+    channel_order_number: Annotated[str | None, BeforeValidator(_text)] = None
 
 
 class _Data(BaseModel):
-    extra: Annotated[_Extra, BeforeValidator(_empty)] = _Extra()
+    extra: Annotated[_Extra, BeforeValidator(_object)] = _Extra()
 
 
 class Order(BaseModel):
     """One order, as far as invoices are concerned."""
 
     id: int
-    channel_name: Annotated[str | None, BeforeValidator(_word)] = None
-    channel_id: Annotated[str | None, BeforeValidator(_word)] = None
+    channel_name: Annotated[str | None, BeforeValidator(_text)] = None
+    channel_id: Annotated[str | None, BeforeValidator(_text)] = None
     created: UtcTime | None = None
-    attachments: Annotated[list[Attachment], BeforeValidator(_nothing)] = []
-    data: Annotated[_Data, BeforeValidator(_empty)] = _Data()
+    attachments: Annotated[list[Attachment], BeforeValidator(_list)] = []
+    data: Annotated[_Data, BeforeValidator(_object)] = _Data()
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -85,8 +85,8 @@ class Order(BaseModel):
         return [attachment for attachment in self.attachments if attachment.is_invoice]
 
 
-class OrderAnswer(BaseModel):
-    """The body of a single order's answer."""
+class OrderResponse(BaseModel):
+    """The body of a single order's response."""
 
     order: Order
 

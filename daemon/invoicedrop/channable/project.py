@@ -1,11 +1,12 @@
 """The Channable API's endpoints, as far as this program needs them.
 
 Facts: the help-centre page "Upload and manage invoices with Channable API" and the public OpenAPI 3.1 document of the
-order connection API (2026-10). Uploads and downloads are v1, order reads v2, as they ask for.
+order connection API (2026-10). Uploads and downloads are v1, order reads v2, as that document asks for.
 """
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -14,10 +15,11 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 import pybase64
 from pydantic import BaseModel, ValidationError
 
-from invoicedrop.channable.client import ApiClient, ApiResponse
-from invoicedrop.channable.models import AttachmentUrl, Order, OrderAnswer, OrdersPage, UploadAnswer
+from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.models import AttachmentUrl, Order, OrderResponse, OrdersPage, UploadResponse
+from invoicedrop.channable.response import ApiResponse
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
+from invoicedrop.errors import OutcomeUnknown, PauseCause, Paused, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
 
@@ -26,6 +28,8 @@ PAGE_SIZE: Final = 100
 _CHUNK: Final = 3 * 64 * 1024
 """Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_SHORTEST_WAIT: Final = 0.01
+"""Seconds between two tries while the rate limit is used up."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -53,18 +57,31 @@ class AttachedOrder(NamedTuple):
 
 
 class Project:
-    """One project's orders and invoices. What is raised where, `connection` tells at its top."""
+    """One project's orders and invoices.
 
-    def __init__(self, client: ApiClient, company_id: int, project_id: int, breaker: CircuitBreaker) -> None:
+    Every method raises what `ApiClient.request` does; its module has the table. `patience` is for how many seconds a
+    read waits while the company's rate limit is used up, before it raises Paused.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        company_id: int,
+        project_id: int,
+        breaker: CircuitBreaker,
+        *,
+        patience: float = 0.0,
+    ) -> None:
         self.client = client
         self.project_id = project_id
         self.breaker = breaker
+        self._patience = patience
         self._ids = f"companies/{company_id}/projects/{project_id}"
 
     def upload(
         self,
         order_id: int,
-        document: Content,
+        invoice: Content,
         item_ids: Sequence[int] = (),
         *,
         before_sending: Callable[[], None] | None = None,
@@ -76,32 +93,32 @@ class Project:
             OutcomeUnknown: it may or may not have been stored.
 
         """
-        head = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
-        prefix = json.dumps(head)[:-1].encode() + b', "file": "'
+        fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
+        prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
         suffix = b'"}'
-        length = len(prefix) + (document.size + 2) // 3 * 4 + len(suffix)
-        answer = self.client.request(
+        length = len(prefix) + (invoice.size + 2) // 3 * 4 + len(suffix)
+        response = self.client.request(
             "POST",
             f"/v1/{self._ids}/orders/{order_id}/attachments",
             breaker=self.breaker,
-            subject=f"{order_id}:{document.sha256}",
+            subject=f"{order_id}:{invoice.sha256}",
             writes=True,
-            content=_encoded(prefix, document.view, suffix),
+            content=_encoded(prefix, invoice.view, suffix),
             headers={"Content-Type": "application/json", "Content-Length": str(length)},
             before_sending=before_sending,
         )
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise Rejected(Reason.ORDER_NOT_FOUND, answer.described())
-        if answer.status != HTTPStatus.ACCEPTED:
-            if answer.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
-                raise OutcomeUnknown(f"an unexpected answer: {answer.described()}")
-            raise Rejected(Reason.REFUSED_BY_API, answer.described())
-        said = _parse(UploadAnswer, answer, OutcomeUnknown)
-        if said.status in {"success", "warning", "debug"} and said.order_attachment_id is not None:
-            return Receipt(said.order_attachment_id, said.message if said.status == "warning" else None)
-        if said.status != "error":
-            raise OutcomeUnknown(f"HTTP 202 with status {said.status!r} and attachment id {said.order_attachment_id}")
-        raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {said.status!r}: {said.message or 'no message'}")
+        if response.status == HTTPStatus.NOT_FOUND:
+            raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
+        if response.status != HTTPStatus.ACCEPTED:
+            if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
+                raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
+            raise Rejected(Reason.REFUSED_BY_API, response.summary())
+        body = _parse(UploadResponse, response, OutcomeUnknown)
+        if body.status in {"success", "warning", "debug"} and body.order_attachment_id is not None:
+            return Receipt(body.order_attachment_id, body.message if body.status == "warning" else None)
+        if body.status != "error":
+            raise OutcomeUnknown(f"HTTP 202 with status {body.status!r} and attachment id {body.order_attachment_id}")
+        raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {body.status!r}: {body.message or 'no message'}")
 
     def order(self, order_id: int) -> AttachedOrder:
         """Return one order with its attachments.
@@ -110,13 +127,13 @@ class Project:
             Rejected: there is no such order.
 
         """
-        answer = self._ask(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id))
-        answered = datetime.now(UTC)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise Rejected(Reason.ORDER_NOT_FOUND, answer.described())
-        server = answer.date
-        ahead = timedelta() if server is None or server.tzinfo is None else server - answered
-        return AttachedOrder(_read(OrderAnswer, answer).order, ahead)
+        response = self._get(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id))
+        received_at = datetime.now(UTC)
+        if response.status == HTTPStatus.NOT_FOUND:
+            raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
+        date = response.date
+        ahead = timedelta() if date is None or date.tzinfo is None else date - received_at
+        return AttachedOrder(_read(OrderResponse, response).order, ahead)
 
     def orders(
         self, *, search: str = "", since: datetime | None = None, offset: int = 0, limit: int = PAGE_SIZE
@@ -127,10 +144,10 @@ class Project:
             params["search"] = search
         if since is not None:
             params["start_date"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return _read(OrdersPage, self._ask(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
+        return _read(OrdersPage, self._get(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
 
     def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:
-        """Go through all pages of orders, newest first; an order that moves between pages comes once."""
+        """Yield the orders of all pages, newest first; an order that moves between pages comes once."""
         seen: set[int] = set()
         offset = 0
         while True:
@@ -162,34 +179,43 @@ class Project:
         A file of more than `max_bytes` is not read to its end: what is returned then is no file's digest.
         """
         path = f"/v1/{self._ids}/orders/{order_id}/attachments/{attachment_id}"
-        answer = self._ask(path, subject=str(order_id))
-        if answer.status in _GONE:
+        response = self._get(path, subject=str(order_id))
+        if response.status in _GONE:
             return None
         sha256 = hashlib.sha256()
-        status = self.client.download(_read(AttachmentUrl, answer).url, sha256.update, max_bytes)
+        status = self.client.download(_read(AttachmentUrl, response).url, sha256.update, max_bytes)
         if status in _GONE:
             return None
         if status != HTTPStatus.OK:
             raise Unanswered(f"download: HTTP {status}")
         return sha256.hexdigest()
 
-    def _ask(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> ApiResponse:
-        return self.client.request("GET", path, breaker=self.breaker, subject=subject, params=params)
+    def _get(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> ApiResponse:
+        """Make a read, which can be repeated, and wait where only the rate limit stands against it."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self.client.request("GET", path, breaker=self.breaker, subject=subject, params=params)
+            except Paused as error:
+                wait = max(_SHORTEST_WAIT, self.breaker.until - time.monotonic())
+                if error.cause is not PauseCause.RATE_LIMIT or time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(wait)
 
 
-def _read(model: type[_Model], answer: ApiResponse) -> _Model:
-    if answer.status != HTTPStatus.OK:
-        raise Unanswered(answer.described())
-    return _parse(model, answer, Unanswered)
+def _read(model: type[_Model], response: ApiResponse) -> _Model:
+    if response.status != HTTPStatus.OK:
+        raise Unanswered(response.summary())
+    return _parse(model, response, Unanswered)
 
 
-def _parse(model: type[_Model], answer: ApiResponse, doubt: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
+def _parse(model: type[_Model], response: ApiResponse, error_type: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
     try:
-        return model.model_validate_json(answer.body)
+        return model.model_validate_json(response.body)
     except ValidationError as error:
-        places = ", ".join(sorted({".".join(map(str, one["loc"])) or "the whole" for one in error.errors()}))
-        # The answer itself is not quoted: orders carry customers' data.
-        raise doubt(f"HTTP {answer.status}, but the answer cannot be read ({places})") from None
+        fields = ", ".join(sorted({".".join(map(str, item["loc"])) or "the whole" for item in error.errors()}))
+        # The body itself is not quoted: orders carry customers' data.
+        raise error_type(f"HTTP {response.status}, but the answer cannot be read ({fields})") from None
 
 
 def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 `RateLimiter` mirrors Channable's leaky bucket (4 requests a second, burst 200, per company): every request adds one
 drop, the bucket leaks at the allowed rate, and a request waits until its drop fits. Two things make our own mirror
-differ from theirs, and both are handled here: other programs of the company draw on the same bucket (so the rate adapts
+differ from theirs, and both are handled here: other programs of the company use the same bucket (so the rate adapts
 to 429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
 """
 
@@ -15,12 +15,13 @@ from invoicedrop.errors import Stopping
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _SLOWEST_SHARE: Final = 1 / 16
-"""Of the allowed rate: slower than this we never get, so that we notice when the other client stops."""
+"""Share of the allowed rate that always remains, so that we notice when the other client stops."""
 _SLOW_DOWN: Final = 0.7
+"""Factor by which a 429 lowers the rate."""
 
 
 class RateLimiter:
-    """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests."""
+    """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests. Thread-safe."""
 
     def __init__(
         self,
@@ -36,8 +37,8 @@ class RateLimiter:
         self._capacity = max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
         self._clock = clock
         self._level = 0.0
-        self._at = clock()
-        self._not_before = self._at
+        self._leaked_at = clock()
+        self._not_before = self._leaked_at
         self._slowed_at = float("-inf")
         self._closed = False
         self._changed = threading.Condition()
@@ -64,7 +65,7 @@ class RateLimiter:
                 self._changed.wait(wait)
 
     def _reserve(self) -> float:
-        """Take a drop's place and return 0, or return the seconds until one could be free."""
+        """Add a drop and return 0, or return the seconds until one may fit."""
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
@@ -77,14 +78,17 @@ class RateLimiter:
         return (self._level + 1 - self._capacity) / self._rate
 
     def _leak(self, now: float) -> None:
-        passed = max(0.0, now - self._at)
-        self._at = now
+        passed = max(0.0, now - self._leaked_at)
+        self._leaked_at = now
         if now - self._slowed_at > self._timing.same_refusal:
             self._rate = min(self._allowed, self._rate + self._allowed * passed / self._timing.rate_recovery)
         self._level = max(0.0, self._level - passed * self._rate)
 
     def refused(self, retry_after: float | None) -> float:
-        """Learn from a 429: the bucket is full and somebody else uses it too. Return the seconds to wait."""
+        """Learn from a 429 that the bucket is full and others use it too; return the seconds to wait.
+
+        `retry_after` is what the response asks for, in seconds.
+        """
         with self._changed:
             now = self._clock()
             wait = (
@@ -103,25 +107,25 @@ class RateLimiter:
             return wait
 
     def level(self) -> tuple[float, float]:
-        """Return how many drops are in the bucket, at which wall-clock time: to be remembered across a restart."""
+        """Return how many drops are in the bucket, and the wall-clock time of that: to be kept across a restart."""
         with self._changed:
             self._leak(self._clock())
             return self._level, time.time()
 
     def restore(self, level: float, at: float) -> None:
-        """Start with what was in the bucket before the restart, less what has leaked since."""
+        """Start with what was in the bucket at an earlier wall-clock time, less what has leaked since."""
         with self._changed:
-            away = max(0.0, time.time() - at)
+            elapsed = max(0.0, time.time() - at)
             self._leak(self._clock())
-            self._level = min(self._capacity, max(self._level, level - away * self._allowed))
+            self._level = min(self._capacity, max(self._level, level - elapsed * self._allowed))
 
     def require_open(self) -> None:
-        """Raise Stopping if nothing new may leave any more."""
+        """Raise Stopping after `close`: nothing new may leave."""
         if self._closed:
             raise Stopping("stopped before the request left")
 
     def close(self) -> None:
-        """Wake everybody who waits; from now on `acquire` raises Stopping."""
+        """Wake every thread that waits; from now on `acquire` raises Stopping."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

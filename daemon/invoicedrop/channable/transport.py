@@ -1,6 +1,6 @@
 """An httpx transport that keeps a total deadline, and knows whether a request can have arrived.
 
-httpx limits each single socket operation, not the whole: a server that answers one byte a second is never late for it.
+httpx limits each single socket operation, not the whole: a server that sends one byte a second is never late for it.
 Here every socket operation gets what is left of the request's own deadline. This is done in httpcore's network
 backend (https://www.encode.io/httpcore/network-backends/), the documented place for it, and not by a timer
 that closes connections under httpx, which leaks pool slots.
@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,7 +23,7 @@ import httpx
 from invoicedrop.system.loopback import is_loopback
 
 _SLICE: Final = 1 << 17
-"""Bytes handed to the socket at once: between two slices the deadline is looked at again."""
+"""Bytes handed to the socket at once: the deadline is checked between two slices."""
 _KEEPALIVE_EXPIRY: Final = 5.0
 """Seconds; a connection idle for longer may have been closed by the server just as we send on it."""
 _ERRORS: Final = (
@@ -36,6 +35,11 @@ _ERRORS: Final = (
     httpcore.ConnectionNotAvailable,
     OSError,
 )
+_DESCRIPTIONS: Final = {
+    httpcore.ConnectTimeout: "no connection in time",
+    httpcore.ReadTimeout: "no answer in time",
+    httpcore.WriteTimeout: "the request could not be sent in time",
+}
 
 
 class NotSent(httpx.TransportError):
@@ -47,32 +51,41 @@ class MaybeSent(httpx.TransportError):
 
 
 class PoolExhausted(NotSent):
-    """No connection became free in time: slots have leaked, the transport has to be built anew."""
+    """No connection became free in time: slots have leaked, the pool has to be built anew."""
 
 
 class _Progress(threading.local):
-    """The request that this thread is making: its deadline, and whether sending has begun."""
+    """The request that this thread is making: its deadline (monotonic), and whether sending has begun."""
 
     deadline = float("inf")
     sending = False
 
-    def left(self, timeout: float | None) -> float:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+    def remaining(self, timeout: float | None) -> float:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
             raise httpcore.ReadTimeout("the total time for this request is over")
-        return left if timeout is None else min(left, timeout)
+        return remaining if timeout is None else min(remaining, timeout)
 
 
 class _Stream(httpcore.NetworkStream):
+    """A connection whose every operation keeps the deadline of the request that uses it.
+
+    What is written to a stream that is not `to_api`, before TLS is up, is for a proxy, to ask for a tunnel: no part of
+    the request.
+    """
+
     def __init__(
         self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]", *, to_api: bool
     ) -> None:
         self._inner = inner
-        # What is written before TLS is up is for a proxy, to ask for a tunnel: no part of the request.
         self._to_api = to_api
         self._progress = progress
         self._streams = streams
-        streams.add(self)
+
+    def tracked(self) -> Self:
+        """Return this stream after registering it for `DeadlineTransport.abort`."""
+        self._streams.add(self)
+        return self
 
     def abort(self) -> None:
         # Closing would not wake the thread that waits on it; shutting down does.
@@ -80,13 +93,13 @@ class _Stream(httpcore.NetworkStream):
             self._inner.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._progress.left(timeout))
+        return self._inner.read(max_bytes, self._progress.remaining(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._progress.sending = self._to_api or self._progress.sending
         view = memoryview(buffer)
         for start in range(0, len(view), _SLICE):
-            self._inner.write(view[start : start + _SLICE], self._progress.left(timeout))  # type: ignore[arg-type] # a socket takes any buffer
+            self._inner.write(view[start : start + _SLICE], self._progress.remaining(timeout))  # type: ignore[arg-type] # a socket takes any buffer
 
     def close(self) -> None:
         self._inner.close()
@@ -94,8 +107,8 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.left(timeout))
-        return _Stream(inner, self._progress, self._streams, to_api=True)
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.remaining(timeout))
+        return _Stream(inner, self._progress, self._streams, to_api=True).tracked()
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
@@ -119,13 +132,13 @@ class _Backend(httpcore.SyncBackend):
         addresses = _addresses(host, port)
         for tried, address in enumerate(addresses):
             # One by one: the time is for all addresses of a host together, and none of them may use it up.
-            share = self._progress.left(timeout) / (len(addresses) - tried)
+            share = self._progress.remaining(timeout) / (len(addresses) - tried)
             try:
                 stream = super().connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _Stream(stream, self._progress, self._streams, to_api=not self._tls)
+                return _Stream(stream, self._progress, self._streams, to_api=not self._tls).tracked()
         raise failure
 
 
@@ -146,27 +159,36 @@ class _Body(httpx.SyncByteStream):
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Sends requests to one origin's servers, each within `total` seconds from start to last byte of the answer.
+    """Sends each request within `total` seconds, from its start to the last byte of the response.
 
-    `connections` must be at least as many as there are threads: with fewer, httpcore 1.0.9 closes some that are in use.
+    `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
+    that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
     """
 
-    def __init__(self, base_url: str, *, total: float, connections: int) -> None:
+    def __init__(
+        self, ssl_context: ssl.SSLContext | None, proxy: httpcore.Proxy | None, *, total: float, connections: int
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._proxy = proxy
         self._total = total
+        self._connections = connections
         self._progress = _Progress()
         self._streams: WeakSet[_Stream] = WeakSet()
-        self._base_url = base_url
-        self._connections = connections
-        self._ssl = httpx.create_ssl_context() if base_url.startswith("https:") else None
         self._pool = self._new_pool()
+
+    @classmethod
+    def to(cls, base_url: str, *, total: float, connections: int) -> Self:
+        """Return a transport to this origin, with the machine's certificates and the proxy of the environment."""
+        ssl_context = httpx.create_ssl_context() if base_url.startswith("https:") else None
+        return cls(ssl_context, _proxy_for(base_url), total=total, connections=connections)
 
     def _new_pool(self) -> httpcore.ConnectionPool:
         return httpcore.ConnectionPool(
-            ssl_context=self._ssl,
-            proxy=_proxy_for(self._base_url),
+            ssl_context=self._ssl_context,
+            proxy=self._proxy,
             max_connections=self._connections,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            network_backend=_Backend(self._progress, self._streams, tls=self._ssl is not None),
+            network_backend=_Backend(self._progress, self._streams, tls=self._ssl_context is not None),
         )
 
     def rebuild(self) -> None:
@@ -175,7 +197,7 @@ class DeadlineTransport(httpx.BaseTransport):
         old.close()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the answer's body is read under the same deadline, in the same thread."""
+        """Send one request; the response's body is read under the same deadline, in the same thread."""
         self._progress.deadline = time.monotonic() + self._total
         self._progress.sending = False
         url = httpcore.URL(
@@ -216,45 +238,29 @@ class DeadlineTransport(httpx.BaseTransport):
         """Close every connection."""
         self._pool.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        self.close()
-
 
 def _addresses(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def _describe(error: BaseException) -> str:
-    words = {
-        httpcore.ConnectTimeout: "no connection in time",
-        httpcore.ReadTimeout: "no answer in time",
-        httpcore.WriteTimeout: "the request could not be sent in time",
-    }
-    for kind, text in words.items():
+    for kind, description in _DESCRIPTIONS.items():
         if isinstance(error, kind):
-            return text
+            return description
     return str(error) or type(error).__name__
 
 
 def _proxy_for(url: str) -> httpcore.Proxy | None:
-    """Take the proxy from the usual environment variables (HTTPS_PROXY, NO_PROXY), as other programs do."""
+    """Return the proxy that the usual environment variables (HTTPS_PROXY, NO_PROXY) name for `url`."""
     parts = urlsplit(url)
     address = getproxies().get(parts.scheme)
     if not address or proxy_bypass(parts.netloc) or is_loopback(parts.hostname or ""):
         return None
-    found = urlsplit(address if "://" in address else f"http://{address}")
-    login = (unquote(found.username), unquote(found.password or "")) if found.username else None
-    port = found.port or (443 if found.scheme == "https" else 80)
-    return httpcore.Proxy(f"{found.scheme}://{found.hostname}:{port}", auth=login)
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    auth = (unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else None
+    port = proxy.port or (443 if proxy.scheme == "https" else 80)
+    return httpcore.Proxy(f"{proxy.scheme}://{proxy.hostname}:{port}", auth=auth)

@@ -28,6 +28,7 @@ from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def orders(
     without_invoice: bool,
     as_json: bool,
     inbox: str | None,
+    timing: Timing = access.TIMING,
 ) -> int:
     """Print the orders of the last `days` in which `search` occurs; return the exit code.
 
@@ -70,7 +72,7 @@ def orders(
         for project_inbox in _one_for_each_project(inboxes):
             try:
                 # All of a project or nothing: half a list would look as if the rest needed no invoice.
-                listed += list(_list(project_inbox, ledger, search, since, without_invoice=without_invoice))
+                listed += list(_list(project_inbox, ledger, search, since, timing, without_invoice=without_invoice))
             except _ListingFailed as error:
                 unanswered[project_inbox.name] = str(error)
     if as_json:
@@ -94,9 +96,9 @@ def _one_for_each_project(inboxes: list[Inbox]) -> list[Inbox]:
 
 
 def _list(
-    inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, *, without_invoice: bool
+    inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, timing: Timing, *, without_invoice: bool
 ) -> Iterator[ListedOrder]:
-    with access.open_project(inbox, ledger) as project:
+    with access.open_project(inbox, ledger, timing=timing) as project:
         try:
             for order in project.all_orders(search=search, since=since):
                 if not (without_invoice and order.invoices):

@@ -64,13 +64,13 @@ class InboxWorker:
         self.log = get_logger().bind(inbox=inbox.name)
         self.outcomes: Counter[Outcome] = Counter()
         self.busy = 0
-        self.client = ApiClient(
+        self.client = ApiClient.open(
             inbox.api_url,
             token,
             rate_limiter,
             request_timeout=inbox.request_timeout,
             connections=settings.upload_workers,
-            places=places,
+            slots=places,
         )
         self.api = CircuitBreaker(self._api_changed, timing=timing)
         self.folders = CircuitBreaker(self._folders_changed, timing=timing)
@@ -119,7 +119,7 @@ class InboxWorker:
         except (FolderUnavailable, LedgerUnavailable) as trouble:
             self._begun = False
             self._trouble_of_a_file = False
-            self.folders.trip(trouble.detail)
+            self.folders.trip(trouble.detail, trouble.cause)
             return
         if not self._trouble_of_a_file or not len(self.tracker):
             self.folders.reset()
@@ -147,7 +147,7 @@ class InboxWorker:
         """Say how many more files may be handed out now."""
         if not self._begun:
             return 0
-        return min(self.api.room(self.busy, wanted), self.folders.room(self.busy, wanted))
+        return min(self.api.allowance(self.busy, wanted), self.folders.allowance(self.busy, wanted))
 
     def hand_out(self, wanted: int) -> list[SettledFile]:
         """Return settled files to work on; each comes back by `take_back`."""
@@ -183,7 +183,7 @@ class InboxWorker:
                 self.tracker.put_back(name)
                 self._trouble_of_a_file = True
                 self._try_folders = True
-                self.folders.trip(result.detail)
+                self.folders.trip(result.detail, result.cause)
             case Paused() | Stopping():
                 self.tracker.put_back(name)
             case _:

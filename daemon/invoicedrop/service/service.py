@@ -193,7 +193,7 @@ class Service:
             ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), at))
         except LedgerUnavailable as trouble:
             for worker in self._workers:
-                worker.folders.trip(trouble.detail)
+                worker.folders.trip(trouble.detail, trouble.cause)
             return False
         self._bucket_written[inbox.account] = at
         return True

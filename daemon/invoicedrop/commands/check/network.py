@@ -18,8 +18,8 @@ import httpx
 from pydantic import ValidationError
 
 from invoicedrop import __version__
-from invoicedrop.channable.client import ApiResponse
 from invoicedrop.channable.models import OrdersPage
+from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.commands import access
 from invoicedrop.commands.check.finding import Finding, Level
@@ -80,7 +80,7 @@ def ask(inbox: Inbox, token: str) -> Reply:
     }
     reply = Reply(sent=time.time())
     began = time.monotonic()
-    transport = DeadlineTransport(inbox.api_url, total=inbox.request_timeout, connections=1)
+    transport = DeadlineTransport.to(inbox.api_url, total=inbox.request_timeout, connections=1)
     with httpx.Client(transport=transport, trust_env=False) as client:
         try:
             with client.stream("GET", inbox.api_url + path, params={"limit": 1}, headers=headers) as response:
@@ -165,7 +165,7 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
     if response.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
         return finding(
             Level.PROBLEM,
-            f"not the API answers, but something else ({response.described()})",
+            f"not the API answers, but something else ({response.summary()})",
             "check api_url, and whether a proxy or a sign-in page is in the way",
             "API",
         )
@@ -198,7 +198,7 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
     }
     unusable = finding(
         Level.PROBLEM,
-        f"the API cannot be used now ({response.described()})",
+        f"the API cannot be used now ({response.summary()})",
         "try again later: this need not be the set-up's fault",
         "API",
     )

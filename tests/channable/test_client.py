@@ -1,0 +1,379 @@
+"""What each response becomes, and when a request may leave."""
+
+import time
+from typing import NamedTuple
+
+import pytest
+
+from api_caller import Caller, caller_of
+from invoicedrop.channable.project import Project
+from invoicedrop.errors import (
+    InvoicedropError,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    PauseCause,
+    Paused,
+    Rejected,
+    Stopping,
+    Unanswered,
+)
+from invoicedrop.inbox.snapshot import Snapshot
+from invoicedrop.sandbox import Kind, Options, Running, serve
+from invoicedrop.timing import Timing
+from scripted_api import Reply, Request, as_json, scripted
+
+MB = 1 << 20
+
+# The table of `judgement`
+
+
+class Row(NamedTuple):
+    """What a response becomes: of an upload, of a read; and why it trips the circuit breaker, if it does."""
+
+    status: int
+    of_upload: type[InvoicedropError]
+    of_read: type[InvoicedropError]
+    trips: PauseCause | None = None
+
+    def check(self, caller: Caller, upload: BaseException, read: BaseException) -> None:
+        """Check what an upload and a read have raised."""
+        assert (type(upload), type(read)) == (self.of_upload, self.of_read)
+        for error in (upload, read):
+            assert not isinstance(error, Paused) or error.cause is self.trips
+        assert (caller.breaker.detail is not None) is (self.trips is not None)
+
+
+TABLE = [
+    *(Row(status, Rejected, Unanswered) for status in (400, 405, 406, 409, 410, 413, 415, 422)),
+    Row(404, Rejected, Rejected),
+    *(Row(status, Paused, Paused, PauseCause.TOKEN) for status in (401, 403)),
+    Row(429, Paused, Paused, PauseCause.RATE_LIMIT),
+    *(Row(status, Paused, Paused, PauseCause.OUTAGE) for status in (407, 503)),
+    *(Row(status, Paused, Paused, PauseCause.OUTAGE) for status in (301, 302, 303, 307, 308)),
+    *(Row(status, OutcomeUnknown, Unanswered) for status in (500, 502, 504, 507, 520, 408, 418, 425)),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row.status))
+def test_every_status_becomes_what_the_table_says(sandbox: Running, invoice: Snapshot, row: Row) -> None:
+    """Each status, of an upload and of a read, becomes the error of the table, with the API's own message."""
+    for request in ("upload", "order"):
+        sandbox.faults.add(Kind.STATUS, request, status=row.status, message="their own words", count=1)
+    with caller_of(sandbox.url, timing=Timing(unstated_wait=0.01)) as caller:
+        with pytest.raises(row.of_upload) as of_upload:
+            caller.project.upload(8, invoice)
+        assert (caller.breaker.detail is not None) is (row.trips is not None)
+        caller.breaker.reset()
+        with pytest.raises(row.of_read) as of_read:
+            caller.project.order(8)
+        row.check(caller, of_upload.value, of_read.value)
+    assert "their own words" in str(of_upload.value)
+    assert sandbox.uploads() == []
+    assert len(sandbox.requests) == 2
+
+
+HTML_TABLE = [
+    Row(200, OutcomeUnknown, Unanswered, PauseCause.OUTAGE),
+    Row(202, OutcomeUnknown, Unanswered, PauseCause.OUTAGE),
+    Row(403, Paused, Paused, PauseCause.TOKEN),
+    Row(404, Paused, Paused, PauseCause.OUTAGE),
+    Row(400, Paused, Paused, PauseCause.OUTAGE),
+    Row(413, Rejected, Unanswered),
+    Row(500, OutcomeUnknown, Unanswered),
+    Row(502, OutcomeUnknown, Unanswered),
+    Row(503, Paused, Paused, PauseCause.OUTAGE),
+    Row(504, OutcomeUnknown, Unanswered),
+]
+
+
+@pytest.mark.parametrize("row", HTML_TABLE, ids=lambda row: str(row.status))
+def test_a_web_page_is_not_the_apis_word(sandbox: Running, caller: Caller, invoice: Snapshot, row: Row) -> None:
+    """HTML where JSON belongs is a proxy's or a portal's: no invoice fails for it, but for being too large."""
+    for request in ("upload", "order"):
+        sandbox.faults.add(Kind.HTML, request, status=row.status, count=1)
+    with pytest.raises(row.of_upload) as of_upload:
+        caller.project.upload(8, invoice)
+    assert (caller.breaker.detail is not None) is (row.trips is not None)
+    assert "<" not in str(of_upload.value)
+    caller.breaker.reset()
+    with pytest.raises(row.of_read) as of_read:
+        caller.project.order(8)
+    row.check(caller, of_upload.value, of_read.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        (Kind.RESET_BEFORE_READ, False),
+        (Kind.RESET_BEFORE_STORE, False),
+        (Kind.RESET_AFTER_STORE, True),
+        (Kind.HANG_BEFORE_STORE, False),
+        (Kind.HANG_AFTER_STORE, True),
+        (Kind.TRUNCATE, True),
+        (Kind.SLOW_DRIP, True),
+        (Kind.BROKEN_JSON, True),
+        (Kind.ACCEPTED_WITHOUT_ID, True),
+    ],
+)
+def test_a_lost_response_leaves_a_doubt_whether_stored_or_not(
+    sandbox: Running, invoice: Snapshot, kind: Kind, *, stored: bool
+) -> None:
+    """Whatever happens to the response on its way, what became of the invoice is unknown."""
+    sandbox.faults.add(kind, "upload", count=1)
+    with caller_of(sandbox.url, timeout=0.2) as caller:
+        with pytest.raises(OutcomeUnknown):
+            caller.project.upload(8, invoice)
+        assert caller.breaker.detail is None
+    sandbox.wait_until(lambda: all(request.over for request in sandbox.requests))
+    assert len(sandbox.uploads()) == stored
+
+
+@pytest.mark.parametrize("kind", [Kind.RESET_BEFORE_STORE, Kind.HANG_BEFORE_STORE, Kind.TRUNCATE, Kind.BROKEN_JSON])
+def test_a_read_without_a_whole_response_is_unanswered(sandbox: Running, kind: Kind) -> None:
+    """A read that got no whole response changes nothing and may be repeated."""
+    sandbox.faults.add(kind, "order", count=1)
+    with caller_of(sandbox.url, timeout=0.2) as caller:
+        with pytest.raises(Unanswered):
+            caller.project.order(8)
+        assert caller.project.order(8).order.id == 8
+
+
+def test_an_api_that_is_down_is_paused(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """Where nobody listens nothing was taken: the project waits, and one line says what cannot be reached."""
+    sandbox.stop()
+    with pytest.raises(Paused) as caught:
+        caller.project.upload(8, invoice)
+    assert caught.value.cause is PauseCause.OUTAGE
+    assert caller.breaker.detail is not None
+    assert sandbox.url.removeprefix("http://") in caller.breaker.detail
+    sandbox.start()
+    with pytest.raises(Paused):
+        caller.project.upload(8, invoice)
+    caller.breaker.probe_now()
+    caller.project.upload(8, invoice)
+    assert caller.details == [caller.details[0], None]
+    assert len(sandbox.uploads()) == 1
+
+
+def test_failures_of_three_invoices_trip_the_breaker(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """500 for one order is its own trouble; for three orders in a row it is the API's."""
+    sandbox.faults.add(Kind.STATUS, "upload", status=500)
+    for order_id in (1, 1, 1, 2):
+        with pytest.raises(OutcomeUnknown):
+            caller.project.upload(order_id, invoice)
+    assert caller.details == []
+    with pytest.raises(OutcomeUnknown):
+        caller.project.upload(3, invoice)
+    assert len(caller.details) == 1
+    with pytest.raises(Paused) as caught:
+        caller.project.upload(4, invoice)
+    assert caught.value.cause is PauseCause.OUTAGE
+    assert len(sandbox.requests) == 5
+
+
+def test_a_redirect_is_never_followed_with_the_token(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """A redirect of the API goes nowhere: one request, and an error that says that the address is wrong."""
+    sandbox.faults.add(Kind.REDIRECT, "any")
+    with pytest.raises(Paused):
+        caller.project.upload(8, invoice)
+    assert caller.breaker.detail is not None
+    assert "api_url" in caller.breaker.detail
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["http://[", "//", "http://\xff\xfe", "mailto:x", "/elsewhere"])
+def test_a_redirect_to_an_odd_address_is_a_redirect(invoice: Snapshot, location: str) -> None:
+    """Where a redirect leads is never read: whatever stands there, the request was not taken and goes nowhere."""
+    redirect = as_json({}, 302, ("location", location))
+    with scripted(lambda _request: redirect) as server, caller_of(server.url) as caller:
+        with pytest.raises(Paused):
+            caller.project.upload(8, invoice)
+        assert "api_url" in (caller.breaker.detail or "")
+        assert len(server.requests) == 1
+
+
+def test_no_cookie_is_kept(invoice: Snapshot) -> None:
+    """A cookie that a response sets is sent with no later request, neither to the API nor to a download host."""
+
+    def script(request: Request) -> Reply:
+        cookie = ("set-cookie", "session=1; Path=/")
+        if request.method == "POST":
+            return as_json({"status": "success", "order_attachment_id": 7}, 202, cookie)
+        if request.path.startswith("/v1/"):
+            return as_json({"url": f"http://{request.headers['host']}/first"}, 200, cookie)
+        if request.path == "/first":
+            return Reply(b"", 302, (("location", "/second"), cookie))
+        return Reply(b"", 200, (cookie,))
+
+    with scripted(script) as server, caller_of(server.url) as caller:
+        for _ in range(2):
+            caller.project.upload(8, invoice)
+            caller.project.attachment_digest(8, 7, 1000)
+    assert len(server.requests) == 8
+    assert not [request for request in server.requests if "cookie" in request.headers]
+
+
+def test_the_retry_after_of_a_429_is_obeyed(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """Retry-After in seconds sets when the next request may go; without it the rate limiter decides."""
+    sandbox.faults.add(Kind.RATE_LIMITED, "upload", retry_after="7", count=1)
+    sandbox.faults.add(Kind.RATE_LIMITED, "upload", count=1)
+    with pytest.raises(Paused):
+        caller.project.upload(8, invoice)
+    assert caller.breaker.until - time.monotonic() == pytest.approx(7, abs=0.5)
+    with caller_of(sandbox.url) as other:
+        with pytest.raises(Paused):
+            other.project.upload(8, invoice)
+        assert 0 < other.breaker.until - time.monotonic() <= 2
+
+
+def test_an_endless_response_is_not_read_into_memory() -> None:
+    """A response of far more than a page of orders is broken off."""
+    with (
+        scripted(lambda _request: Reply(b"x" * (40 * MB))) as server,
+        caller_of(server.url) as caller,
+        pytest.raises(Unanswered, match="too large"),
+    ):
+        caller.project.order(8)
+
+
+# The token
+
+
+def test_a_wrong_token_is_paused_and_read_again(sandbox: Running, invoice: Snapshot) -> None:
+    """A refused token stops the project with words; a new one in its place is used for the next probe."""
+    with caller_of(sandbox.url, token="old") as caller:
+        with pytest.raises(Paused):
+            caller.project.upload(8, invoice)
+        assert caller.breaker.detail is not None
+        assert "token" in caller.breaker.detail
+        assert not caller.client.token_changed()
+        caller.token = sandbox.token
+        assert caller.client.token_changed()
+        caller.client.forget_token()
+        caller.breaker.probe_now()
+        caller.project.upload(8, invoice)
+        assert caller.breaker.detail is None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_read_again_for_the_next_probe(
+    sandbox: Running, caller: Caller, invoice: Snapshot, status: int
+) -> None:
+    """After a 401 or a 403 the next request has the token that is in its file then."""
+    sandbox.faults.add(Kind.STATUS, "upload", status=status, count=1)
+    with pytest.raises(Paused):
+        caller.project.upload(8, invoice)
+    caller.breaker.probe_now()
+    caller.project.upload(8, invoice)
+    assert caller.tokens_read == 2
+
+
+def test_a_good_token_is_read_once(caller: Caller, invoice: Snapshot) -> None:
+    """The token file is not read for every request."""
+    for order_id in (1, 2, 3):
+        caller.project.upload(order_id, invoice)
+    assert caller.tokens_read == 1
+
+
+def test_a_token_that_cannot_be_read_is_paused(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """Without a token nothing is read, nothing is sent, and the breaker says why."""
+    caller.token = ""
+    with pytest.raises(Paused, match="api_token_file") as caught:
+        caller.project.upload(8, invoice)
+    assert caught.value.cause is PauseCause.TOKEN
+    assert not caller.client.token_changed()
+    assert sandbox.requests == []
+    assert caller.details == ["api_token_file: the file is empty"]
+
+
+def test_another_project_is_paused(sandbox: Running, invoice: Snapshot) -> None:
+    """A project that the token may not reach is a matter of settings, not of the invoice."""
+    with caller_of(sandbox.url, project_id=9999) as caller, pytest.raises(Paused):
+        caller.project.upload(8, invoice)
+
+
+# Rate limit, circuit breaker, intent
+
+
+def test_a_full_bucket_is_paused(invoice: Snapshot) -> None:
+    """The company's own limit, met in earnest, trips the breaker and lowers the rate."""
+    with serve(Options(rate=4, burst=1)) as api, caller_of(api.url, rate=100) as caller:
+        caller.project.upload(1, invoice)
+        with pytest.raises(Paused):
+            caller.project.upload(2, invoice)
+        assert caller.rate_limiter.rate < 100
+
+
+def test_the_intent_comes_before_the_first_byte(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """`before_sending` is called once, when the request may leave, while the server has heard nothing yet."""
+    heard: list[int] = []
+    caller.project.upload(8, invoice, before_sending=lambda: heard.append(len(sandbox.requests)))
+    assert heard == [0]
+
+
+def test_an_intent_that_cannot_be_written_sends_nothing(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """Where the ledger cannot be written, the request does not leave."""
+
+    def full() -> None:
+        raise LedgerUnavailable("disk full")
+
+    with pytest.raises(LedgerUnavailable):
+        caller.project.upload(8, invoice, before_sending=full)
+    assert sandbox.requests == []
+    assert caller.breaker.detail is None
+
+
+def test_an_open_circuit_makes_no_intent(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """While the project is paused nothing is written down as being under way, and nothing is sent."""
+    intents: list[int] = []
+    caller.breaker.trip("down", PauseCause.OUTAGE)
+    with pytest.raises(Paused):
+        caller.project.upload(8, invoice, before_sending=lambda: intents.append(1))
+    assert intents == []
+    assert sandbox.requests == []
+
+
+def test_a_stop_while_waiting_for_the_rate_makes_no_intent(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
+    """An invoice that only waited for its turn is not in doubt when the service stops."""
+    caller.rate_limiter.close()
+    intents: list[int] = []
+    with pytest.raises(Stopping):
+        caller.project.upload(8, invoice, before_sending=lambda: intents.append(1))
+    assert intents == []
+    assert sandbox.requests == []
+
+
+def test_reads_draw_on_the_same_bucket(sandbox: Running) -> None:
+    """Reads wait for the company's rate limit too."""
+    with caller_of(sandbox.url, rate=50) as caller:
+        began = time.monotonic()
+        for _ in range(6):
+            caller.project.order(8)
+        assert time.monotonic() - began >= 5 / 50
+
+
+@pytest.mark.parametrize(("patience", "statuses"), [(0.0, [429]), (0.2, [429]), (20.0, [429, 200])])
+def test_a_patient_project_waits_for_the_rate_limit(sandbox: Running, patience: float, statuses: list[int]) -> None:
+    """A read waits where only the rate limit is used up, if the wait is within the patience that it was given."""
+    sandbox.faults.add(Kind.RATE_LIMITED, "order", retry_after="0", count=1)
+    with caller_of(sandbox.url, timing=Timing(first_probe=0.3)) as caller:
+        project = Project(caller.client, 1001, 2001, caller.breaker, patience=patience)
+        if statuses[-1] == 200:
+            assert project.order(8).order.id == 8
+        else:
+            with pytest.raises(Paused) as caught:
+                project.order(8)
+            assert caught.value.cause is PauseCause.RATE_LIMIT
+    assert [request.status for request in sandbox.requests] == statuses
+
+
+def test_patience_is_for_the_rate_limit_only(sandbox: Running) -> None:
+    """A wrong token or an outage is not waited for, however patient the project is."""
+    sandbox.faults.add(Kind.STATUS, "order", status=503)
+    with caller_of(sandbox.url) as caller:
+        project = Project(caller.client, 1001, 2001, caller.breaker, patience=60.0)
+        began = time.monotonic()
+        with pytest.raises(Paused):
+            project.order(8)
+        assert time.monotonic() - began < 1
+    assert len(sandbox.requests) == 1

@@ -1,0 +1,87 @@
+"""What the bodies of responses may lack."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from api_caller import caller_of
+from invoicedrop.channable.models import Order, OrderResponse, OrdersPage
+from invoicedrop.errors import Unanswered
+from invoicedrop.sandbox import CUSTOMER_SURNAME
+from scripted_api import as_json, scripted
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {"channel_name": None, "channel_id": None, "created": None, "attachments": None, "data": None},
+        {"data": {"extra": None}},
+        {"data": {}},
+        {"data": {"extra": []}},
+        {"data": []},
+        {"channel_name": 5, "unknown": {"deep": [1]}},
+    ],
+    ids=str,
+)
+def test_an_order_may_lack_what_we_can_live_without(order: dict[str, object]) -> None:
+    """Missing, null, empty and unknown fields of an order stop nothing."""
+    parsed = OrderResponse.model_validate({"order": {"id": 8} | order}).order
+    assert parsed.id == 8
+    assert parsed.invoices == []
+    assert parsed.numbers == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("attachment", "is_invoice"),
+    [
+        ({"id": 1, "attachment_type": "INVOICE"}, True),
+        ({"id": 1, "attachment_type": ["INVOICE", "CREDIT_NOTE"]}, True),
+        ({"id": 1, "attachment_type": {"label": "Invoice"}}, True),
+        ({"id": 1, "attachment_type": None}, False),
+        ({"id": 1, "attachment_type": "PACKING_SLIP", "title": None, "created": None}, False),
+        ({"id": 1, "attachment_type": "INVOICE", "title": 5}, True),
+    ],
+)
+def test_an_invoice_is_told_from_other_attachments(attachment: dict[str, object], *, is_invoice: bool) -> None:
+    """The type may be a word or labels of several kinds; what is called an invoice is one."""
+    assert bool(Order.model_validate({"id": 8, "attachments": [attachment]}).invoices) is is_invoice
+
+
+def test_a_number_may_be_a_number() -> None:
+    """A marketplace number that comes as a JSON number is compared as text; a time without a zone is UTC."""
+    order = Order.model_validate({"id": 8, "channel_id": 4711, "created": "2026-11-22T10:00:00"})
+    assert order.numbers == {"4711"}
+    assert order.created == datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"order": None},
+        {"order": {"id": None, "data": {"billing": {"last_name": CUSTOMER_SURNAME}}}},
+        {"order": {"id": 8, "attachments": [{"title": CUSTOMER_SURNAME}]}},
+        {"order": {"id": 8, "created": CUSTOMER_SURNAME}},
+        [CUSTOMER_SURNAME],
+    ],
+    ids=["empty", "null", "no_id", "attachment_without_id", "no_time", "list"],
+)
+def test_a_body_that_cannot_be_read_is_unanswered_and_not_quoted(body: object) -> None:
+    """A field that is missing is named by its place; the body itself, which has customers' data, is not quoted."""
+    with (
+        scripted(lambda _request: as_json(body)) as server,
+        caller_of(server.url) as caller,
+        pytest.raises(Unanswered) as caught,
+    ):
+        caller.project.order(8)
+    assert CUSTOMER_SURNAME not in str(caught.value)
+    assert CUSTOMER_SURNAME not in repr(caught.value.__cause__)
+
+
+def test_a_page_may_have_more_than_we_use() -> None:
+    """Unknown fields of a page are ignored."""
+    assert (
+        OrdersPage.model_validate({"orders": [{"id": 1, "x": 1}], "total": 1, "error_count": 0, "next": None}).total
+        == 1
+    )
