@@ -8,19 +8,22 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from invoicedrop import logs
-from invoicedrop.service import service
+from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from invoicedrop.system import disk
 from invoicedrop.timing import Timing
 
 QUICK = Timing(look_again=0.02, first_retry=0.02, file_retry=0.02, first_probe=0.02, longest_probe=1.0)
 """Waits so short that a test need not wait for them."""
-_HELD, _GATE = Path("at the move"), Path("gate")
+_HELD = Path("at the move")
+_GATE = Path("gate")
 
 
 def program(timing: Timing, *, fault: str | None = None) -> tuple[str, ...]:
@@ -29,28 +32,28 @@ def program(timing: Timing, *, fault: str | None = None) -> tuple[str, ...]:
 
 
 def hold_the_move() -> None:
-    """Let a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
+    """Have a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
     real = disk.move
 
-    def held(source: Path, target: Path) -> None:
+    def move(source: Path, target: Path) -> None:
         _HELD.touch()
         _GATE.open().close()
         real(source, target)
 
-    vars(disk)["move"] = held
+    disk.move = move
 
 
 def break_the_loop() -> None:
-    """Let a move hang, and then the loop break by a mistake in this program."""
+    """Have a move hang, and then the main loop fail by a fault of this program."""
     hold_the_move()
-    real = service.Heartbeat.beat
+    real = Heartbeat.beat
 
-    def beat(*args: Any) -> None:
+    def beat(heartbeat: Heartbeat, workers: Sequence[InboxWorker]) -> None:
         if _HELD.exists():
             raise RuntimeError("a mistake in this program")
-        real(*args)
+        real(heartbeat, workers)
 
-    vars(service)["Heartbeat"] = type("Heartbeat", (service.Heartbeat,), {"beat": beat})
+    Heartbeat.beat = beat  # type: ignore[assignment,method-assign]
 
 
 FAULTS: dict[str, Callable[[], None]] = {"move": hold_the_move, "loop": break_the_loop}
@@ -68,7 +71,7 @@ def main() -> NoReturn:
         FAULTS[arguments.fault]()
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(service.Service(settings, timing=Timing(**arguments.timing)).run(once=arguments.once))
+    sys.exit(Service(settings, timing=Timing(**arguments.timing)).run(once=arguments.once))
 
 
 if __name__ == "__main__":

@@ -16,16 +16,16 @@ from packaging.utils import canonicalize_name
 from invoicedrop import exit_codes
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.service.service import _LAST_WAIT
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.settings.sources import Places
+from invoicedrop.timing import DEFAULT_TIMING
 from merchant import Merchant
 
 PROJECT = Path(__file__).resolve().parents[1]
 SYSTEMD = PROJECT / "systemd"
 UNIT = SYSTEMD / "invoicedrop.service"
-LONGEST_STOP = Inbox.model_fields["request_timeout"].default + _LAST_WAIT
+LONGEST_STOP = Inbox.model_fields["request_timeout"].default + DEFAULT_TIMING.last_wait
 """Seconds that an ordered stop may take."""
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
