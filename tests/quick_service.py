@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from invoicedrop import logs
-from invoicedrop.service import service
+from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import Timing
@@ -40,14 +41,14 @@ class HeldMover(Mover):
 
 def break_the_loop() -> Mover:
     """Let a move hang, and then the loop break by a mistake in this program."""
-    real = service.Heartbeat.beat
+    real = Heartbeat.beat
 
     def beat(*args: Any) -> None:
         if _HELD.exists():
             raise RuntimeError("a mistake in this program")
         real(*args)
 
-    vars(service)["Heartbeat"] = type("Heartbeat", (service.Heartbeat,), {"beat": beat})
+    Heartbeat.beat = beat  # type: ignore[method-assign]
     return HeldMover()
 
 
@@ -65,7 +66,7 @@ def main() -> NoReturn:
     mover = FAULTS[arguments.fault]() if arguments.fault else DEFAULT_MOVER
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(service.Service(settings, timing=Timing(**arguments.timing), mover=mover).run(once=arguments.once))
+    sys.exit(Service(settings, timing=Timing(**arguments.timing), mover=mover).run(once=arguments.once))
 
 
 if __name__ == "__main__":

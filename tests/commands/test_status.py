@@ -17,8 +17,7 @@ from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Running
-from invoicedrop.service.lock import only_instance
-from invoicedrop.service.status_file import liveness
+from invoicedrop.service.lock import is_held, only_instance
 from invoicedrop.settings.models import Settings
 from merchant import Merchant, running
 from waiting import wait_until
@@ -291,13 +290,12 @@ def test_the_last_ten_successes_and_the_counts_of_today(merchant: Merchant, ledg
 
 def test_status_does_not_hold_the_lock(merchant: Merchant) -> None:
     """Whether a daemon runs is seen by its lock, which stays free for one that starts right after."""
-    settings = merchant.settings()
-    assert liveness(settings).running is False
+    assert is_held(merchant.state) is False
     with only_instance(merchant.state):
-        assert liveness(settings).running is True
-    assert liveness(settings).running is False
+        assert is_held(merchant.state) is True
+    assert is_held(merchant.state) is False
     with only_instance(merchant.state):
-        assert liveness(settings).running is True
+        assert is_held(merchant.state) is True
 
 
 def test_an_old_report_is_not_believed(merchant: Merchant) -> None:

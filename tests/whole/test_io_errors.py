@@ -34,7 +34,7 @@ from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone
 from invoicedrop import logs
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.service import service
+from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from merchant import Merchant, running
@@ -191,7 +191,7 @@ class Scene:
         watching = threading.Thread(target=overseer, name="overseer")
         calls = Calls(self.home, meet)
         calls.install()
-        real = service.Service._loop
+        real = MainLoop.run
 
         def loop(*args: Any, **more: Any) -> None:
             nonlocal armed
@@ -203,7 +203,7 @@ class Scene:
             finally:
                 armed = False
 
-        patch.setattr(service.Service, "_loop", loop)
+        patch.setattr(MainLoop, "run", loop)
         timing = replace(QUICK, file_retry=0.1)
         settings = load(None, self.environment)
         daemon.append(Service(settings, timing=timing, validator=EveryPdfIsGood, mover=calls.mover()))

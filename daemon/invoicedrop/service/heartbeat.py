@@ -1,38 +1,36 @@
-"""What others may know of a running service: a file for `status` and `health`, and words for systemd.
+"""What others may know of a running service: the status file for `status` and `health`, and systemd's watchdog.
 
-Fed by the work loop after a whole turn, never by a thread of its own: a loop that hangs must look like one.
+Fed by the main loop after a whole turn, never by a thread of its own: a loop that hangs must look like one.
 """
 
-import json
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from invoicedrop import __version__
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.service import status_file
 from invoicedrop.service.inbox_worker import InboxWorker
-from invoicedrop.service.status_file import FILE
+from invoicedrop.service.status_file import InboxReport, Report
 from invoicedrop.service.systemd import SystemdNotifier
-from invoicedrop.system import disk
+from invoicedrop.system.local_time import midnight
 
 _EARLY: Final = 0.1
 """Share of the interval by which a beat may come early."""
 
 
 class Heartbeat:
-    """The service's pulse. `interval` is the most seconds between two beats while all is well."""
+    """The service's pulse. `interval` is the longest time between two beats while all is well, in seconds."""
 
     def __init__(self, state_dir: Path, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
-        self._path = state_dir / FILE
+        self._state_dir = state_dir
+        self._interval = interval
         self._ledger = ledger
         self._systemd = systemd
-        self._interval = min(interval, systemd.watchdog_seconds / 2)
         self._due = 0.0
         self._ready = False
 
@@ -42,47 +40,41 @@ class Heartbeat:
         return self._due
 
     def beat(self, workers: Sequence[InboxWorker]) -> None:
-        """The loop has done a whole turn; written down about once in an interval."""
+        """The loop has done a whole turn: report it, about once in an interval."""
         now = time.monotonic()
         # A little early, where the loop is awake anyway: else it would wake up once more for this alone.
         if now < self._due - self._interval * _EARLY:
             return
         self._due = now + self._interval
-        self._write(workers, pid=os.getpid())
-        if not self._ready and any(worker.scanned for worker in workers):
+        reports = _reports(workers)
+        self._write(reports, pid=os.getpid())
+        if not self._ready and any(worker.is_scanned for worker in workers):
             self._ready = True
             self._systemd.ready()
         self._systemd.alive()
-        self._systemd.status(self._in_words(workers))
+        self._systemd.status(self._status_line(reports))
 
-    def ended(self, workers: Sequence[InboxWorker]) -> None:
-        """The service has stopped."""
-        self._write(workers, pid=None)
+    def stop(self, workers: Sequence[InboxWorker]) -> None:
+        """Report that the service has stopped."""
+        self._write(_reports(workers), pid=None)
 
-    def _write(self, workers: Sequence[InboxWorker], *, pid: int | None) -> None:
-        report: dict[str, Any] = {
-            "pid": pid,
-            "version": __version__,
-            "beat": time.time(),
-            "interval": self._interval,
-            "inboxes": {worker.inbox.name: worker.report() for worker in workers},
-        }
-        # Its loss is no harm to an invoice; the ledger's own writes say when the disk is full.
-        with suppress(OSError):
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(report), encoding="utf-8")
-            disk.replace(temporary, self._path)
+    def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
+        report = Report(pid=pid, version=__version__, beat=time.time(), interval=self._interval, inboxes=reports)
+        status_file.write(self._state_dir, report)
 
-    def _in_words(self, workers: Sequence[InboxWorker]) -> str:
-        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    def _status_line(self, reports: Mapping[str, InboxReport]) -> str:
         try:
-            sent = self._ledger.count(State.PROCESSED, since=midnight.timestamp())
-        except LedgerUnavailable as trouble:
-            return trouble.detail
-        words = [f"{sum(worker.watcher.waiting for worker in workers)} waiting", f"{sent} sent today"]
-        for worker in workers:
-            if worker.folders.detail is not None:
-                words.append(f"{worker.inbox.name} unavailable: {worker.folders.detail}")
-            elif worker.api.detail is not None:
-                words.append(f"{worker.inbox.name} paused: {worker.api.detail}")
-        return "; ".join(words)
+            sent = self._ledger.count(State.PROCESSED, since=midnight(time.time()))
+        except LedgerUnavailable as error:
+            return error.detail
+        parts = [f"{sum(report.waiting for report in reports.values())} waiting", f"{sent} sent today"]
+        for name, report in reports.items():
+            if report.unavailable is not None:
+                parts.append(f"{name} unavailable: {report.unavailable}")
+            elif report.paused is not None:
+                parts.append(f"{name} paused: {report.paused}")
+        return "; ".join(parts)
+
+
+def _reports(workers: Sequence[InboxWorker]) -> dict[str, InboxReport]:
+    return {worker.name: worker.report() for worker in workers}

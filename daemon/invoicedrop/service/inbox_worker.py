@@ -1,6 +1,6 @@
-"""One inbox at work: its folder watched, its files handed out and taken back, its troubles remembered.
+"""One inbox at work: its folder polled, its settled files dispatched, their results collected, its troubles remembered.
 
-Everything here runs in the main loop's thread, but for `work`, which runs in the upload threads.
+Everything here runs in the main loop's thread, but for `process`, which runs in the upload threads.
 """
 
 import threading
@@ -19,6 +19,7 @@ from invoicedrop.errors import (
     Deferred,
     FolderUnavailable,
     LedgerUnavailable,
+    PauseCause,
     Paused,
     Stopping,
 )
@@ -32,49 +33,49 @@ from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.service.status_file import InboxReport
+from invoicedrop.settings.models import Inbox
 from invoicedrop.system.file_systems import file_system_of
 from invoicedrop.system.mover import Mover
 from invoicedrop.timing import Timing
 
-_MOST_TOLD: Final = 100
-"""Of the files put off, for so many it is told why."""
+_MAX_REPORTED: Final = 100
+"""Deferred files whose reason and time are kept for the report."""
 
 
 class InboxWorker:
-    """One inbox at work. `wake` may be called from any thread when there is something to do."""
+    """One inbox at work. `upload_slots` are shared by all inboxes; `wake` may be called from any thread."""
 
     def __init__(
         self,
         inbox: Inbox,
-        settings: Settings,
         *,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
         validator: PdfCheck,
         orders: KeyedLock,
-        places: threading.Semaphore,
+        upload_workers: int,
+        upload_slots: threading.Semaphore,
         wake: Callable[[], None],
         timing: Timing,
         mover: Mover,
     ) -> None:
         self.inbox = inbox
-        self._timing = timing
-        self.log = get_logger().bind(inbox=inbox.name)
         self.outcomes: Counter[Outcome] = Counter()
-        self.busy = 0
-        self.client = ApiClient.open(
+        self._log = get_logger().bind(inbox=inbox.name)
+        self._timing = timing
+        self._client = ApiClient.open(
             inbox.api_url,
             token,
             rate_limiter,
             request_timeout=inbox.request_timeout,
-            connections=settings.upload_workers,
-            slots=places,
+            connections=upload_workers,
+            slots=upload_slots,
         )
-        self.api = CircuitBreaker(self._api_changed, timing=timing)
-        self.folders = CircuitBreaker(self._folders_changed, timing=timing)
-        self.tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
+        self._api = CircuitBreaker(self._log_api_change, timing=timing)
+        self._folders = CircuitBreaker(self._log_folders_change, timing=timing)
+        self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
         self._filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
@@ -84,180 +85,228 @@ class InboxWorker:
             timing=timing,
             mover=mover,
         )
-        project = Project(self.client, inbox.company_id, inbox.project_id, self.api)
+        project = Project(self._client, inbox.company_id, inbox.project_id, self._api)
         self._context = DeliveryContext(inbox, project, self._filing, ledger, validator, orders, timing)
         self._intake = Intake(self._context)
-        self.watcher = Watcher(
+        self._watcher = Watcher(
             inbox.drop_dir,
-            self.tracker,
+            self._tracker,
             scan_interval=inbox.scan_interval,
             events=Events(wake),
-            on_ignored=lambda name, why: self.log.info("file.ignored", file=name, why=why),
+            on_ignored=self._log_ignored,
             own_folders=(inbox.processed_dir, inbox.failed_dir),
         )
-        self._put_off: dict[str, tuple[float, str]] = {}
-        self._begun = False
+        self._busy = 0
+        self._deferrals: dict[str, tuple[float, str]] = {}
+        self._scanned = False
         self._cleaned_up = False
-        self._trouble_of_a_file = False
-        self._try_folders = False
+        self._file_met_trouble = False
+        self._recheck_folders = False
         self._next_sweep = 0.0
 
-    @property
-    def scanned(self) -> bool:
-        """Say whether the folder has been seen whole since the start, or since its last trouble."""
-        return self._begun
+    # How it is doing
 
-    def look(self) -> None:
-        """See what is new in the folder, or whether a folder that was in trouble is back."""
-        if self.folders.detail is not None and time.monotonic() < self.folders.until:
+    @property
+    def name(self) -> str:
+        """The inbox's name."""
+        return self.inbox.name
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether the folder has been seen whole since the start, or since its last trouble."""
+        return self._scanned
+
+    @property
+    def busy(self) -> int:
+        """How many files were dispatched and not collected yet."""
+        return self._busy
+
+    @property
+    def tracked(self) -> int:
+        """How many files are known to wait here or to be under way; of a long backlog only the first."""
+        return len(self._tracker)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left here that could be done soon (within `Timing.once_patience`)."""
+        if self._busy:
+            return False
+        if self._folders.detail is not None or self._api.detail is not None:
+            return True
+        due = self._tracker.next_due()
+        return self._scanned and (due is None or due >= time.monotonic() + self._timing.once_patience)
+
+    @property
+    def has_work_left(self) -> bool:
+        """Whether files are still waiting, or nobody knows."""
+        return bool(self._tracker) or not self._scanned or self._watcher.longer_backlog
+
+    def report(self) -> InboxReport:
+        """Return how the inbox is doing, for the status file."""
+        now = time.time()
+        next_probe = now + max(0.0, self._api.until - time.monotonic())
+        return InboxReport(
+            waiting=self._watcher.waiting,
+            mode=self._watcher.mode,
+            unavailable=self._folders.detail,
+            paused=self._api.detail,
+            next_probe=None if self._api.detail is None else next_probe,
+            put_off={name: (until, detail) for name, (until, detail) in self._deferrals.items() if until > now},
+        )
+
+    # What the main loop has it do
+
+    def poll(self) -> None:
+        """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
+        if self._api.detail is not None and self._client.token_changed():
+            self.reload_token()
+        if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
-            if not self._begun or self._try_folders:
-                self._begin()
-            self.watcher.look()
+            if not self._scanned or self._recheck_folders:
+                self._prepare()
+            self._watcher.look()
             self._sweep()
-        except (FolderUnavailable, LedgerUnavailable) as trouble:
-            self._begun = False
-            self._trouble_of_a_file = False
-            self.folders.trip(trouble.detail, trouble.cause)
+        except (FolderUnavailable, LedgerUnavailable) as error:
+            self._scanned = False
+            self._file_met_trouble = False
+            self._folders.trip(error.detail, error.cause)
             return
-        if not self._trouble_of_a_file or not len(self.tracker):
-            self.folders.reset()
+        if not self._file_met_trouble or not len(self._tracker):
+            self._folders.reset()
 
-    def _begin(self) -> None:
-        """See that all folders can be used, finish what a crash left, and scan."""
-        self._context.clock_ahead = self._filing.prepare()
-        if not self._cleaned_up:
-            self._filing.clean_up()
-            self._cleaned_up = True
-        self._intake.recover()
-        if not self._begun:
-            self.watcher.scan_soon()
-            self.watcher.look()
-            self._watching(waiting=self.watcher.waiting)
-        self._begun = True
-        self._try_folders = False
-
-    def _sweep(self) -> None:
-        if time.monotonic() >= self._next_sweep:
-            self._filing.sweep_reasons()
-            self._next_sweep = time.monotonic() + self._timing.reason_sweep
-
-    def room(self, wanted: int) -> int:
-        """Say how many more files may be handed out now."""
-        if not self._begun:
+    def capacity(self, wanted: int) -> int:
+        """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
+        if not self._scanned:
             return 0
-        return min(self.api.allowance(self.busy, wanted), self.folders.allowance(self.busy, wanted))
+        return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
-    def hand_out(self, wanted: int) -> list[SettledFile]:
-        """Return settled files to work on; each comes back by `take_back`."""
+    def dispatch(self, limit: int) -> list[SettledFile]:
+        """Return up to `limit` settled files to process, oldest first; `collect` takes the result of each."""
         now = time.monotonic()
         files = [
-            SettledFile(name, identity, now - since) for name, identity, since in self.tracker.take(self.room(wanted))
+            SettledFile(name, identity, now - since)
+            for name, identity, since in self._tracker.take(self.capacity(limit))
         ]
-        self.busy += len(files)
+        self._busy += len(files)
         return files
 
-    def work(self, settled: SettledFile) -> Outcome:
-        """Take one file to its end. Runs in an upload thread."""
-        return self._intake.take(settled)
+    def process(self, file: SettledFile) -> Outcome:
+        """Take one file to its end. Runs in an upload thread; what it returns or raises is for `collect`."""
+        return self._intake.take(file)
 
-    def take_back(self, name: str, result: Outcome | BaseException) -> None:
-        """Learn how a file that was handed out has fared."""
-        self.busy -= 1
-        self._put_off.pop(storable(name), None)
+    def collect(self, name: str, result: Outcome | BaseException) -> None:
+        """Take the result of a file that was dispatched."""
+        self._busy -= 1
+        self._deferrals.pop(storable(name), None)
         match result:
             case Outcome():
                 self.outcomes[result] += 1
-                self.tracker.release(name)
-                self._trouble_of_a_file = False
-                self.folders.reset()
+                self._tracker.release(name)
+                self._file_met_trouble = False
+                self._folders.reset()
             case Deferred():
-                self.tracker.put_off(name, result.delay)
-                if len(self._put_off) < _MOST_TOLD:
-                    self._put_off[storable(name)] = (time.time() + result.delay, result.detail)
+                self._tracker.put_off(name, result.delay)
+                if len(self._deferrals) < _MAX_REPORTED:
+                    self._deferrals[storable(name)] = (time.time() + result.delay, result.detail)
             case Changed():
-                self.tracker.release(name)
-                self.watcher.look_at(name)
+                self._tracker.release(name)
+                self._watcher.look_at(name)
             case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable():
-                self.tracker.put_back(name)
-                self._trouble_of_a_file = True
-                self._try_folders = True
-                self.folders.trip(result.detail, result.cause)
+                self._tracker.put_back(name)
+                self._file_met_trouble = True
+                self._recheck_folders = True
+                self._folders.trip(result.detail, result.cause)
             case Paused() | Stopping():
-                self.tracker.put_back(name)
+                self._tracker.put_back(name)
             case _:
-                # A mistake in this program: the other invoices shall not suffer for it.
-                self.log.error(
+                # A fault of this program: the other invoices go on.
+                self._log.error(
                     "invoice.deferred",
                     file=name,
                     seconds=self._timing.fault_retry,
                     detail="internal error",
                     exc_info=result,
                 )
-                self.tracker.put_off(name, self._timing.fault_retry)
+                self._tracker.put_off(name, self._timing.fault_retry)
 
-    def new_token(self) -> None:
+    def pause(self, detail: str, cause: PauseCause) -> None:
+        """Dispatch nothing for a while: what all invoices need cannot be used now, for the reason in `detail`."""
+        self._folders.trip(detail, cause)
+
+    def reload_token(self) -> None:
         """Use the token that is in its file now."""
-        self.client.forget_token()
-        self.api.probe_now()
-
-    def mind_the_token(self) -> None:
-        """While the API refuses us, see whether somebody has put a new token into its file."""
-        if self.api.detail is not None and self.client.token_changed():
-            self.new_token()
+        self._client.forget_token()
+        self._api.probe_now()
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
-        if self.folders.detail is not None and not self._begun:
-            return self.folders.until
-        due = [self.watcher.next_scan]
-        tracked = self.tracker.next_due()
-        if tracked is not None:
-            if self.room(wanted):
-                due.append(tracked)
-            elif not self.busy:
-                due.extend(breaker.until for breaker in (self.api, self.folders) if breaker.detail is not None)
+        if self._folders.detail is not None and not self._scanned:
+            return self._folders.until
+        due = [self._watcher.next_scan]
+        settled = self._tracker.next_due()
+        if settled is not None:
+            if self.capacity(wanted):
+                due.append(settled)
+            elif not self._busy:
+                due.extend(breaker.until for breaker in (self._api, self._folders) if breaker.detail is not None)
         return min(due)
 
-    def report(self) -> dict[str, object]:
-        """Say how things stand, for `status`; times are seconds since the epoch."""
-        probe = time.time() + max(0.0, self.api.until - time.monotonic())
-        return {
-            "waiting": self.watcher.waiting,
-            "mode": self.watcher.mode,
-            "unavailable": self.folders.detail,
-            "paused": self.api.detail,
-            "next_probe": None if self.api.detail is None else probe,
-            "put_off": {name: told for name, told in self._put_off.items() if told[0] > time.time()},
-        }
+    def abort(self) -> None:
+        """Break off every request that is under way."""
+        self._client.abort()
 
     def close(self) -> None:
-        """Close connections and stop listening."""
-        self.watcher.close()
-        self.client.close()
+        """Close connections and stop listening to the folder."""
+        self._watcher.close()
+        self._client.close()
 
-    def _api_changed(self, detail: str | None, seconds: float) -> None:
+    # How
+
+    def _prepare(self) -> None:
+        """See that all folders can be used, finish what a crash left, and scan."""
+        self._context.clock_ahead = self._filing.prepare()
+        if not self._cleaned_up:
+            self._filing.clean_up()
+            self._cleaned_up = True
+        self._intake.recover()
+        if not self._scanned:
+            self._watcher.scan_soon()
+            self._watcher.look()
+            self._log_watching(waiting=self._watcher.waiting)
+        self._scanned = True
+        self._recheck_folders = False
+
+    def _sweep(self) -> None:
+        """Remove the reasons of invoices that have left the failed folder, now and then."""
+        if time.monotonic() >= self._next_sweep:
+            self._filing.sweep_reasons()
+            self._next_sweep = time.monotonic() + self._timing.reason_sweep
+
+    def _log_api_change(self, detail: str | None, seconds: float) -> None:
         if detail is None:
-            self.log.info("api.resumed")
+            self._log.info("api.resumed")
         else:
-            self.log.warning("api.paused", detail=detail, seconds=round(seconds, 1))
+            self._log.warning("api.paused", detail=detail, seconds=round(seconds, 1))
 
-    def _folders_changed(self, detail: str | None, seconds: float) -> None:
+    def _log_folders_change(self, detail: str | None, seconds: float) -> None:
         if detail is None:
-            self._watching()
+            self._log_watching()
         else:
-            self.log.error("inbox.unavailable", detail=detail, seconds=round(seconds, 1))
+            self._log.error("inbox.unavailable", detail=detail, seconds=round(seconds, 1))
 
-    def _watching(self, **more: object) -> None:
+    def _log_watching(self, **fields: object) -> None:
         folder = self.inbox.drop_dir
-        self.log.info(
+        self._log.info(
             "inbox.watching",
             folder=str(folder),
             file_system=str(file_system_of(folder)),
-            mode=self.watcher.mode,
-            **more,
+            mode=self._watcher.mode,
+            **fields,
         )
+
+    def _log_ignored(self, name: str, why: str) -> None:
+        self._log.info("file.ignored", file=name, why=why)
 
 
 def _octal(mode: str) -> int | None:

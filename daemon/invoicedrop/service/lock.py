@@ -1,4 +1,4 @@
-"""One instance for each state folder: the second one says who holds it, and goes."""
+"""One instance for each state folder: the lock that proves that a daemon runs on it."""
 
 import fcntl
 import json
@@ -9,21 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from invoicedrop.errors import ConfigError, InstanceRunning
 from invoicedrop.system import permissions
 
+_FILE_NAME: Final = "instance.lock"
+"""In the state folder."""
+
 
 @contextmanager
 def only_instance(state_dir: Path) -> Iterator[None]:
-    """Hold the state folder alone; the kernel lets go of it however this process ends.
+    """Hold the state folder alone; the kernel releases it however this process ends.
 
     Raises:
-        InstanceRunning: another process holds it.
+        InstanceRunning: another process holds it; the sentence names that process.
         ConfigError: the folder cannot be used.
 
     """
-    path = state_dir / "instance.lock"
+    path = state_dir / _FILE_NAME
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,24 +49,46 @@ def only_instance(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def _refusal(state_dir: Path, lock: Path, error: OSError) -> permissions.Refusal:
-    """Say what is wrong: with the folder, or with what another user has left in it."""
+def is_held(state_dir: Path) -> bool | None:
+    """Whether a daemon holds the state folder; None if this user may not know. Nothing is changed by asking."""
     try:
-        found = lock.lstat()
+        descriptor = os.open(state_dir / _FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    try:
+        # A shared lock is refused while the daemon holds its own; if we get it, we release it at once, since a daemon
+        # that starts in between would take us for another one.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _refusal(state_dir: Path, lock: Path, error: OSError) -> permissions.Refusal:
+    """Return what is wrong: with the folder, or with what another user has left in it."""
+    try:
+        stat = lock.lstat()
     except OSError:
         return permissions.explained(state_dir, error)
-    if not isinstance(error, PermissionError) or found.st_uid == os.geteuid():
+    if not isinstance(error, PermissionError) or stat.st_uid == os.geteuid():
         return permissions.explained(state_dir, error)
     name = permissions.user_name(os.geteuid())
     return permissions.Refusal(
-        f"{lock} belongs to {permissions.owned(found)}; we run as {permissions.ourselves()}",
-        f"chown -R {name} {shlex.quote(str(state_dir))}, or run it as {permissions.user_name(found.st_uid)}",
+        f"{lock} belongs to {permissions.owned(stat)}; we run as {permissions.ourselves()}",
+        f"chown -R {name} {shlex.quote(str(state_dir))}, or run it as {permissions.user_name(stat.st_uid)}",
     )
 
 
 def _holder(content: str) -> str:
     try:
-        known = json.loads(content)
-        return f"process {known['pid']} on {known['host']}, since {known['started']}"
+        holder = json.loads(content)
+        return f"process {holder['pid']} on {holder['host']}, since {holder['started']}"
     except (ValueError, KeyError, TypeError):
         return "which is just starting"

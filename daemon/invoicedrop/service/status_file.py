@@ -1,97 +1,91 @@
-"""Whether a daemon holds the state folder, and what it last said about itself. For other programs than the daemon.
+"""The status file, `service.json` in the state folder: what a running service last wrote about itself.
 
-The lock is the proof that it runs; its report (`service.json`, see `heartbeat`) tells how it does.
+The heartbeat writes it; `status` and `health` read it, and believe it while it is fresh. They may be of another version
+than the service, so no field changes its name or its meaning. All times are in seconds since the epoch.
 """
 
-import fcntl
 import json
 import os
-import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from invoicedrop.settings.models import Settings
+from invoicedrop.printable import storable
+from invoicedrop.system import disk
 
-_LOCK: Final = "instance.lock"
-_BEATS: Final = 3
+_FILE_NAME: Final = "service.json"
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Far more than a service writes, whose deferred files are counted (`InboxReport.put_off`)."""
+_MISSED_BEATS: Final = 3
 _GRACE: Final = 10.0
-"""A report is believed for so many of its own intervals, and so many seconds more, as `health` does."""
+"""Seconds that a fresh report may be older than that many intervals, for a machine that is busy."""
+
+
+def _as_readable(value: Any) -> Any:
+    # An error's words may quote a file name in bytes that are no text, which JSON cannot hold.
+    return storable(value) if isinstance(value, str) else value
+
+
+_Text = Annotated[str, BeforeValidator(_as_readable)]
 
 
 class InboxReport(BaseModel):
-    """What the daemon says of one inbox; times in seconds since the epoch.
+    """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred."""
 
-    `put_off` is, of the files put off, until when and why: the first few by name.
-    """
+    model_config = ConfigDict(allow_inf_nan=False)
 
     waiting: int = 0
-    mode: str = "scans"
-    unavailable: str | None = None
-    paused: str | None = None
+    mode: _Text = "scans"
+    unavailable: _Text | None = None
+    paused: _Text | None = None
     next_probe: float | None = None
-    put_off: dict[str, tuple[float, str]] = {}
+    put_off: dict[_Text, tuple[float, _Text]] = {}
 
 
 class Report(BaseModel):
-    """What the daemon last said of itself; `beat` is when, in seconds since the epoch, `interval` how often."""
+    """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
 
-    pid: int | None = None
-    version: str = ""
-    beat: float = 0.0
-    interval: float = 5.0
-    inboxes: dict[str, InboxReport] = {}
-
-
-class Liveness(NamedTuple):
-    """`running` is None where this user may not know. `report` is None if the daemon does not run or says nothing.
-
-    `fresh` says whether the report is young enough to be believed.
+    `pid` is None once the service has stopped.
     """
 
-    running: bool | None
-    report: Report | None
-    fresh: bool
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    pid: int | None
+    version: str = ""
+    beat: float
+    interval: float
+    inboxes: dict[_Text, InboxReport]
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the report is young enough to be believed: a service that writes no other one hangs or is dead."""
+        return now - self.beat <= self.interval * _MISSED_BEATS + _GRACE
 
 
-def liveness(settings: Settings) -> Liveness:
-    """Say whether a daemon runs on these settings' state folder; nothing is changed by that."""
-    running = _is_held(settings.state_dir / _LOCK)
-    report = _read_report(settings.state_dir / FILE) if running is not False else None
-    fresh = report is not None and time.time() - report.beat <= report.interval * _BEATS + _GRACE
-    return Liveness(running, report, fresh)
+def path_in(state_dir: Path) -> Path:
+    """Return the path of the status file."""
+    return state_dir / _FILE_NAME
 
 
-def _is_held(lock: Path) -> bool | None:
+def write(state_dir: Path, report: Report) -> None:
+    """Replace the status file. A failure is ignored: no invoice depends on it, and a full disk is the ledger's news."""
+    path = path_in(state_dir)
+    temporary = path.with_suffix(".tmp")
+    with suppress(OSError):
+        temporary.write_text(json.dumps(report.model_dump()), encoding="utf-8")
+        disk.replace(temporary, path)
+
+
+def read(state_dir: Path) -> Report | None:
+    """Return what the service last wrote; None if there is nothing, or nothing that a service has written."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
+        # Not blocking: whatever lies there under our name, nobody waits for it.
+        descriptor = os.open(path_in(state_dir), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            content = os.read(descriptor, _MAX_BYTES)
+        finally:
+            os.close(descriptor)
+        return Report.model_validate_json(content)
+    except (OSError, ValidationError):
         return None
-    try:
-        # A shared lock is refused while the daemon holds its own; if we get it, we give it back in the same breath,
-        # as a daemon that starts in between would take us for another one.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _read_report(path: Path) -> Report | None:
-    try:
-        report = Report.model_validate(json.loads(path.read_bytes()))
-    except (OSError, ValueError, ValidationError):
-        return None
-    # Without a process it is the last word of one that has ended.
-    return report if report.pid is not None else None
-
-
-FILE: Final = "service.json"
-"""In the state folder: what the service last wrote of itself."""

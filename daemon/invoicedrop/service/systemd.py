@@ -1,4 +1,4 @@
-"""Tells systemd how the service is doing (sd_notify(3)); does nothing where nobody listens.
+"""Tells systemd how the service is doing (sd_notify(3)); does nothing where no service manager listens.
 
 The protocol is a few words to a datagram socket, so that no library is needed:
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
@@ -18,28 +18,28 @@ class SystemdNotifier:
 
     @property
     def watchdog_seconds(self) -> float:
-        """Within so many seconds of each other `alive` must be said; infinity where nobody minds."""
-        wanted = os.environ.get("WATCHDOG_USEC", "")
-        ours = os.environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
-        return int(wanted) / 1e6 if wanted.isdecimal() and ours else float("inf")
+        """The longest time between two calls of `alive`, in seconds; infinity without a watchdog."""
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        is_ours = os.environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        return int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else float("inf")
 
     def ready(self) -> None:
-        """The service is up: recovered, and its folders seen."""
+        """The service is up: recovered, and its folders scanned."""
         self._send("READY=1")
 
     def alive(self) -> None:
-        """The work loop has done a whole turn."""
+        """The main loop has done a whole turn."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The service has begun to stop."""
         self._send("STOPPING=1")
 
-    def status(self, words: str) -> None:
-        """Say in words how things stand; the same words are not said twice."""
-        if words != self._status:
-            self._status = words
-            self._send(f"STATUS={words}")
+    def status(self, line: str) -> None:
+        """Show how the service is doing, in words; sent when they change."""
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
 
     def _send(self, message: str) -> None:
         if not self._address:

@@ -18,7 +18,7 @@ from invoicedrop.commands.check import folders, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import ConfigError, LedgerUnavailable
-from invoicedrop.service.status_file import liveness
+from invoicedrop.service import lock
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
 
@@ -73,7 +73,7 @@ def _owner(state_dir: Path) -> int | None:
 
 def _ledger_and_network(settings: Settings) -> list[Finding]:
     running = {True: "a daemon is running", False: "no daemon is running", None: "whether a daemon runs cannot be told"}
-    daemon = Finding("daemon", "", Level.NOTE, running[liveness(settings).running])
+    daemon = Finding("daemon", "", Level.NOTE, running[lock.is_held(settings.state_dir)])
     try:
         with access.existing_ledger(settings) as ledger:
             text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"

@@ -1,8 +1,8 @@
-"""`invoicedrop status`: what waits and why and until when, what failed and why, what went.
+"""`invoicedrop status`: what waits and why and until when, what failed and why, what was sent.
 
 With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 1000, totals count all):
 
-    daemon    {running: true, false or null (not to be known by this user), pid, version, last_report}
+    daemon    {running: true, false or null (this user may not know), pid, version, last_report}
     ledger    why the ledger cannot be read now, or null
     inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds}]: `trouble` and `paused` say in words why
               the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's rate
@@ -23,7 +23,8 @@ from rich.console import Console
 
 from invoicedrop import exit_codes
 from invoicedrop.commands.status import terminal
-from invoicedrop.commands.status.facts import FailedFile, InboxState, Overview, SentFile, WaitingFile, look
+from invoicedrop.commands.status.facts import read_overview
+from invoicedrop.commands.status.overview import FailedFile, InboxState, Overview, SentFile, WaitingFile
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 
@@ -31,43 +32,43 @@ _TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
-    """Print how things are; return 0, or 75 if the ledger could not be read (the folders are shown all the same).
+    """Print the overview; return 0, or 75 if the ledger could not be read (the folders are shown all the same).
 
     Raises:
         ConfigError: the ledger was written by a newer program.
 
     """
-    found = look(settings)
+    overview = read_overview(settings)
     if as_json:
-        console.out(json.dumps(_as_json(found)), highlight=False)
+        console.out(json.dumps(_as_json(overview)), highlight=False)
     else:
-        terminal.show(found, settings, console)
-    if found.ledger_trouble is None:
+        terminal.show(overview, settings, console)
+    if overview.ledger_trouble is None:
         return exit_codes.OK
-    sys.stderr.write(f"{printable(found.ledger_trouble)}\n")
+    sys.stderr.write(f"{printable(overview.ledger_trouble)}\n")
     return exit_codes.TRY_LATER
 
 
-def _as_json(found: Overview) -> dict[str, Any]:
-    report = found.alive.report
+def _as_json(overview: Overview) -> dict[str, Any]:
+    report = overview.daemon.report
     return {
         "daemon": {
-            "running": found.alive.running,
+            "running": overview.daemon.running,
             "pid": report.pid if report is not None else None,
             "version": report.version if report is not None else None,
             "last_report": _utc(report.beat) if report is not None else None,
         },
-        "ledger": found.ledger_trouble,
-        "inboxes": [_plain(one) for one in found.inboxes],
-        "waiting": {"total": found.waiting_total, "files": [_plain(one) for one in found.waiting]},
-        "failed": {"total": found.failed_total, "files": [_plain(one) for one in found.failed]},
-        "sent": [_plain(one) for one in found.sent],
-        "today": {"since": _utc(found.today_since), "sent": found.sent_today, "failed": found.failed_today},
+        "ledger": overview.ledger_trouble,
+        "inboxes": [_fields(inbox) for inbox in overview.inboxes],
+        "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
+        "failed": {"total": overview.failed_total, "files": [_fields(file) for file in overview.failed]},
+        "sent": [_fields(file) for file in overview.sent],
+        "today": {"since": _utc(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
     }
 
 
-def _plain(one: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
-    return {name: _utc(value) if name in _TIMES else value for name, value in asdict(one).items()}
+def _fields(record: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
+    return {name: _utc(value) if name in _TIMES else value for name, value in asdict(record).items()}
 
 
 def _utc(moment: float | None) -> str | None:

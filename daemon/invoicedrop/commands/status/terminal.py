@@ -1,4 +1,4 @@
-"""How `invoicedrop status` looks on a terminal of 80 columns; what it tells is `overview_facts`'s business."""
+"""How `invoicedrop status` looks on a terminal of 80 columns; what it shows comes from `facts`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,64 +7,71 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop.commands.output import counted, print_line, print_table
-from invoicedrop.commands.status.facts import NO_DAEMON, InboxState, Overview
+from invoicedrop.commands.status.overview import NO_DAEMON, InboxState, Overview
 from invoicedrop.settings.models import Settings
 
-_SHOWN: Final = 20
+_MAX_ROWS: Final = 20
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 
 
-def show(found: Overview, settings: Settings, console: Console) -> None:
+def show(overview: Overview, settings: Settings, console: Console) -> None:
     """Print the overview, what waits first."""
     several = len(settings.inboxes) > 1
-    print_line(console, _daemon(found))
-    _waiting(found, console, several=several)
-    if found.ledger_trouble is None and not found.ledger_exists:
+    print_line(console, _daemon(overview))
+    _waiting(overview, console, several=several)
+    if overview.ledger_trouble is None and not overview.ledger_exists:
         print_line(console, "Nothing was done yet: there is no ledger.")
         return
-    _failed(found, console, several=several)
-    if found.sent:
+    _failed(overview, console, several=several)
+    if overview.sent:
         print_line(console)
         print_line(console, ("Last sent", "bold green"))
-        rows = [(one.inbox, one.file, str(one.order_id or ""), clock(one.when, found.now)) for one in found.sent]
+        rows = [
+            (file.inbox, file.file, str(file.order_id or ""), clock(file.when, overview.now)) for file in overview.sent
+        ]
         _table(console, ("file", "order", "when"), rows, several=several)
     print_line(console)
-    if found.ledger_trouble is None:
-        print_line(console, f"Today: {found.sent_today} sent, {found.failed_today} failed.")
+    if overview.ledger_trouble is None:
+        print_line(console, f"Today: {overview.sent_today} sent, {overview.failed_today} failed.")
 
 
-def _daemon(found: Overview) -> tuple[str, str]:
-    running, report, fresh = found.alive
-    if running is None:
+def _daemon(overview: Overview) -> tuple[str, str]:
+    daemon = overview.daemon
+    if daemon.running is None:
         return "Whether a daemon is running cannot be told by this user.", "yellow"
-    if not running:
-        rest = ": what waits stays until one is started (invoicedrop run)" if found.waiting_total else ""
-        return f"No daemon is running{rest}.", "yellow" if found.waiting_total else ""
-    if report is None:
+    if not daemon.running:
+        rest = ": what waits stays until one is started (invoicedrop run)" if overview.waiting_total else ""
+        return f"No daemon is running{rest}.", "yellow" if overview.waiting_total else ""
+    if daemon.report is None:
         return "The daemon is starting.", ""
-    who = f"process {report.pid}, version {report.version}"
-    if not fresh:
-        return f"The daemon is running ({who}), but has said nothing for {span(found.now - report.beat)}.", "yellow"
+    who = f"process {daemon.report.pid}, version {daemon.report.version}"
+    if not daemon.is_fresh:
+        silence = span(overview.now - daemon.report.beat)
+        return f"The daemon is running ({who}), but has said nothing for {silence}.", "yellow"
     return f"The daemon is running ({who}).", ""
 
 
-def _waiting(found: Overview, console: Console, *, several: bool) -> None:
+def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
     print_line(console)
-    total = found.waiting_total
-    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in found.inboxes) else "Nothing waits"
+    total = overview.waiting_total
+    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in overview.inboxes) else "Nothing waits"
     print_line(console, (f"Waiting: {counted(total, 'invoice')}" if total else nothing, "bold"))
-    for inbox in found.inboxes:
-        _inbox(inbox, found, console, several=several)
+    for inbox in overview.inboxes:
+        _inbox(inbox, overview, console, several=several)
     if not total:
         return
-    # A reason that all have is told once, above.
-    told = {NO_DAEMON, *(inbox.trouble for inbox in found.inboxes), *(inbox.paused for inbox in found.inboxes)}
+    # A reason that all have is shown once, above.
+    shown_above = {
+        NO_DAEMON,
+        *(inbox.trouble for inbox in overview.inboxes),
+        *(inbox.paused for inbox in overview.inboxes),
+    }
     rows: list[tuple[str, ...]] = []
-    for one in found.waiting[:_SHOWN]:
-        why = "" if one.why in told else one.why + _until(one.until, found.now)
-        rows.append((one.inbox, one.file, clock(one.since, found.now), why))
+    for file in overview.waiting[:_MAX_ROWS]:
+        why = "" if file.why in shown_above else file.why + _until(file.until, overview.now)
+        rows.append((file.inbox, file.file, clock(file.since, overview.now), why))
     if not any(row[-1] for row in rows):
         rows = [row[:-1] for row in rows]
     _table(console, ("file", "since", "why"), rows, several=several)
@@ -72,27 +79,29 @@ def _waiting(found: Overview, console: Console, *, several: bool) -> None:
         print_line(console, f"and {total - len(rows)} more")
 
 
-def _inbox(inbox: InboxState, found: Overview, console: Console, *, several: bool) -> None:
+def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: bool) -> None:
     name = f"{inbox.name}: " if several else ""
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
-        print_line(console, (f"  {name}paused: {inbox.paused}{_until(inbox.next_probe, found.now)}", "bold yellow"))
+        print_line(console, (f"  {name}paused: {inbox.paused}{_until(inbox.next_probe, overview.now)}", "bold yellow"))
     if inbox.waiting and inbox.seconds is not None:
-        halted = inbox.trouble or inbox.paused or not found.alive.running
+        halted = inbox.trouble or inbox.paused or not overview.daemon.running
         takes = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
         print_line(console, f"  {name}{'Once it goes on, all' if halted else 'All'} of it {takes} at the API's rate.")
 
 
-def _failed(found: Overview, console: Console, *, several: bool) -> None:
-    if not found.failed_total:
+def _failed(overview: Overview, console: Console, *, several: bool) -> None:
+    if not overview.failed_total:
         return
     print_line(console)
-    print_line(console, (f"Failed: {counted(found.failed_total, 'invoice')}", "bold red"))
-    rows = [(one.inbox, one.file, clock(one.when, found.now), one.problem) for one in found.failed[:_SHOWN]]
+    print_line(console, (f"Failed: {counted(overview.failed_total, 'invoice')}", "bold red"))
+    rows = [
+        (file.inbox, file.file, clock(file.when, overview.now), file.problem) for file in overview.failed[:_MAX_ROWS]
+    ]
     _table(console, ("file", "since", "what is wrong"), rows, several=several)
-    if found.failed_total > len(rows):
-        print_line(console, f"and {found.failed_total - len(rows)} more")
+    if overview.failed_total > len(rows):
+        print_line(console, f"and {overview.failed_total - len(rows)} more")
     print_line(console, "Beside each, in the failed folder, a .reason.txt says what to do.")
 
 

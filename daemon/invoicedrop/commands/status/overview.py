@@ -1,0 +1,97 @@
+"""What `invoicedrop status` shows, as data. Times are in seconds since the epoch."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from invoicedrop.service.status_file import Report
+
+NO_DAEMON: Final = "no daemon is running"
+"""Why an invoice waits that has no trouble of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """An invoice in a drop folder; `until` is when it is tried again, if that is known."""
+
+    inbox: str
+    file: str
+    since: float
+    order_id: int | None
+    in_doubt: bool
+    why: str
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """An invoice that still lies in a failed folder; `problem` and `remedy` are in a bookkeeper's words."""
+
+    inbox: str
+    file: str
+    order_id: int | None
+    when: float
+    reason: str
+    problem: str
+    remedy: str
+    detail: str
+    filed_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """An invoice that was sent."""
+
+    inbox: str
+    file: str
+    order_id: int | None
+    when: float
+    attachment_id: int | None
+    filed_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxState:
+    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set."""
+
+    name: str
+    folder: str
+    waiting: int
+    trouble: str | None
+    paused: str | None
+    next_probe: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """Whether a daemon holds the state folder (None: this user may not know), and what it last reported.
+
+    `report` is None if no daemon runs, or if it has reported nothing yet; only a fresh one tells how things are now.
+    """
+
+    running: bool | None
+    report: Report | None
+    is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that `status` shows."""
+
+    now: float
+    daemon: DaemonState
+    ledger_trouble: str | None
+    ledger_exists: bool
+    inboxes: list[InboxState]
+    waiting: list[WaitingFile]
+    failed: list[FailedFile]
+    failed_total: int
+    sent: list[SentFile]
+    today_since: float
+    sent_today: int
+    failed_today: int
+
+    @property
+    def waiting_total(self) -> int:
+        """How many invoices wait in all drop folders."""
+        return sum(inbox.waiting for inbox in self.inboxes)

@@ -1,0 +1,47 @@
+"""One rate limiter for each company, however many inboxes it has; the ledger remembers its bucket across a restart."""
+
+import time
+
+from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.settings.models import Inbox
+from invoicedrop.timing import Timing
+
+
+class RateLimiters:
+    """The rate limiters of all companies, by account. Every method may raise LedgerUnavailable, but for `close`."""
+
+    def __init__(self, ledger: Ledger, timing: Timing) -> None:
+        self._ledger = ledger
+        self._timing = timing
+        self._limiters: dict[str, RateLimiter] = {}
+        self._reserved_until: dict[str, float] = {}
+
+    def limiter_of(self, inbox: Inbox) -> RateLimiter:
+        """Return the rate limiter of the inbox's company; a new one begins with what the ledger remembers."""
+        if inbox.account not in self._limiters:
+            limiter = RateLimiter(inbox.requests_per_second, inbox.burst, timing=self._timing)
+            bucket = self._ledger.bucket(inbox.account)
+            if bucket is not None:
+                limiter.restore(*bucket)
+            self._limiters[inbox.account] = limiter
+        return self._limiters[inbox.account]
+
+    def reserve(self, inbox: Inbox) -> None:
+        """Write down, before the bucket is used, that it may be full, so that a crash does not spend it twice."""
+        now = time.time()
+        if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, 0.0) > now:
+            return
+        until = now + self._timing.bucket_ahead
+        self._ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), until))
+        self._reserved_until[inbox.account] = until
+
+    def close(self) -> None:
+        """Let nothing new leave: whoever waits for a rate limit is woken by an error."""
+        for limiter in self._limiters.values():
+            limiter.close()
+
+    def save(self) -> None:
+        """Write down what is in each bucket now."""
+        for account, limiter in self._limiters.items():
+            self._ledger.remember_bucket(account, BucketLevel(*limiter.level()))
