@@ -100,7 +100,7 @@ def test_a_pipe_gets_one_line_for_each_finding(merchant: Merchant) -> None:
 
 def test_a_running_daemon_is_noticed_and_not_disturbed(merchant: Merchant) -> None:
     """The check works beside a daemon, which stays the only instance, logs nothing about it, and goes on."""
-    with running(merchant) as daemon:
+    with running(merchant, scan_interval="0.05") as daemon:
         daemon.wait_for("inbox.watching")
         before = daemon.errors()
         findings = _findings(merchant.settings())
@@ -109,7 +109,7 @@ def test_a_running_daemon_is_noticed_and_not_disturbed(merchant: Merchant) -> No
         status_file = merchant.state / "service.json"
         last = json.loads(status_file.read_text())["beat"]
         # Two beats later it has scanned the folder again.
-        wait_until(lambda: json.loads(status_file.read_text())["beat"] > last + 0.4, what="the daemon's beat")
+        wait_until(lambda: json.loads(status_file.read_text())["beat"] > last + 0.1, what="the daemon's beat")
         assert daemon.errors() == before
         assert daemon.stop() == 0
 
