@@ -1,1 +1,1 @@
-"""Is it a whole and harmless PDF? Asked of child processes with limits."""
+"""Whether a file is a whole and harmless PDF, asked of child processes with limits."""
