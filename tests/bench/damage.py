@@ -179,11 +179,11 @@ PROGRAMS = {
 
 def generated() -> dict[str, bytes]:
     """Return what the installed generators make of one invoice."""
-    found = {"fpdf2": pdfs.fpdf2(lines=200), "fpdf2, restricted": pdfs.fpdf2(lines=200, restricted=True)}
-    found["by hand, object streams"] = pdfs.compressed(pdfs.objects(padding=60_000))
+    files = {"fpdf2": pdfs.fpdf2(lines=200), "fpdf2, restricted": pdfs.fpdf2(lines=200, restricted=True)}
+    files["by hand, object streams"] = pdfs.compressed(pdfs.objects(padding=60_000))
     for library, make in LIBRARIES.items():
         with suppress(ImportError):
-            found[library] = make()
+            files[library] = make()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "invoice.html").write_text(HTML)
@@ -198,8 +198,8 @@ def generated() -> dict[str, bytes]:
                 subprocess.run(
                     ["sh", "-c", command], cwd=name, env=environment, capture_output=True, timeout=120, check=True
                 )
-                found[program] = made.read_bytes()
-    return found
+                files[program] = made.read_bytes()
+    return files
 
 
 VERSIONS = {
@@ -216,16 +216,16 @@ VERSIONS = {
 
 def versions() -> str:
     """Return with what this is measured, and when."""
-    found = [f"{date.today():%-d %B %Y}", f"{os.cpu_count()} cores", f"Python {platform.python_version()}"]  # noqa: DTZ011 - a day
+    parts = [f"{date.today():%-d %B %Y}", f"{os.cpu_count()} cores", f"Python {platform.python_version()}"]  # noqa: DTZ011 - a day
     for library in ("pypdf", "fpdf2", *LIBRARIES):
         with suppress(metadata.PackageNotFoundError):
-            found.append(f"{library} {metadata.version(library)}")
+            parts.append(f"{library} {metadata.version(library)}")
     for program, command in VERSIONS.items():
         if shutil.which(command.split()[0]):
             done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
             number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-            found.append(f"{program} {number[0] if number else '?'}")
-    return ", ".join(found)
+            parts.append(f"{program} {number[0] if number else '?'}")
+    return ", ".join(parts)
 
 
 @contextmanager
@@ -258,7 +258,7 @@ def by_pypdf(*, strict: bool) -> Callable[[bytes], bool]:
 
 
 def by_qpdf(pdf: bytes) -> bool:
-    """Say whether `qpdf --check` has nothing against a file (exit code 0: neither errors nor warnings)."""
+    """Whether `qpdf --check` has nothing against a file (exit code 0: neither errors nor warnings)."""
     with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
         file.write(pdf)
         file.flush()
@@ -273,7 +273,7 @@ class Ours:
         self.times: list[float] = []
 
     def __call__(self, pdf: bytes) -> bool:
-        """Say whether we accept a file."""
+        """Whether we accept a file."""
         fd = os.memfd_create("invoice")
         try:
             os.write(fd, pdf)
@@ -319,11 +319,11 @@ def table(title: str, counts: Counts, checks: list[str]) -> str:
     targets = {kind: f"{target:g}%" if target else "" for kind, (_, _, target) in KINDS.items()}
     lines = [f"| {title} | number | target | {' | '.join(checks)} |", "| --- " * (len(checks) + 3) + "|"]
     for kind in ("accepted undamaged", *KINDS):
-        found = counts.get(kind)
-        if found is None:
+        caught = counts.get(kind)
+        if caught is None:
             continue
-        shares = [f"{100 * found[check][0] / found[check][1]:.2f}%" for check in checks]
-        lines.append(f"| {kind} | {found[checks[0]][1]} | {targets.get(kind, '100%')} | {' | '.join(shares)} |")
+        shares = [f"{100 * caught[check][0] / caught[check][1]:.2f}%" for check in checks]
+        lines.append(f"| {kind} | {caught[checks[0]][1]} | {targets.get(kind, '100%')} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

@@ -12,57 +12,43 @@ import mmap
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from invoicedrop.errors import Rejected
+from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pdf.validator import Validator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "pdf"))
 import pdfs
 
 LIMIT = 0.5
 """Seconds after which an endless check is to be ended."""
-ENDLESS = b"SLEEP"
-ENDLESS_CHILD = """
-import socket, sys, time
-from invoicedrop import pdf_child
-real = pdf_child._import_check(with_cryptography=False)
-def check(data, **wishes):
-    if data[:5] == b"SLEEP": time.sleep(1000)
-    return real(data, **wishes)
-pdf_child._import_check = lambda **_: check
-pdf_child.main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
-"""
+ENDLESS = b"SLEEP\n"
+"""What the stub check never ends with."""
 
 
-def check_in_pebble(pdf: bytes) -> dict[str, Any]:
+def check_in_pebble(pdf: bytes) -> PdfFacts:
     """Check in a process of Pebble's; it has no way to hand over a descriptor, so the bytes go through its pipe."""
-    from invoicedrop.pdf.check.check import check  # noqa: PLC0415 - in the child only
+    from stub_checks import obedient  # noqa: PLC0415 - in the child only
 
-    if pdf == ENDLESS:
-        time.sleep(1000)
     with mmap.mmap(-1, len(pdf)) as data:
         data[:] = pdf
-        return check(data, max_pages=500, expect=(), search_seconds=10)
+        return obedient(data, max_pages=500, expect=(), search_seconds=10)
 
 
 class Ours:
     """Our validator, with one process that can be told to sleep."""
 
     def __init__(self, limit: float) -> None:
-        folder = tempfile.mkdtemp()
-        (Path(folder) / "endless_child.py").write_text(ENDLESS_CHILD)
-        sys.path.insert(0, folder)
-        self._validator = Validator(timeout=limit, memory_mb=1024, workers=1, _module="endless_child")
+        self._validator = Validator(timeout=limit, memory_mb=1024, workers=1, check="stub_checks:obedient")
 
     def check(self, pdf: bytes) -> None:
         """Check a PDF."""
@@ -74,7 +60,7 @@ class Ours:
             os.close(fd)
 
     def ended(self) -> bool:
-        """Try an endless check; say whether it was ended. It gets two tries."""
+        """Try an endless check, which gets two tries; return whether it was ended."""
         try:
             self.check(ENDLESS)
         except Rejected:
@@ -100,7 +86,7 @@ class Pebbles:
         self._pool.schedule(check_in_pebble, args=[pdf], timeout=limit).result()
 
     def ended(self) -> bool:
-        """Try an endless check; say whether it was ended."""
+        """Try an endless check; return whether it was ended."""
         try:
             self.check(ENDLESS, self._limit)
         except TimeoutError:
@@ -120,12 +106,12 @@ def family() -> list[psutil.Process]:
 
 def wake_ups() -> int:
     """Return how often a thread of these processes has gone to sleep so far, to be woken again."""
-    found = 0
+    count = 0
     for process in family():
         for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
             line = next(line for line in status.read_text().splitlines() if line.startswith("voluntary_ctxt"))
-            found += int(line.split()[1])
-    return found
+            count += int(line.split()[1])
+    return count
 
 
 def processor_seconds() -> float:
@@ -142,28 +128,28 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def measure(kind: type[Ours] | type[Pebbles], idle: float, calls: int) -> dict[str, str]:
     """Return the figures of one of the two."""
-    found = {}
+    figures = {}
     pool = kind(60.0)
     small, large = pdfs.invoice(padding=20_000), pdfs.invoice(padding=5_000_000)
-    found["first check, the start of the process included"] = f"{milliseconds(lambda: pool.check(small)):.0f} ms"
+    figures["first check, the start of the process included"] = f"{milliseconds(lambda: pool.check(small)):.0f} ms"
     pool.check(large)
     for name, pdf, times in (("20 KB", small, calls), ("5 MB", large, calls // 10)):
         took = sorted(milliseconds(lambda pdf=pdf: pool.check(pdf)) for _ in range(times))  # type: ignore[misc]
-        found[f"check of {name}, median"] = f"{statistics.median(took):.2f} ms"
-        found[f"check of {name}, p95"] = f"{took[int(times * 0.95)]:.2f} ms"
+        figures[f"check of {name}, median"] = f"{statistics.median(took):.2f} ms"
+        figures[f"check of {name}, p95"] = f"{took[int(times * 0.95)]:.2f} ms"
     before, used = wake_ups(), processor_seconds()
     time.sleep(idle)
     used = processor_seconds() - used
     # One wake-up is that of this sleep.
-    found["idle, wake-ups a second"] = f"{(wake_ups() - before - 1) / idle:.1f}"
-    found["idle, processor time"] = f"{used / idle * 1000:.1f} ms a second"
-    found["threads in the parent"] = f"{psutil.Process().num_threads() - 1}"
+    figures["idle, wake-ups a second"] = f"{(wake_ups() - before - 1) / idle:.1f}"
+    figures["idle, processor time"] = f"{used / idle * 1000:.1f} ms a second"
+    figures["threads in the parent"] = f"{psutil.Process().num_threads() - 1}"
     pool.close()
     pool = kind(LIMIT)
     late = statistics.median(lateness(pool) for _ in range(5))
-    found["an endless process is gone, after its limit"] = f"{late:.0f} ms"
+    figures["an endless process is gone, after its limit"] = f"{late:.0f} ms"
     pool.close()
-    return found
+    return figures
 
 
 def lateness(pool: Ours | Pebbles) -> float:

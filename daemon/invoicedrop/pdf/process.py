@@ -1,7 +1,7 @@
 """One process that checks PDFs, seen from ours: started with nothing it does not need, asked, heard out, killed.
 
-What it runs is `pdf_child`. The PDF goes there as a descriptor, what comes back is a line of JSON, and what is no such
-line, or comes too late, is an outcome as well.
+What it runs is `worker`. The PDF goes there as a descriptor, what comes back is a line of JSON; what is no such line,
+or comes too late, is trouble of the checking.
 """
 
 import contextlib
@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any, Final, Self
 
-from invoicedrop.errors import Rejected
-from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
 from invoicedrop.reasons import Reason
 
 _START_SECONDS: Final = 60.0
@@ -23,109 +24,141 @@ _START_SECONDS: Final = 60.0
 _LONGEST_ANSWER: Final = 16_384
 _SLOW_PRIORITY: Final = 10
 """Nice value of a suspect: it may use what the others leave."""
+_ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": ""}
+"""Without our secrets. An empty PATH has no programs; without one, the system's folders would be searched."""
 _BOOTSTRAP: Final = (
-    "import json, runpy, sys; module, path, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = json.loads(path); "
-    "runpy.run_module(module, run_name='__main__')"
+    "import json, sys; path, options = json.loads(sys.argv.pop()); sys.path[:] = path; "
+    "from invoicedrop.pdf.worker import main; main(**options)"
 )
 
 
-class Unexpected(Rejected):
-    """A verdict that came of an error in the check: a good file's, too, if the check is broken."""
+class TroubleKind(Enum):
+    """How a try can end without a verdict."""
+
+    TIMED_OUT = "timed out"
+    CRASHED = "crashed"
+    """The process is gone, or what it answers is none of our answers."""
+    ERROR = "error"
+    """The check raised an error that is no refusal."""
 
 
-Outcome = PdfFacts | Rejected | Reason
-"""What came of one try: facts, a verdict, or the trouble (CHECK_TIMEOUT, CHECK_CRASHED) that it ended in."""
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Trouble of the checking: a file is blamed for it only if a good PDF passes in its place.
+
+    `detail` describes an error, in words that fit the file if it is to blame.
+    """
+
+    kind: TroubleKind
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a checking process is started with: the arguments of `worker.main`, which explains them."""
+
+    check: str
+    memory_mb: int
+    max_files: int
 
 
 class CheckProcess:
-    """One process that checks PDFs, and our end of the socket to it. Used by one thread at a time.
+    """One process that checks PDFs (`start` it), and our ends of the socket and the pipe to it.
 
-    `command` is the module that it runs, our module path as JSON, and how much memory a check may take in MiB.
-
-    Raises:
-        OSError: it cannot be started.
-
+    Used by one thread at a time; `reusable` is whether it is good for another file.
     """
 
-    def __init__(self, command: tuple[str, str, str]) -> None:
-        module, path, memory = command
+    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, lifeline: int) -> None:
+        self._process = process
+        self._connection = connection
+        self._lifeline = lifeline
+        self._kill_lock = threading.Lock()
+        self._ready = False
+        self._slowed = False
+        self.reusable = False
+
+    @classmethod
+    def start(cls, options: WorkerOptions) -> Self:
+        """Start a process, without waiting until it is ready.
+
+        Raises:
+            OSError: it cannot be started.
+
+        """
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as on_failure:
             on_failure.callback(ours.close)
             # Nothing is ever written there: when our end is closed, or we are dead, the child ends.
-            their_lifeline, self._lifeline = os.pipe()
-            on_failure.callback(os.close, self._lifeline)
+            their_lifeline, lifeline = os.pipe()
+            on_failure.callback(os.close, lifeline)
+            # Our own module path, because -I (which keeps the environment and the current folder out) would not find a
+            # package that was installed for one user only; -S saves the time of working it out again.
+            path = [entry for entry in sys.path if entry]
+            arguments = json.dumps([path, {"lifeline": their_lifeline, **asdict(options)}])
             try:
-                # Its own session: Ctrl-C on the terminal is for us to handle. No token in its environment.
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, module, path, str(their_lifeline), memory],
+                # Its own session: Ctrl-C on the terminal is for us to handle.
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, arguments],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     pass_fds=[their_lifeline],
-                    env={"LC_ALL": "C.UTF-8"},
+                    env=_ENVIRONMENT,
                     cwd="/",
                     start_new_session=True,
                 )
             finally:
                 os.close(their_lifeline)
             on_failure.pop_all()
-        self._socket = ours
-        self._kill_lock = threading.Lock()
-        self._said_hello = False
-        self._slowed = False
-        self.reusable = False
+        return cls(process, ours, lifeline)
 
     def ready(self) -> bool:
-        """Wait for the child's hello, once."""
-        if not self._said_hello:
-            self._said_hello = self._receive(_START_SECONDS) == {"hello": True}
-        return self._said_hello
+        """Wait for the child's hello, once; return whether it came."""
+        if not self._ready:
+            self._ready = self._receive(_START_SECONDS) == {"hello": True}
+        return self._ready
 
     def ask(self, fd: int, request: bytes) -> None:
         """Send a question: a line of JSON, and the descriptor that it is about."""
         # One that died while it was idle shows in the answer.
         with contextlib.suppress(OSError):
-            self._socket.settimeout(_START_SECONDS)
-            sent = socket.send_fds(self._socket, [request], [fd])
-            self._socket.sendall(request[sent:])
+            self._connection.settimeout(_START_SECONDS)
+            sent = socket.send_fds(self._connection, [request], [fd])
+            self._connection.sendall(request[sent:])
 
-    def answer(self, seconds: float) -> Outcome:
-        """Return what the child found, CHECK_TIMEOUT if it has not answered yet, CHECK_CRASHED if it never will."""
+    def answer(self, seconds: float) -> Verdict | Trouble:
+        """Wait for the answer, at most that long; after TIMED_OUT it can be waited for again."""
         self.reusable = False
         answer = self._receive(seconds)
-        if isinstance(answer, Reason):
+        if isinstance(answer, Trouble):
             return answer
         try:
-            last = answer.pop("last")
-            verdict = Unexpected if answer.pop("unexpected", False) else Rejected
-            outcome = (
-                verdict(Reason(answer["reason"]), str(answer["detail"])) if "reason" in answer else PdfFacts(**answer)
-            )
+            outcome = _outcome(answer)
+            last = answer["last"]
         except (KeyError, TypeError, ValueError):
-            return Reason.CHECK_CRASHED  # no answer of ours: something else speaks there
+            return Trouble(TroubleKind.CRASHED)  # no answer of ours: something else speaks there
         self.reusable = not last and not self._slowed
         return outcome
 
-    def _receive(self, seconds: float) -> dict[str, Any] | Reason:
+    def _receive(self, seconds: float) -> dict[str, Any] | Trouble:
         deadline = time.monotonic() + seconds
         line = b""
         try:
             while not line.endswith(b"\n"):
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                piece = self._socket.recv(_LONGEST_ANSWER)
+                self._connection.settimeout(max(0.001, deadline - time.monotonic()))
+                piece = self._connection.recv(_LONGEST_ANSWER)
                 line += piece
                 if not piece or len(line) > _LONGEST_ANSWER:
-                    return Reason.CHECK_CRASHED
+                    return Trouble(TroubleKind.CRASHED)
             answer = json.loads(line)
         except TimeoutError:
-            return Reason.CHECK_TIMEOUT
+            return Trouble(TroubleKind.TIMED_OUT)
         except (OSError, ValueError):
-            return Reason.CHECK_CRASHED
-        return answer if isinstance(answer, dict) else Reason.CHECK_CRASHED
+            return Trouble(TroubleKind.CRASHED)
+        return answer if isinstance(answer, dict) else Trouble(TroubleKind.CRASHED)
 
     def give_way(self) -> None:
-        """Give this process a low priority, for good: nobody may raise it again."""
+        """Give this process a low priority, for good: it may not be raised again."""
         self._slowed = True
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _SLOW_PRIORITY)
@@ -139,5 +172,14 @@ class CheckProcess:
     def end(self) -> None:
         """Kill the process and forget it; for the thread that uses it."""
         self.kill()
-        self._socket.close()
+        self._connection.close()
         os.close(self._lifeline)
+
+
+def _outcome(answer: dict[str, Any]) -> Verdict | Trouble:
+    """Return what an answer of `worker` means; raises KeyError, TypeError or ValueError if it is none."""
+    if "error" in answer:
+        return Trouble(TroubleKind.ERROR, str(answer["error"]))
+    if "refused" in answer:
+        return Refused(Reason(answer["refused"]["reason"]), str(answer["refused"]["detail"]))
+    return PdfFacts(**answer["facts"])

@@ -4,7 +4,7 @@ It answers one question after another on the socket that is its standard input: 
 descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, start programs of its own
 accord, write files, or take more memory and processor time than one check may.
 
-Run as `python -m invoicedrop.pdf.worker LIFELINE MEMORY_MB` (see `main`).
+`process` starts it, by calling `main` in a fresh interpreter.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
-from invoicedrop.pdf.check.verdict import NeedsCryptographyError, Refused
+from invoicedrop.pdf.check.verdict import NeedsCryptographyError, PdfFacts, Refused
 
 _OPTIONAL: Final = ("PIL", "fontTools", "brotli", "cryptography", "Crypto")
 """What pypdf takes if it is there: time at the start, memory, and code for hostile files to reach."""
-_MOST_FILES: Final = 5_000
-"""Files after which a fresh process takes over, whatever it looks like."""
 _MOST_GROWTH: Final = 48
 """MiB by which a process may have grown since its first file before a fresh one takes over."""
 _LONGEST_LINE: Final = 1_048_576
@@ -35,33 +35,46 @@ _MAPPING: Final = mmap.MAP_PRIVATE | getattr(mmap, "MAP_POPULATE", 0)
 """Private: Linux before 6.7 refuses to share a memfd that is sealed against writing. At once: all of it is read."""
 _DESCRIPTORS: Final = 32
 _LOOK_EVERY: Final = 16
+"""Files from one look at the process's size to the next."""
 _LARGE: Final = 1_048_576
+"""Bytes of a file behind which the size is looked at in any case."""
+
+Check = Callable[..., PdfFacts]
 
 
-def _import_check(*, with_cryptography: bool) -> Any:
-    """Import `check` and pypdf with it, without what it does not need; or afresh, with the library that has AES."""
-    for name in list(sys.modules):
-        package = name.partition(".")[0]
-        if package == "pypdf" or package in _OPTIONAL or name in _ABOVE_PYPDF:
-            del sys.modules[name]
-    for name in _OPTIONAL:
-        if name != "cryptography" or not with_cryptography:
-            sys.modules[name] = None  # type: ignore[assignment] # as if it were not installed
-    return importlib.import_module("invoicedrop.pdf.check.check").check
+def _import_check(name: str, *, with_cryptography: bool) -> Check:
+    """Import the check `name` (`module:function`), and pypdf without the libraries that the check does not need.
 
-
-_ABOVE_PYPDF: Final = tuple(
-    f"invoicedrop.pdf.check.{name}" for name in ("check", "document", "metadata", "order_number")
-)
+    The second time all of it is imported afresh, with the library that has AES if asked for: pypdf chooses its
+    libraries when it is imported.
+    """
+    module, _, function = name.partition(":")
+    for loaded in list(sys.modules):
+        of_the_check = loaded == module or loaded.startswith("invoicedrop.pdf.check.")
+        of_a_library = loaded.partition(".")[0] in ("pypdf", *_OPTIONAL)
+        if of_a_library or (
+            of_the_check and loaded != Refused.__module__
+        ):  # what is caught here must be what is raised
+            del sys.modules[loaded]
+    for library in _OPTIONAL:
+        if library != "cryptography" or not with_cryptography:
+            sys.modules[library] = None  # type: ignore[assignment] # as if it were not installed
+    check: Check = getattr(importlib.import_module(module), function)
+    return check
 
 
 class Server:
-    """Answers on `connection` until its other end is closed, or a fresh process should take over."""
+    """Answers on `connection` until its other end is closed, or a fresh process should take over.
 
-    def __init__(self, connection: socket.socket) -> None:
+    `check` is what `check_name` imports; after `max_files` files a fresh process takes over in any case.
+    """
+
+    def __init__(self, connection: socket.socket, check_name: str, check: Check, max_files: int) -> None:
         self._connection = connection
-        self._check = _import_check(with_cryptography=False)
+        self._check_name = check_name
+        self._check = check
         self._has_cryptography = False
+        self._max_files = max_files
         self._files = 0
         self._first_size = 0
         self._last = False
@@ -79,7 +92,7 @@ class Server:
                 answer = self._answer(descriptor, request)
             finally:
                 os.close(descriptor)
-            self._grown(request["size"])
+            self._count(request["size"])
             self._send(answer | {"last": self._last})
 
     def _question(self) -> tuple[int, dict[str, Any]] | None:
@@ -90,43 +103,43 @@ class Server:
 
     def _answer(self, descriptor: int, request: dict[str, Any]) -> dict[str, Any]:
         if os.fstat(descriptor).st_size < request["size"]:
-            return {"reason": "incomplete", "detail": "the file has become shorter than it was"}
+            return _refusal(Refused("incomplete", "the file has become shorter than it was"))
         with mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ) as data:
             try:
-                return self._checked(data, request)
-            except Refused as verdict:
-                return {"reason": verdict.reason, "detail": verdict.detail}
+                return {"facts": asdict(self._facts(data, request))}
+            except Refused as refused:
+                return _refusal(refused)
             except MemoryError:
-                return self._unexpected("reading it takes more memory than an invoice can need")
+                return self._error("reading it takes more memory than an invoice can need")
             except RecursionError:
-                return self._unexpected("its objects are nested too deep")
+                return self._error("its objects are nested too deep")
             except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
-                return self._unexpected(f"it cannot be read ({type(e).__name__})")
+                return self._error(f"it cannot be read ({type(e).__name__})")
 
-    def _unexpected(self, detail: str) -> dict[str, Any]:
-        """Return the verdict on a file that broke the check; the parent will see whether it was the file."""
+    def _error(self, detail: str) -> dict[str, Any]:
+        """Return the answer for an error of the check; the parent finds out whether the file is to blame."""
         self._last = True
-        return {"reason": "damaged", "detail": detail, "unexpected": True}
+        return {"error": detail}
 
-    def _checked(self, data: mmap.mmap, request: dict[str, Any]) -> dict[str, Any]:
-        wishes = {"max_pages": request["max_pages"], "expect": request["expect"]}
+    def _facts(self, data: mmap.mmap, request: dict[str, Any]) -> PdfFacts:
         try:
-            return self._facts(data, wishes, request)
+            return self._check(
+                data,
+                max_pages=request["max_pages"],
+                expect=request["expect"],
+                search_seconds=request["timeout"] / 2,
+            )
         except NeedsCryptographyError:
             if self._has_cryptography:
                 raise Refused("encrypted", "it is encrypted with AES, for which the library is missing") from None
         self._has_cryptography = True
-        self._check = _import_check(with_cryptography=True)
-        return self._checked(data, request)
+        self._check = _import_check(self._check_name, with_cryptography=True)
+        return self._facts(data, request)
 
-    def _facts(self, data: mmap.mmap, wishes: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-        facts: dict[str, Any] = self._check(data, **wishes, search_seconds=request["timeout"] / 2)
-        return facts
-
-    def _grown(self, size: int) -> None:
-        """See whether memory was given back: looked at now and then, and after large files."""
+    def _count(self, size: int) -> None:
+        """Count a file of `size` bytes; now and then, and after large ones, find out whether memory was given back."""
         self._files += 1
-        if self._files >= _MOST_FILES:
+        if self._files >= self._max_files:
             self._last = True
         elif self._files == 1:
             self._first_size = _pages(1)
@@ -135,6 +148,10 @@ class Server:
 
     def _send(self, answer: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _refusal(refused: Refused) -> dict[str, Any]:
+    return {"refused": {"reason": refused.reason, "detail": refused.detail}}
 
 
 def _live_no_longer_than(lifeline: int) -> None:
@@ -158,7 +175,7 @@ def _pages(column: int) -> int:
 
 
 def _limit_processor_time(seconds: float) -> None:
-    """Let this check take so much processor time and a little more; then the kernel ends this process."""
+    """Let this check take that much processor time and a little more; then the kernel ends this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 2, hard))
@@ -169,20 +186,20 @@ def _limit(kind: int, value: int) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def main(connection: socket.socket, lifeline: int, memory_mb: int) -> None:
-    """Take on limits that cannot be taken off, and serve."""
+def main(*, lifeline: int, check: str, memory_mb: int, max_files: int) -> None:
+    """Take on limits that cannot be taken off, and serve on standard input.
+
+    `lifeline` is the reading end of a pipe, `check` the check as `module:function`, `memory_mb` how much memory a check
+    may take in MiB, `max_files` the number of files after which the process ends.
+    """
     _live_no_longer_than(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the socket
-    server = Server(connection)
+    function = _import_check(check, with_cryptography=False)
     sys.dont_write_bytecode = True
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
     _limit(resource.RLIMIT_AS, _pages(0) + memory_mb * _MIB)  # beyond what is mapped already: that is no file's doing
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        server.serve()
-
-
-if __name__ == "__main__":
-    main(socket.socket(fileno=0), int(sys.argv[1]), int(sys.argv[2]))
+    with socket.socket(fileno=0) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        Server(connection, check, function, max_files).serve()

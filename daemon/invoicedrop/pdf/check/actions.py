@@ -1,7 +1,7 @@
 """What an invoice may not do: run programs, start others, act when it is opened; or be a wrapper around other files.
 
-Runs in the child process. All current objects are looked at, whether something refers to them or not; names are never
-encrypted (ISO 32000-1, 7.6.1), so that this works on encrypted files too.
+All current objects are looked at, whether something refers to them or not; names are never encrypted (ISO 32000-1,
+7.6.1), so that this works on encrypted files too.
 """
 
 import re
@@ -31,7 +31,7 @@ class Objects:
     def __init__(self, layout: Layout, contents: Contents) -> None:
         self._layout = layout
         self._contents = contents
-        self._known: dict[int, Any] = {}
+        self._parsed: dict[int, Any] = {}
 
     def resolve(self, value: Any) -> Any:
         """Follow references to the value itself; None if there is none."""
@@ -42,17 +42,17 @@ class Objects:
         return None
 
     def _object(self, number: int) -> Any:
-        if number not in self._known:
-            self._known[number] = None
+        if number not in self._parsed:
+            self._parsed[number] = None
             place = self._layout.places.get(number)
             try:
                 if (piece := self._layout.current.get(number)) is not None:
-                    self._known[number], _ = parse(self._layout.data, piece.body)
+                    self._parsed[number], _ = parse(self._layout.data, piece.body)
                 elif place is not None and place < 0 and (stream := self._contents.object_streams.get(-place)):
-                    self._known[number], _ = parse(stream.text, stream.offsets.get(number, len(stream.text)))
+                    self._parsed[number], _ = parse(stream.text, stream.offsets.get(number, len(stream.text)))
             except Malformed:
                 pass
-        return self._known[number]
+        return self._parsed[number]
 
     def suspects(self) -> Iterator[Any]:
         """Yield the current objects in which a name occurs that can mean action; all objects, if it stands alone.
@@ -91,7 +91,7 @@ def check_actions(objects: Objects, trailer: dict[str, Any]) -> None:
     """Refuse programs, launches, anything that acts when the document is opened, and portfolios.
 
     Raises:
-        Refused: one of these was found.
+        Refused: the document has one of these.
 
     """
     opened = False
@@ -129,7 +129,7 @@ def _acts_when_opened(objects: Objects, dictionary: dict[str, Any]) -> bool:
 
 
 def _acts(objects: Objects, action: Any) -> bool:
-    """Say whether an action, or one that follows it, does more than go to a place in the document."""
+    """Whether an action, or one that follows it, does more than go to a place in the document."""
     waiting = [action]
     for _ in range(_MOST_STEPS):
         if not waiting:
@@ -146,7 +146,7 @@ def _acts(objects: Objects, action: Any) -> bool:
 
 
 def _check_portfolio(objects: Objects, catalog: dict[str, Any], names: Any) -> None:
-    """Refuse a wrapper: a viewer shows the list of its files, and behind it only a page that says so.
+    """Refuse a wrapper: a viewer shows a list of its files, and its own page only says that they are there.
 
     A collection that starts hidden (/View /H) shows its pages; one without a PDF in it is an invoice with its XML.
     """

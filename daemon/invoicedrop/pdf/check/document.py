@@ -1,4 +1,4 @@
-"""The document as pypdf reads it: catalog, pages, encryption. Runs in the child process.
+"""The document as pypdf reads it: catalog, pages, encryption.
 
 pypdf is given the cross-reference that the walk over the whole file has read and verified already, instead of reading
 it a second time (which takes most of its time) or guessing where a table is wrong.
@@ -7,6 +7,7 @@ it a second time (which takes most of its time) or guessing where a table is wro
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pypdf
@@ -30,23 +31,25 @@ from invoicedrop.pdf.check.structure import Layout
 from invoicedrop.pdf.check.syntax import Name, Ref, parse
 from invoicedrop.pdf.check.verdict import NeedsCryptographyError, Refused
 
-# What it has to say about a file is the file's content, and no log of ours.
+# What it logs about a file quotes the file's content.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
 logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
-# It would start this program for a file that asks for it.
-pypdf.overwrite_configuration(jbig2dec_binary=None)
+
+CONFIGURATION: Final = pypdf.Configuration(jbig2dec_binary=None, disable_legacy_handling=True)
+"""How pypdf is to be used: it must start no program. (pypdf 7.1 looks for jbig2dec twice while it is imported, in
+`_configuration` and in `filters`, and its legacy handling lets every reader fail if the two answers differ.)"""
 
 
 class Reader(pypdf.PdfReader):
-    """A reader that takes its cross-reference, and what object streams hold, from what is known (see the module)."""
+    """A reader that is given its cross-reference, and what object streams hold (see the module)."""
 
     def __init__(self, layout: Layout, contents: Contents) -> None:
         self._layout = layout
         self._object_streams = contents.object_streams
         super().__init__(layout.data)
 
-    def read(self, stream: Any) -> None:  # noqa: ARG002 - what it would read is known
-        """Take the places of objects, and the trailer, as they are known."""
+    def read(self, stream: Any) -> None:  # noqa: ARG002 - it has been read
+        """Take the places of objects, and the trailer, from the layout."""
         generations = {piece.number: piece.generation for piece in self._layout.current.values()}
         for number, place in self._layout.places.items():
             if place is None:
@@ -61,7 +64,7 @@ class Reader(pypdf.PdfReader):
         self.trailer = trailer if isinstance(trailer, DictionaryObject) else DictionaryObject()
 
     def get_object(self, indirect_reference: int | IndirectObject) -> PdfObject | None:
-        """Return an object as the walk has found it; pypdf parses what is encrypted, and what has a stream.
+        """Return an object as the layout has it; pypdf parses what is encrypted, and what has a stream.
 
         (It would also search the whole file for what is missing, each time.)
         """
@@ -88,9 +91,9 @@ class Reader(pypdf.PdfReader):
         if stream is None or number not in stream.offsets:
             return super()._get_object_from_stream(indirect_reference)
         value, _ = parse(stream.text, stream.offsets[number])
-        found = _converted(value, self)
-        self.cache_indirect_object(0, number, found)
-        return found
+        converted = _converted(value, self)
+        self.cache_indirect_object(0, number, converted)
+        return converted
 
 
 def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one for each kind
@@ -116,39 +119,19 @@ def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one 
             return NullObject()
 
 
+@dataclass(frozen=True, slots=True)
 class Document:
-    """An opened document: its `catalog` and `pages`.
+    """An opened document, decrypted where it is encrypted."""
 
-    Raises:
-        Refused: it needs a password, has no pages or too many, or cannot be read.
-        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
-
-    """
-
-    def __init__(self, layout: Layout, contents: Contents, max_pages: int) -> None:
-        with _reading():
-            self.reader = Reader(layout, contents)
-            if self.reader.is_encrypted and not self.reader.decrypt(""):
-                raise Refused("encrypted", "it needs a password to be opened")
-            self.catalog = self.reader.root_object
-            self._count_pages(max_pages)
-
-    def _count_pages(self, max_pages: int) -> None:
-        root = self.catalog.get("/Pages", NullObject()).get_object()
-        announced = root.get("/Count", NullObject()).get_object() if isinstance(root, DictionaryObject) else None
-        if isinstance(announced, int) and announced > max_pages:
-            raise Refused("too_many_pages", f"it has {announced} pages; the limit is {max_pages}")
-        self.pages = list(self.reader.pages)
-        if not self.pages:
-            raise Refused("no_pages", "its page tree is empty")
-        if len(self.pages) > max_pages:
-            raise Refused("too_many_pages", f"it has {len(self.pages)} pages; the limit is {max_pages}")
+    reader: Reader
+    catalog: DictionaryObject
+    pages: list[pypdf.PageObject]
 
     def check_pages(self) -> None:
-        """See that each page's content is there, and that not all pages are blank.
+        """Check that each page's content is there, and that not all pages are blank.
 
         Raises:
-            Refused: it is not, or they are.
+            Refused: content is missing, or all pages are blank.
 
         """
         with _reading():
@@ -161,11 +144,42 @@ class Document:
                 raise Refused("no_pages", "all its pages are blank")
 
     def stream_bytes(self, number: int, generation: int) -> bytes | None:
-        """Return the decrypted bytes of a stream, its filters not undone; None if it is no stream."""
+        """Return the decrypted bytes of a stream, its filters not undone; None if it is no stream.
+
+        Raises:
+            Refused: it cannot be read.
+            NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
+
+        """
         with _reading():
-            found = self.reader.get_object(IndirectObject(number, generation, self.reader))
+            stream = self.reader.get_object(IndirectObject(number, generation, self.reader))
             # pypdf has no public way to the bytes before the filters.
-            return found._data if isinstance(found, StreamObject) else None  # noqa: SLF001
+            return stream._data if isinstance(stream, StreamObject) else None  # noqa: SLF001
+
+
+def open_document(layout: Layout, contents: Contents, max_pages: int) -> Document:
+    """Open a document, and count its pages.
+
+    Raises:
+        Refused: it needs a password, has no pages or more than `max_pages`, or cannot be read.
+        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
+
+    """
+    with _reading():
+        reader = Reader(layout, contents)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Refused("encrypted", "it needs a password to be opened")
+        catalog = reader.root_object
+        root = catalog.get("/Pages", NullObject()).get_object()
+        announced = root.get("/Count", NullObject()).get_object() if isinstance(root, DictionaryObject) else None
+        if isinstance(announced, int) and announced > max_pages:
+            raise Refused("too_many_pages", f"it has {announced} pages; the limit is {max_pages}")
+        pages = list(reader.pages)
+        if not pages:
+            raise Refused("no_pages", "its page tree is empty")
+        if len(pages) > max_pages:
+            raise Refused("too_many_pages", f"it has {len(pages)} pages; the limit is {max_pages}")
+        return Document(reader, catalog, pages)
 
 
 _SHORT: Final = 40
@@ -192,7 +206,7 @@ def _contents(page: DictionaryObject, number: int) -> Iterator[StreamObject]:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Turn whatever pypdf raises on a document that it cannot read into a verdict; its words may quote the content."""
+    """Turn whatever pypdf raises on a document that it cannot read into a refusal; its words may quote the content."""
     try:
         yield
     except (Refused, MemoryError, ImportError):

@@ -1,7 +1,7 @@
-"""Whether a stream's bytes are whole: checksums, ends, and runs of zeros where none can be. Runs in the child.
+"""Whether a stream's bytes are whole: checksums, ends, and runs of zeros where none can be.
 
-Most of an invoice's bytes are compressed with Flate, whose Adler-32 checksum (RFC 1950) tells of any change. For
-JPEG see `pdf_jpeg`; for the rest there is what its coding cannot contain.
+Most of an invoice's bytes are compressed with Flate, whose Adler-32 checksum (RFC 1950) shows any change. For JPEG see
+`jpeg`; for the rest there is what its coding cannot contain.
 """
 
 import base64
@@ -17,7 +17,7 @@ from invoicedrop.pdf.check.syntax import Data, Name
 _LARGE_HOLE: Final = 1024
 _SLICE: Final = 65_536
 _AT_ONCE: Final = 262_144
-"""Compressed bytes taken, and bytes made of them, at once: more would cost memory, and time for getting it."""
+"""Bytes that are made of compressed ones at once: more would cost memory, and time for getting it."""
 
 OK: Final = "ok"
 CHECKSUM: Final = "checksum"
@@ -29,7 +29,7 @@ TOO_MUCH: Final = "too much"
 
 
 class Budget:
-    """How much all streams of a file may expand to, in bytes."""
+    """How many more bytes the streams of a file may expand to: `left`."""
 
     def __init__(self, size: int) -> None:
         self.left = size
@@ -47,7 +47,7 @@ def inflate(data: Data, start: int, end: int, budget: Budget, *, keep: int = 0) 
 
 
 def zlib_header(first: bytes) -> bool:
-    """Say whether these two bytes begin zlib data (RFC 1950, 2.2)."""
+    """Whether these two bytes begin zlib data (RFC 1950, 2.2)."""
     return len(first) == 2 and first[0] & 0x0F == 8 and int.from_bytes(first, "big") % 31 == 0  # noqa: PLR2004
 
 
@@ -128,7 +128,7 @@ def shortest_hole(dictionary: dict[str, Any], first: str | None, head: bytes) ->
 
 
 def unprintable_text(text: bytes) -> bool:
-    """Say whether an XML text has bytes that no writer makes: neither UTF-8 nor letters of Latin-1 in words."""
+    """Whether an XML text has bytes that no writer makes: neither UTF-8 nor letters of Latin-1 in words."""
     if text.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0<" in text[:16] or b"<\0" in text[:16]:
         return False  # UTF-16
     try:
@@ -144,7 +144,7 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def undo_ascii85(encoded: bytes) -> bytes | None:
-    """Return what ASCII85 text stands for, or None if it is none."""
+    """Return what ASCII85 text encodes, or None if it is no such text."""
     body, _, _ = encoded.partition(b"~>")
     try:
         return base64.a85decode(body.removeprefix(b"<~"), ignorechars=b" \t\n\r\v\f\0")
@@ -153,7 +153,7 @@ def undo_ascii85(encoded: bytes) -> bytes | None:
 
 
 def undo_hex(encoded: bytes) -> bytes | None:
-    """Return what hexadecimal text stands for, or None if it is none."""
+    """Return what hexadecimal text encodes, or None if it is no such text."""
     body, _, _ = encoded.partition(b">")
     digits = body.translate(None, b" \t\n\r\f\0")
     try:

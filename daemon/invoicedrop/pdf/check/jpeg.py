@@ -1,4 +1,4 @@
-"""Whether a JPEG picture is whole, as far as that shows without decoding it (ITU T.81). Runs in the child process.
+"""Whether a JPEG picture is whole, as far as that shows without decoding it (ITU T.81).
 
 Its segments must follow each other, its codes may contain no stray markers, a progressive picture's scans must build
 on each other (a hole that swallows whole scans shows there), and no scan may contain more zero bits than its blocks
@@ -22,7 +22,7 @@ _MOST_UNITS: Final = 500_000
 """Units of a scan whose codes are counted: a picture of 32 million samples."""
 
 
-class Trouble(ValueError):  # noqa: N818 - what it is about a picture
+class _Defect(ValueError):  # noqa: N818 - it describes the picture
     """What is wrong with a picture."""
 
 
@@ -84,19 +84,19 @@ class _Table(NamedTuple):
         return f"(?:{'|'.join(choices)})"
 
 
-def jpeg(data: Data, start: int, end: int) -> str | None:
-    """Say what is wrong with a JPEG, or None."""
+def jpeg_defect(data: Data, start: int, end: int) -> str | None:
+    """Return what is wrong with the JPEG between two offsets ("has a hole"); None if it is whole."""
     try:
         _walk(data, start, end)
-    except Trouble as trouble:
-        return str(trouble)
+    except _Defect as defect:
+        return str(defect)
     return None
 
 
 def _walk(data: Data, start: int, end: int) -> None:
     at = data.find(b"\xff\xd8", start, min(end, start + 16)) + 2
     if at < start + 2:
-        raise Trouble("has no beginning")
+        raise _Defect("has no beginning")
     frame: _Frame | None = None
     tables: dict[int, _Table] = {}
     precision: dict[tuple[int, int], int] = {}
@@ -105,11 +105,11 @@ def _walk(data: Data, start: int, end: int) -> None:
         marker, at = _marker(data, at, end)
         if marker == _EOI:
             if not scans:
-                raise Trouble("has no picture in it")
+                raise _Defect("has no picture in it")
             return
         length = int.from_bytes(data[at : at + 2], "big")
         if marker < _FIRST_SEGMENT or length < 2 or at + length > end:  # noqa: PLR2004 - the length counts itself
-            raise Trouble("has a bad segment")
+            raise _Defect("has a bad segment")
         segment = data[at + 2 : at + length]
         at += length
         if marker in _SOF:
@@ -121,7 +121,7 @@ def _walk(data: Data, start: int, end: int) -> None:
             begin, at = at, _scan_end(data, at, end)
             if frame is not None:
                 _check_scan(data, begin, at, frame, segment, tables, precision)
-    raise Trouble("ends before its picture does")
+    raise _Defect("ends before its picture does")
 
 
 def _marker(data: Data, at: int, end: int) -> tuple[int, int]:
@@ -146,26 +146,26 @@ def _scan_end(data: Data, at: int, end: int) -> int:
 
 def _frame(marker: int, segment: bytes) -> _Frame:
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:  # noqa: PLR2004 - T.81, B.2.2
-        raise Trouble("has a bad frame")
+        raise _Defect("has a bad frame")
     components = {}
     for at in range(6, 6 + 3 * segment[5], 3):
         components[segment[at]] = _Component(max(1, segment[at + 1] >> 4), max(1, segment[at + 1] & 15))
     if not components:
-        raise Trouble("has a bad frame")
+        raise _Defect("has a bad frame")
     height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
     return _Frame(marker == _SOF2, height, width, components)
 
 
 def _tables(segment: bytes) -> dict[int, _Table]:
-    found = {}
+    tables = {}
     at = 0
     while at + 17 < len(segment):
         counts = segment[at + 1 : at + 17]
         bits = next((index + 1 for index, count in enumerate(counts) if count), 16)
         end = at + 17 + sum(counts)
-        found[segment[at]] = _Table(segment[at + 17], bits, counts, segment[at + 17 : end])
+        tables[segment[at]] = _Table(segment[at + 17], bits, counts, segment[at + 17 : end])
         at = end
-    return found
+    return tables
 
 
 def _check_scan(
@@ -177,19 +177,19 @@ def _check_scan(
     tables: dict[int, _Table],
     precision: dict[tuple[int, int], int],
 ) -> None:
-    """See that a scan builds on those before it, and has no hole."""
+    """Check that a scan builds on those before it, and has no hole."""
     count = header[0] if header else 0
     if len(header) < 4 + 2 * count or not count:
-        raise Trouble("has a bad scan")
+        raise _Defect("has a bad scan")
     selected = list(header[1 : 1 + 2 * count : 2])
     if not frame.components.keys() >= set(selected):
-        raise Trouble("has a bad scan")
+        raise _Defect("has a bad scan")
     first, last, approximation = header[1 + 2 * count : 4 + 2 * count]
     before, after = approximation >> 4, approximation & 15
     if frame.progressive:
         for key in ((component, place) for component in selected for place in range(first, min(last, 63) + 1)):
             if precision.get(key, before) != before:
-                raise Trouble("lacks a scan")
+                raise _Defect("lacks a scan")
             precision[key] = after
     run = max((stop - at for at, stop in runs_of_zeros(data, begin, end)), default=0)
     if run < HOLE:
@@ -202,13 +202,13 @@ def _check_scan(
         used = [tables[header[at] >> 4] for at in range(2, 2 + 2 * count, 2)]
         whole = _differences_fit(data[begin:end], frame, selected, used)
     if not whole:
-        raise Trouble("has a hole")
+        raise _Defect("has a hole")
 
 
 def _differences_fit(codes: bytes, frame: _Frame, selected: list[int], tables: list[_Table]) -> bool:
-    """Say whether a scan of DC differences holds exactly as many as the picture has blocks.
+    """Whether a scan of DC differences holds exactly as many as the picture has blocks.
 
-    Only such a scan can honestly consist of zeros for long, and only for it this is cheap: its codes are an expression.
+    Only such a scan can be right with long runs of zeros, and only here a check is cheap: its codes are an expression.
     """
     units, blocks = frame.units(selected)
     if _RESTART.search(codes) or units > _MOST_UNITS or len(codes) > _MOST_UNITS:

@@ -1,6 +1,6 @@
-"""What an invoice says about itself: version, producer, PDF/A, which e-invoice it carries, which order it is for.
+"""What an invoice says about itself: version, producer, PDF/A, which e-invoice it carries.
 
-Runs in the child process. Nothing of the document's content leaves it but the producer's name.
+Of the document's own words only the producer's name is passed on.
 """
 
 import re
@@ -15,7 +15,7 @@ _PDFA_LEVEL: Final = re.compile(rb"pdfaid:conformance\s*(?:=\s*[\"']|>)\s*([ABUE
 
 
 def producer(document: Document) -> str | None:
-    """Return the name of the program that wrote the document, as it says."""
+    """Return the name that the document gives for the program that wrote it."""
     try:
         information = document.reader.metadata
         value = information.producer if information is not None else None
@@ -43,10 +43,10 @@ def pdfa(texts: Sequence[bytes]) -> str | None:
 
 
 def einvoice(texts: Sequence[bytes]) -> str | None:
-    """Return which e-invoice is embedded: by its own guideline (its metadata says so too, but not always truly).
+    """Return which e-invoice is embedded, by its own guideline (the metadata names one too, and is sometimes wrong).
 
     The guidelines' names: FeRD, ZUGFeRD 1.0 and 2.3, technical annexes; KoSIT, XRechnung 3.0, chapter 2. Where several
-    kinds share the one of EN 16931, the file name that the metadata tells decides.
+    kinds share the one of EN 16931, the file name in the metadata decides.
     """
     metadata = b" ".join(text[:_HEAD] for text in texts if b"rdf:RDF" in text[:_HEAD]).lower()
     for text in texts:

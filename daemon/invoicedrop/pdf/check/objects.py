@@ -1,7 +1,7 @@
 """The walk over a file, from its first byte to its last: each must be object, table, space or comment.
 
-Runs in the child process. What is forgiven, because generators do it and viewers do not care: missing `endobj`, a
-wrong `/Length` of a stream that tells itself where it ends, white space anywhere, a few stray words.
+What is forgiven, because generators do it and viewers do not care: missing `endobj`, a wrong `/Length` of a stream
+whose end shows without it, white space anywhere, a few stray words.
 """
 
 import re
@@ -19,7 +19,7 @@ NEXT: Final = re.compile(
     rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
     rb"|(?<![a-z])xref(?![a-z])|trailer(?![a-z])|startxref(?![a-z])"
 )
-"""Where the walk goes on behind something that it does not know."""
+"""Where the walk goes on behind something that is no object and no table."""
 STARTXREF: Final = re.compile(rb"startxref[\0\t\n\f\r ]*+([0-9]{1,15})")
 _ENDSTREAM: Final = re.compile(rb"[\0\t\n\f\r ]*+endstream")
 _ENDOBJ: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)*+endobj")
@@ -27,7 +27,7 @@ _SWALLOWED: Final = re.compile(rb"[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\
 _STRAY: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|endobj|endstream|%[^\r\n]*+)*+")
 """Words left over between objects by careless editors."""
 _HEADER_LINE: Final = 64
-"""Bytes in which the binary mark behind the header is let pass although it does not begin with a percent sign."""
+"""Bytes in which the binary mark behind the header passes although it does not begin with a percent sign."""
 _KEYWORD: Final = re.compile(rb"xref|trailer|startxref|\Z")
 _STRINGS: Final = re.compile(rb"\((?:[^\\()]++|\\[\s\S])*+\)|%[^\r\n]*+")
 _BRACKETS: Final = re.compile(rb"<<|>>|[\[\]]")
@@ -54,13 +54,10 @@ class Piece(NamedTuple):
 
 
 class Walk:
-    """What lies in a file: `pieces` in file order, `sections` (tables and trailers) by offset.
+    """A walk over `data` from the header to the end-of-file marker.
 
-    `length` finds the integer object that a stream's /Length refers to.
-
-    Raises:
-        Refused: something cannot be read.
-
+    `sections` are the tables and trailers that have been read, by offset; those that the walk meets are added.
+    `length` finds the integer that a stream's /Length refers to.
     """
 
     def __init__(
@@ -79,19 +76,23 @@ class Walk:
         self._end = end
         self._holes = holes
         self._length = length
-        self.pieces: list[Piece] = []
-        self.sections = sections
-        self._walk()
+        self._sections = sections
+        self._pieces: list[Piece] = []
 
-    def _walk(self) -> None:
+    def run(self) -> list[Piece]:
+        """Return the objects in file order.
+
+        Raises:
+            Refused: something cannot be read.
+
+        """
         at = self._header
         while True:
             at = skip_space(self._data, at)
             if at >= self._size or at > self._end:
-                return
-            found = OBJECT.match(self._data, at)
-            if found is not None:
-                at = self._object(found)
+                return self._pieces
+            if (match := OBJECT.match(self._data, at)) is not None:
+                at = self._object(match)
             elif self._data[at : at + 4] == b"xref":
                 at = self._table(at)
             elif (match := STARTXREF.match(self._data, at)) is not None:
@@ -103,17 +104,17 @@ class Walk:
                 end = min(following.start() if following is not None else self._size, self._end)
                 self._gap(at, end)
                 at = end
-            if len(self.pieces) > _MOST_OBJECTS:
+            if len(self._pieces) > _MOST_OBJECTS:
                 raise Refused("damaged", f"it has more than {_MOST_OBJECTS} objects")
 
     def _table(self, at: int) -> int:
-        section = self.sections.get(at)
+        section = self._sections.get(at)
         if section is None:
             try:
                 section = section_at(self._data, at)
             except Malformed:
-                raise self._holes.verdict("a cross-reference table is damaged", at, at + 20_000) from None
-            self.sections[at] = section
+                raise self._holes.refusal("a cross-reference table is damaged", at, at + 20_000) from None
+            self._sections[at] = section
         return section.end
 
     def _trailer(self, at: int) -> int:
@@ -123,19 +124,19 @@ class Walk:
         except Malformed:
             trailer = None
         if not isinstance(trailer, dict):
-            raise self._holes.verdict("a trailer is damaged", at, at + 7)
-        self.sections[at] = Section(at, end, {}, trailer)
+            raise self._holes.refusal("a trailer is damaged", at, at + 7)
+        self._sections[at] = Section(at, end, {}, trailer)
         return end
 
     def _gap(self, start: int, end: int) -> None:
         """Judge a stretch that is neither object nor table: only what is known from honest generators may be there."""
         behind_header = start <= self._header + _HEADER_LINE and end - start <= _HEADER_LINE
         if not behind_header and _STRAY.fullmatch(self._data, start, end) is None:
-            raise self._holes.verdict("something between its objects cannot be read", start, end)
+            raise self._holes.refusal("something between its objects cannot be read", start, end)
 
-    def _object(self, found: re.Match[bytes]) -> int:
+    def _object(self, head: re.Match[bytes]) -> int:
         data = self._data
-        number, generation, body = int(found[1]), int(found[2]), found.end()
+        number, generation, body = int(head[1]), int(head[2]), head.end()
         at = tokens_end(data, body)
         dictionary, stream, stream_end = None, 0, 0
         end = at
@@ -152,12 +153,12 @@ class Walk:
             # No endobj: the next object's numbers were taken for this one's.
             at = end = max(body, at - 40) + swallowed.start()
         elif _KEYWORD.match(data, at) is None:
-            raise self._holes.verdict(f"object {number} has an error", found.start(), at + 1)
+            raise self._holes.refusal(f"object {number} has an error", head.start(), at + 1)
         if not stream and not _balanced(data[body:at]):
-            raise self._holes.verdict(f"object {number} is not balanced", found.start(), at)
+            raise self._holes.refusal(f"object {number} is not balanced", head.start(), at)
         if at - body > _DEEP and _depth(data[body:at]) > _DEEP:
             raise Refused("damaged", f"object {number} is nested too deep")
-        self.pieces.append(Piece(number, generation, found.start(), body, at, dictionary, stream, stream_end))
+        self._pieces.append(Piece(number, generation, head.start(), body, at, dictionary, stream, stream_end))
         return end
 
     def _dictionary(self, number: int, body: int) -> dict[str, Any]:
@@ -166,7 +167,7 @@ class Walk:
         except Malformed:
             dictionary = None
         if not isinstance(dictionary, dict):
-            raise self._holes.verdict(f"the dictionary of object {number} has an error", body, body + 1)
+            raise self._holes.refusal(f"the dictionary of object {number} has an error", body, body + 1)
         return dictionary
 
     def _stream_end(self, number: int, dictionary: dict[str, Any], start: int) -> tuple[int, int]:
@@ -181,7 +182,7 @@ class Walk:
                 return start + length, match.end()
         keyword = data.find(b"endstream", start)
         if keyword < 0:
-            raise self._holes.verdict(f"the stream of object {number} does not end", start, self._size)
+            raise self._holes.refusal(f"the stream of object {number} does not end", start, self._size)
         end = keyword
         if data[end - 1 : end] == b"\n":
             end -= 1
@@ -189,11 +190,11 @@ class Walk:
             end -= 1
         end = max(end, start)
         if not self._plausible(dictionary, length, start, end, keyword):
-            raise self._holes.verdict(f"the stream of object {number} is not as long as it should be", start, keyword)
+            raise self._holes.refusal(f"the stream of object {number} is not as long as it should be", start, keyword)
         return end, keyword + 9
 
     def _plausible(self, dictionary: dict[str, Any], length: Any, start: int, end: int, keyword: int) -> bool:
-        """Say whether a stream whose length is wrong or unknown ends at `end` all the same."""
+        """Whether a stream whose length is wrong or unknown ends at `end` all the same."""
         if isinstance(length, int) and abs(length - (end - start)) <= _LINE_END:
             return True  # the line end before `endstream`, counted though it should not be, or the reverse
         first = next(iter(filters_of(dictionary)), None)

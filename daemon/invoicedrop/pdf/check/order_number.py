@@ -1,4 +1,4 @@
-"""Pdf/check/order_number."""
+"""Whether an invoice names its order: in an order reference of its e-invoice, or in the text of a page."""
 
 import contextlib
 import re
@@ -11,14 +11,14 @@ from xml.parsers import expat
 from invoicedrop.pdf.check.document import Document
 
 _SHARES_ITS_SPACES: Final = 7
-"""A number at least so long may be broken by spaces where a text is read from a page; a short one may not: `83 55` is
-two numbers."""
+"""Characters from which on a number may be broken by spaces, as text read from a page is; a shorter one may not be:
+`83 55` is two numbers."""
 
 
 def number_found(numbers: Sequence[str], document: Document, texts: Sequence[bytes], seconds: float) -> bool:
-    """Say whether one of the order's numbers occurs in an order reference of the e-invoice, or in a page's text.
+    """Whether one of the order's numbers occurs in an order reference of the e-invoice, or in a page's text.
 
-    Reading text from pages is slow: after `seconds` what was not found counts as not there.
+    Reading text from pages is slow: after `seconds` the search ends, and the numbers count as not there.
     """
     patterns = [_pattern(number) for number in numbers if number.strip()]
     until = time.monotonic() + seconds
@@ -43,7 +43,7 @@ def _all_texts(document: Document, texts: Sequence[bytes]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text with one kind of hyphen, of digits and of spaces, letters folded."""
+    """Return a text with one kind each of hyphens, digits and spaces, and its letters folded."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return re.sub("[\u2010-\u2015\u2212\u00ad]", "-", text)
 
@@ -58,12 +58,12 @@ _REFERENCES: Final = frozenset(
     {"IssuerAssignedID", "BuyerReference", "SalesOrderID", "Note", "Content", "OrderReference", "OrderLineReference"}
 )
 _REFERRING: Final = ("OrderReferencedDocument", "OrderReference", "OrderLineReference")
-"""Elements with order numbers: UN/CEFACT CII D16B (ZUGFeRD 1: D13B) and UBL 2.1; notes are free text that has them."""
+"""Elements with order numbers: UN/CEFACT CII D16B (ZUGFeRD 1: D13B) and UBL 2.1; a note may have one."""
 
 
 def _order_references(text: bytes) -> list[str]:
     """Return the order references of an e-invoice; none if it is no XML, or has a DOCTYPE (which none needs)."""
-    found: list[str] = []
+    references: list[str] = []
     path: list[str] = []
 
     def start(name: str, _attributes: Any) -> None:
@@ -74,7 +74,7 @@ def _order_references(text: bytes) -> list[str]:
 
     def characters(content: str) -> None:
         if path[-1] in _REFERENCES or (len(path) > 1 and path[-2].endswith(_REFERRING)):
-            found.append(content)
+            references.append(content)
 
     def doctype(*_arguments: Any) -> None:
         raise expat.ExpatError
@@ -87,4 +87,4 @@ def _order_references(text: bytes) -> list[str]:
     parser.StartDoctypeDeclHandler = doctype
     with contextlib.suppress(expat.ExpatError, ValueError):  # what was read before an error counts
         parser.Parse(text, True)
-    return found
+    return references

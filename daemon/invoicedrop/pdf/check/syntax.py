@@ -1,4 +1,4 @@
-"""The words of PDF: tokens, values, and the verdict that ends a check. Runs in the child process.
+"""The words of PDF: tokens and values.
 
 Written after ISO 32000-1, chapter 7.2 and 7.3, with the liberties that generators take and viewers grant.
 Nothing here recurses, and the long runs are done by regular expressions with possessive quantifiers, which cannot
@@ -31,7 +31,7 @@ _GAP = rb"[\0\t\n\f\r ]"
 _REGULAR = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
 _NUMBER = rb"[+-]*+(?:[0-9]++\.?+[0-9]*+|\.[0-9]*+)(?:-[0-9]*+)?(?:[eE][+-]?[0-9]++)?"
 _STRING = rb"\((?:[^\\()]++|\\[\s\S])*+\)"
-"""A string without parentheses inside; those with some are left to `string_end`."""
+"""A string without parentheses inside; others are left to `string_end`."""
 
 _SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
 """What may stand between tokens: white space and comments."""
@@ -59,7 +59,7 @@ _BODY: Final = re.compile(
     rb"|%[^\r\n]*+"
     rb")*"
 )
-"""An object's tokens, as far as they are right: what stands behind them should be `endobj` or `stream`."""
+"""An object's tokens, as far as they are valid: what stands behind them should be `endobj` or `stream`."""
 
 _ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|(\r\n|[\s\S]))")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
@@ -69,7 +69,7 @@ _NOT_HEX: Final = re.compile(rb"[^0-9A-Fa-f]++")
 _MOST_TOKENS: Final = 200_000
 
 
-class Malformed(ValueError):  # noqa: N818 - says what the text is
+class Malformed(ValueError):  # noqa: N818 - it describes the text
     """What stands here is no PDF value."""
 
 
@@ -114,7 +114,7 @@ def parse(data: Data, position: int = 0) -> tuple[Any, int]:
 
 
 def _string_token(data: Data, position: int) -> tuple[bytes, int]:
-    """Return a string that has parentheses inside, and where it ends."""
+    """Return a string token that has parentheses inside, and where it ends."""
     start = skip_space(data, position)
     end = string_end(data, start) if data[start : start + 1] == b"(" else None
     if end is None:
@@ -180,22 +180,11 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], match[2])
 
 
-def text_of(value: bytes) -> str:
-    """Return a document's text string in Unicode (ISO 32000-1, 7.9.2.2), unprintable characters left out."""
-    if value.startswith(b"\xfe\xff"):
-        decoded = value[2:].decode("utf-16-be", "replace")
-    elif value.startswith(b"\xef\xbb\xbf"):
-        decoded = value[3:].decode("utf-8", "replace")
-    else:
-        decoded = value.decode("latin-1")
-    return "".join(character for character in decoded if character.isprintable())
-
-
 _PARENTHESIS: Final = re.compile(rb"\\[\s\S]|[()]")
 
 
 def string_end(data: Data, start: int) -> int | None:
-    """Return where the literal string that begins at `start` ends, however deep its parentheses are; None: nowhere."""
+    """Return where the literal string at `start` ends, however deep its parentheses are; None if it does not end."""
     depth = 0
     for match in _PARENTHESIS.finditer(data, start):
         if match[0] == b"(":
@@ -208,7 +197,7 @@ def string_end(data: Data, start: int) -> int | None:
 
 
 def tokens_end(data: Data, start: int) -> int:
-    """Return how far, from `start` on, there is nothing but right tokens."""
+    """Return how far, from `start` on, there are only valid tokens."""
     at = start
     while True:
         match = _BODY.match(data, at)

@@ -1,10 +1,13 @@
-"""Facts or a refusal: what both sides share."""
+"""The verdict on a PDF, facts or a refusal: what the checking process and the daemon share."""
 
 from dataclasses import dataclass
 
 
 class Refused(Exception):  # noqa: N818 - it is a verdict, not a fault
-    """The file is no invoice that can be sent. `reason` is a value of `reasons.Reason`; `detail` tells no content."""
+    """The file is no invoice that can be sent: a rule of the check says so, and nothing else may raise this.
+
+    `reason` is a value of `reasons.Reason`; `detail` is technical, and quotes nothing of the file's content.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -13,16 +16,16 @@ class Refused(Exception):  # noqa: N818 - it is a verdict, not a fault
 
 
 class NeedsCryptographyError(Exception):
-    """The file is encrypted with AES, and this process has no AES (yet)."""
+    """The file is encrypted with AES, and this process has not loaded the library for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PdfFacts:
-    """What a checked invoice says about itself, for the log and the ledger; nothing of its content.
+    """What a good invoice says about itself, for the log and the ledger; nothing of its content.
 
     `version` is the PDF version ("1.7"), `producer` the program that wrote it, `pdfa` the PDF/A part and level it
     claims ("3B"), `einvoice` "ZUGFeRD 1", "ZUGFeRD 2", "Factur-X" or "XRechnung". `order_number_found` is None
-    when no number was asked for.
+    if no number was asked for.
     """
 
     pages: int
@@ -31,3 +34,7 @@ class PdfFacts:
     pdfa: str | None
     einvoice: str | None
     order_number_found: bool | None
+
+
+Verdict = PdfFacts | Refused
+"""What a check that ran to its end says about a file."""

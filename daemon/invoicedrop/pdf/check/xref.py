@@ -1,7 +1,4 @@
-"""Cross-reference tables and streams (ISO 32000-1, 7.5.4 and 7.5.8), and the chain of them from `startxref` back.
-
-Runs in the child process.
-"""
+"""Cross-reference tables and streams (ISO 32000-1, 7.5.4 and 7.5.8), and the chain of them from `startxref` back."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -30,7 +27,7 @@ class Section(NamedTuple):
     """One table or stream: where each object is, by its number, and the trailer dictionary.
 
     A place is the offset of an object that lies in the file, None if its number is free, and the number of its object
-    stream, negative, if it lies in one. `short` says that a table's entries have 19 bytes instead of 20.
+    stream, negative, if it lies in one. `short`: the table's entries have 19 bytes, not 20.
     """
 
     start: int
@@ -50,10 +47,10 @@ def section_at(data: Data, at: int) -> Section:
     at = skip_space(data, at)
     if data[at : at + 4] == b"xref":
         return _table(data, at)
-    found = OBJECT.match(data, at)
-    if found is None:
+    match = OBJECT.match(data, at)
+    if match is None:
         raise Malformed("no cross-reference here")
-    return _stream(data, at, found.end())
+    return _stream(data, at, match.end())
 
 
 def _table(data: Data, start: int) -> Section:
@@ -110,11 +107,11 @@ def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tu
     index = trailer.get("Index") or [0, trailer.get("Size")]
     if not isinstance(index, list) or not all(isinstance(number, int) for number in index):
         raise Malformed("wrong index")
-    one, two = widths[0], widths[0] + widths[1]
+    kind_end, value_end = widths[0], widths[0] + widths[1]
     for first, count in zip(index[::2], index[1::2], strict=False):
         for number, row in zip(range(first, first + count), rows, strict=False):
-            kind = int.from_bytes(row[:one], "big") if one else 1
-            value = int.from_bytes(row[one:two], "big")
+            kind = int.from_bytes(row[:kind_end], "big") if kind_end else 1
+            value = int.from_bytes(row[kind_end:value_end], "big")
             yield number, None if kind == 0 else -value if kind == 2 else value  # noqa: PLR2004 - 2: in an object stream
 
 
@@ -175,7 +172,7 @@ def chain(start: int, read: Callable[[int], Section]) -> list[Section]:
         Malformed: one of them cannot be read, or there are too many.
 
     """
-    found: list[Section] = []
+    sections: list[Section] = []
     seen: set[int] = set()
     waiting = [start]
     while waiting:
@@ -183,17 +180,17 @@ def chain(start: int, read: Callable[[int], Section]) -> list[Section]:
         if at in seen:
             continue
         seen.add(at)
-        if len(found) >= _MOST_SECTIONS:
+        if len(sections) >= _MOST_SECTIONS:
             raise Malformed("too many cross-reference sections")
         section = read(at)
-        found.append(section)
+        sections.append(section)
         # The hybrid file's stream comes before what is older; the stack gives it first.
         waiting += [
             offset
             for key in ("Prev", "XRefStm")
             if isinstance(offset := section.trailer.get(key), int) and not isinstance(offset, bool)
         ]
-    return found
+    return sections
 
 
 def merged(sections: list[Section]) -> tuple[dict[int, int | None], dict[str, Any]]:
@@ -212,16 +209,7 @@ def integer_at(data: Data, at: int, reference: Ref) -> int | None:
     return int(match[2]) if match is not None and int(match[1]) == reference.number else None
 
 
-_GAP: Final = rb"[\0\t\n\f\r ]"
 _INTEGER: Final = re.compile(
-    _GAP
-    + rb"*+([0-9]{1,10})"
-    + _GAP
-    + rb"++[0-9]{1,5}"
-    + _GAP
-    + rb"++obj"
-    + _GAP
-    + rb"*+([0-9]{1,12})"
-    + _GAP
-    + rb"*+endobj"
+    rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj"
+    rb"[\0\t\n\f\r ]*+([0-9]{1,12})[\0\t\n\f\r ]*+endobj"
 )
