@@ -103,11 +103,11 @@ class ApiClient:
         connections: int,
         slots: threading.Semaphore | None = None,
     ) -> Self:
-        """Return a client that keeps up to `connections` requests under way.
+        """Return a client for up to `connections` requests at a time.
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
-        `request_timeout` is the total time of one request in seconds; `slots` are shared with others who send
-        (without it, as many as there are `connections`).
+        `request_timeout` is the total time of one request in seconds. `slots` limits the requests under way of all
+        clients that share it; without it a client has `connections` of its own.
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=_HOSTS * connections)
         return cls(api_url, token, rate_limiter, transport, slots or threading.BoundedSemaphore(connections))
@@ -144,9 +144,9 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
     ) -> ApiResponse:
-        """Send one request when rate limit and circuit breaker allow it, and return what the API itself says to it.
+        """Send one request when rate limit and circuit breaker allow it, and return the API's own response.
 
-        `subject` names what this is about (an order), so that one order's trouble is not taken for everybody's.
+        `subject` names what this is about (an order), so that one order's trouble is not mistaken for an outage.
         `before_sending` is called when the request may leave, immediately before it does.
 
         Raises:
@@ -180,7 +180,7 @@ class ApiClient:
     @contextmanager
     def _admission(self) -> Iterator[None]:
         """Wait for the rate limit, then for a slot among the requests under way."""
-        # In this order: who waits for one company's limit takes no slot from another company.
+        # In this order: a thread that waits for one company's limit takes no slot from another company.
         self.rate_limiter.acquire()
         with self._slots:
             self.rate_limiter.require_open()
