@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -239,15 +238,13 @@ def test_a_missing_drop_folder_at_start_ends_with_78(merchant: Merchant) -> None
 
 def test_wrong_usage_ends_with_2(merchant: Merchant) -> None:
     """An unknown option is wrong usage, exit 2."""
-    merchant.interpreter = sys.executable
-    assert merchant.run("run", "--twice").returncode == 2
+    assert merchant.run("run", "--twice", forked=False).returncode == 2
 
 
 def test_run_once_ends_with_0_when_all_went(merchant: Merchant) -> None:
     """Working off what is there, all of it good, ends with 0; here in a new interpreter, as a user starts it."""
-    merchant.interpreter = sys.executable
     contents = {f"{n}.pdf": merchant.drop_pdf(f"{n}.pdf") for n in range(1, 6)}
-    done = merchant.run("run", "--once")
+    done = merchant.run("run", "--once", forked=False)
     assert done.returncode == 0, done.stderr
     assert {name: (merchant.processed / name).read_bytes() for name in contents} == contents
 
