@@ -2,8 +2,8 @@
 
 Most of a daemon's start is imports, half a second of processor time, and the tests start some hundreds of them. This
 program imports once, listens on a socket, and forks a child for each job. The child is a process like any other: its
-own environment, working directory, standard streams, signals, and exit code. Tests of what a start itself does, and of
-memory, run the command as a user does (`Merchant.start(forked=False)`).
+own environment, working directory, umask, standard streams, signals, and exit code. Tests of what a start itself does,
+and of memory, run the command as a user does (`Merchant.start(forked=False)`).
 """
 
 import array
@@ -97,7 +97,8 @@ class ForkServer:
         """Start `python ARGUMENTS`, its standard input being empty."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(self._address)
-        job = json.dumps({"arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}).encode() + b"\n"
+        fields = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "umask": _umask()}
+        job = json.dumps(fields).encode() + b"\n"
         descriptors = array.array("i", [stdout.fileno(), stderr.fileno()])
         sent = connection.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         connection.sendall(job[sent:])
@@ -109,6 +110,11 @@ class ForkServer:
         self._process.stdin.close()
         self._process.wait(10)
         self._folder.cleanup()
+
+
+def _umask() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:"))
+    return int(line.split()[1], 8)
 
 
 def _line(connection: socket.socket) -> bytes:
@@ -133,6 +139,7 @@ def _become(job: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
+    os.umask(job["umask"])
     sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))  # noqa: SIM115 - its standard streams
     sys.stderr.reconfigure(line_buffering=True)  # type: ignore[attr-defined, union-attr]
     program, *arguments = job["arguments"]

@@ -63,9 +63,9 @@ class Merchant:
         """Start the real command, or `quick_service` in its place; not `forked`: as a user does (see `fork_server`)."""
         return Daemon(self, program, arguments or ("run",), changes, forked=forked)
 
-    def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, forked: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run the real command to its end."""
-        daemon = self.start(*arguments, **changes)
+        daemon = self.start(*arguments, forked=forked, **changes)
         code = daemon.wait()
         return subprocess.CompletedProcess(arguments, code, daemon.output(), daemon.errors())
 

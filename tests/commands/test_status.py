@@ -33,9 +33,9 @@ def _text(settings: Settings) -> str:
 def _json(settings: Settings) -> dict[str, Any]:
     out = io.StringIO()
     assert command.status(settings, Console(file=out), as_json=True) == 0
-    found = json.loads(out.getvalue())
-    assert isinstance(found, dict)
-    return found
+    overview = json.loads(out.getvalue())
+    assert isinstance(overview, dict)
+    return overview
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def _entry(merchant: Merchant, name: str, size: int, order_id: int = 5) -> Entry
     )
 
 
-def _report(merchant: Merchant, **changes: Any) -> None:
+def _write_report(merchant: Merchant, **changes: Any) -> None:
     """Write what a daemon writes about itself."""
-    told = {"waiting": 1, "mode": "events", "unavailable": None, "paused": None, "next_probe": None}
+    inbox = {"waiting": 1, "mode": "events", "unavailable": None, "paused": None, "next_probe": None}
     beat = changes.pop("beat", time.time())
-    report = {"pid": 4711, "version": "1.2.3", "beat": beat, "interval": 0.2, "inboxes": {"default": told | changes}}
+    report = {"pid": 4711, "version": "1.2.3", "beat": beat, "interval": 0.2, "inboxes": {"default": inbox | changes}}
     (merchant.state / "service.json").write_text(json.dumps(report))
 
 
@@ -93,28 +93,28 @@ def test_what_waits_says_why_and_until_when(merchant: Merchant, ledger: Ledger) 
     merchant.drop_pdf("7.pdf")
     ledger.deferred(_entry(merchant, "5.pdf", size), 600, "HTTP 500 Internal Server Error: no luck")
     with only_instance(merchant.state):
-        _report(merchant)
-        found = _json(merchant.settings())
+        _write_report(merchant)
+        overview = _json(merchant.settings())
         text = _text(merchant.settings())
-    files = found["waiting"]["files"]
-    assert [one["file"] for one in files] == ["5.pdf", "6.pdf", "7.pdf"]
+    files = overview["waiting"]["files"]
+    assert [file["file"] for file in files] == ["5.pdf", "6.pdf", "7.pdf"]
     assert files[0]["why"] == "HTTP 500 Internal Server Error: no luck"
     assert files[0]["until"] > files[0]["since"]
-    assert [one["why"] for one in files[1:]] == ["it waits for its turn"] * 2
-    assert found["waiting"]["total"] == 3
+    assert [file["why"] for file in files[1:]] == ["it waits for its turn"] * 2
+    assert overview["waiting"]["total"] == 3
     assert "no luck (next try in 10 min)" in " ".join(text.split())
     assert text.index("Waiting") < text.index("Today")
 
 
 def test_an_invoice_in_doubt_says_that_channable_is_asked_first(merchant: Merchant, ledger: Ledger) -> None:
-    """An upload that had no answer is told as such; one that is under way in a running daemon is just being sent."""
+    """An upload that had no answer is shown as such; one that is under way in a running daemon is just being sent."""
     size = len(merchant.drop_pdf("5.pdf"))
     ledger.uploading(_entry(merchant, "5.pdf", size))
     (stopped,) = _json(merchant.settings())["waiting"]["files"]
     assert stopped["in_doubt"] is True
     assert "Channable is asked whether it has it" in stopped["why"]
     with only_instance(merchant.state):
-        _report(merchant)
+        _write_report(merchant)
         (under_way,) = _json(merchant.settings())["waiting"]["files"]
     assert under_way["why"] == "it is being sent"
 
@@ -133,12 +133,12 @@ def test_what_is_sent_or_rejected_but_not_yet_moved(merchant: Merchant, ledger: 
     ledger.uploaded(sent, Receipt(1))
     bad = _entry(merchant, "6.pdf", len(merchant.drop_pdf("6.pdf")), 6)
     ledger.rejected(bad, Reason.DAMAGED, "the xref table is broken")
-    why = {one["file"]: one["why"] for one in _json(merchant.settings())["waiting"]["files"]}
+    why = {file["file"]: file["why"] for file in _json(merchant.settings())["waiting"]["files"]}
     assert why["5.pdf"] == "it was sent, and is about to be moved to the processed folder"
     assert why["6.pdf"].endswith("moved to the failed folder: the xref table is broken")
 
 
-def test_files_that_are_none_of_ours_do_not_wait(merchant: Merchant) -> None:
+def test_files_that_are_no_invoices_do_not_wait(merchant: Merchant) -> None:
     """Only regular invoices count: no temporary files, folders, symlinks, or other types."""
     (merchant.drop / "5.pdf.part").touch()
     (merchant.drop / "notes.txt").touch()
@@ -147,32 +147,32 @@ def test_files_that_are_none_of_ours_do_not_wait(merchant: Merchant) -> None:
     assert "Nothing waits" in _text(merchant.settings())
 
 
-def test_a_pause_is_told_once_with_its_next_try(merchant: Merchant) -> None:
-    """What keeps all invoices back is said once above them, not beside each."""
+def test_a_pause_is_shown_once_with_its_next_try(merchant: Merchant) -> None:
+    """What keeps all invoices back is shown once above them, not beside each."""
     merchant.state.mkdir()
     for number in range(3):
         merchant.drop_pdf(f"{number + 1}.pdf")
     with only_instance(merchant.state):
-        _report(merchant, paused="the API is out of service", next_probe=time.time() + 90)
+        _write_report(merchant, paused="the API is out of service", next_probe=time.time() + 90)
         text = " ".join(_text(merchant.settings()).split())
-        found = _json(merchant.settings())
+        overview = _json(merchant.settings())
     assert text.count("the API is out of service") == 1
     assert "paused: the API is out of service (next try in 90 s)" in text
-    assert found["inboxes"][0]["paused"] == "the API is out of service"
-    assert {one["until"] for one in found["waiting"]["files"]} == {found["inboxes"][0]["next_probe"]}
+    assert overview["inboxes"][0]["paused"] == "the API is out of service"
+    assert {file["until"] for file in overview["waiting"]["files"]} == {overview["inboxes"][0]["next_probe"]}
 
 
-def test_a_folder_in_trouble_is_told(merchant: Merchant) -> None:
-    """A drop folder that the daemon cannot use is told in its words; one that is gone, in ours."""
+def test_a_folder_in_trouble_is_shown(merchant: Merchant) -> None:
+    """A drop folder that the daemon cannot use is shown in the daemon's words; a missing one, in our own."""
     merchant.state.mkdir()
     with only_instance(merchant.state):
-        _report(merchant, unavailable="the share is gone")
+        _write_report(merchant, unavailable="the share is gone")
         assert "cannot go on: the share is gone" in _text(merchant.settings())
     merchant.drop.rmdir()
     assert "Nothing waits" not in _text(merchant.settings())
     # Wherever the line was folded.
-    said = "".join(_text(merchant.settings()).split())
-    assert f"cannotgoon:{merchant.drop}doesnotexist;mkdir-p{merchant.drop}&&chown" in said
+    text = "".join(_text(merchant.settings()).split())
+    assert f"cannotgoon:{merchant.drop}doesnotexist;mkdir-p{merchant.drop}&&chown" in text
 
 
 def test_a_long_backlog_is_cut_and_counted(merchant: Merchant) -> None:
@@ -216,8 +216,8 @@ def test_names_are_shown_literally(merchant: Merchant) -> None:
 # Several inboxes
 
 
-def test_several_inboxes_are_told_apart(merchant: Merchant) -> None:
-    """With two inboxes each line says whose it is, and each inbox counts its own."""
+def test_several_inboxes_are_kept_apart(merchant: Merchant) -> None:
+    """With two inboxes each line names its inbox, and each inbox counts its own files."""
     settings = merchant.settings(requests_per_second="4")
     second = merchant.home / "second"
     second.mkdir()
@@ -233,7 +233,7 @@ def test_several_inboxes_are_told_apart(merchant: Merchant) -> None:
     merchant.drop_pdf("5.pdf")
     (second / "6.pdf").touch()
     (second / "7.pdf").touch()
-    assert {one["name"]: one["waiting"] for one in _json(settings)["inboxes"]} == {"default": 1, "kaufland": 2}
+    assert {inbox["name"]: inbox["waiting"] for inbox in _json(settings)["inboxes"]} == {"default": 1, "kaufland": 2}
     lines = [line.split()[:2] for line in _text(settings).splitlines()]
     assert ["default", "5.pdf"] in lines
     assert ["kaufland", "7.pdf"] in lines
@@ -242,8 +242,8 @@ def test_several_inboxes_are_told_apart(merchant: Merchant) -> None:
 # What failed, what went
 
 
-def test_failures_that_still_lie_there_are_told_with_reason(merchant: Merchant, ledger: Ledger) -> None:
-    """A failed invoice is told in a bookkeeper's words as long as it lies there; once taken away, no more."""
+def test_failures_that_still_lie_there_are_shown_with_reason(merchant: Merchant, ledger: Ledger) -> None:
+    """A failed invoice is shown in a bookkeeper's words as long as it lies there; once taken away, no more."""
     merchant.failed.mkdir()
     for name in ("5.pdf", "6.pdf"):
         entry = ledger.rejected(_entry(merchant, name, 1), Reason.DAMAGED, "the xref table is broken")
@@ -278,10 +278,10 @@ def test_the_last_ten_successes_and_the_counts_of_today(merchant: Merchant, ledg
     for number in range(1, 13):
         entry = ledger.uploading(_entry(merchant, f"{number}.pdf", 1, number))
         ledger.processed(ledger.uploaded(entry, Receipt(number + 100)), merchant.processed / f"{number}.pdf")
-    found = _json(merchant.settings())
-    assert [one["order_id"] for one in found["sent"]] == list(range(12, 2, -1))
-    assert found["sent"][0]["attachment_id"] == 112
-    assert found["today"]["sent"] == 12
+    overview = _json(merchant.settings())
+    assert [file["order_id"] for file in overview["sent"]] == list(range(12, 2, -1))
+    assert overview["sent"][0]["attachment_id"] == 112
+    assert overview["today"]["sent"] == 12
     assert "Today: 12 sent, 0 failed." in _text(merchant.settings())
 
 
@@ -289,7 +289,7 @@ def test_the_last_ten_successes_and_the_counts_of_today(merchant: Merchant, ledg
 
 
 def test_status_does_not_hold_the_lock(merchant: Merchant) -> None:
-    """Whether a daemon runs is seen by its lock, which stays free for one that starts right after."""
+    """Whether a daemon runs is seen from its lock, which stays free for one that starts right after."""
     assert is_held(merchant.state) is False
     with only_instance(merchant.state):
         assert is_held(merchant.state) is True
@@ -299,11 +299,11 @@ def test_status_does_not_hold_the_lock(merchant: Merchant) -> None:
 
 
 def test_an_old_report_is_not_believed(merchant: Merchant) -> None:
-    """A daemon that holds its lock but has said nothing for long is told so, and its old troubles are not repeated."""
+    """A daemon that holds its lock but has not reported for long is shown as silent; its old troubles are not shown."""
     merchant.state.mkdir()
     merchant.drop_pdf("5.pdf")
     with only_instance(merchant.state):
-        _report(merchant, beat=time.time() - 590, paused="an old trouble")
+        _write_report(merchant, beat=time.time() - 590, paused="an old trouble")
         text = " ".join(_text(merchant.settings()).split())
     assert "process 4711, version 1.2.3), but has said nothing for 10 min" in text
     assert "an old trouble" not in text
@@ -325,17 +325,17 @@ def test_beside_a_running_daemon_that_is_paused(merchant: Merchant) -> None:
         daemon.wait_for("api.paused")
         settings = merchant.settings()
         wait_until(lambda: _json(settings)["inboxes"][0]["paused"], what="a report of the pause")
-        found = _json(settings)
-        assert found["daemon"]["running"] is True
-        assert found["daemon"]["pid"] == daemon.process.pid
-        assert "token is wrong, revoked or expired" in found["inboxes"][0]["paused"]
-        assert [one["file"] for one in found["waiting"]["files"]] == ["5.pdf"]
+        overview = _json(settings)
+        assert overview["daemon"]["running"] is True
+        assert overview["daemon"]["pid"] == daemon.process.pid
+        assert "token is wrong, revoked or expired" in overview["inboxes"][0]["paused"]
+        assert [file["file"] for file in overview["waiting"]["files"]] == ["5.pdf"]
         assert daemon.stop() == 0
     assert _json(settings)["daemon"]["running"] is False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_another_user_is_told_whom_to_be(sandbox: Running, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_user_learns_whom_to_be(sandbox: Running, capsys: pytest.CaptureFixture[str]) -> None:
     """Who may not read the ledger still sees the folders, and a sentence that names the user to be; exit 75."""
     # Not below pytest's own folder, which is closed to others.
     with tempfile.TemporaryDirectory() as home:
@@ -365,18 +365,18 @@ def test_another_user_is_told_whom_to_be(sandbox: Running, capsys: pytest.Captur
     [(0.2, "1 s"), (90, "90 s"), (121, "3 min"), (7200, "120 min"), (12_000, "3 h 20 min"), (24 * 3600, "24 h")],
 )
 def test_spans_of_time(seconds: float, words: str) -> None:
-    """A length of time is told as people say it, rounded up."""
+    """A length of time is written as people say it, rounded up."""
     assert span(seconds) == words
 
 
 def test_times_of_other_days_carry_their_date() -> None:
-    """A time of today is told by the clock alone, another day's with its date."""
+    """A time of today is shown by the clock alone, another day's with its date."""
     now = time.time()
     assert re.fullmatch(r"\d\d:\d\d:\d\d", clock(now, now))
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", clock(now - 2 * 86_400, now))
 
 
-def test_a_half_copied_file_is_told_to_be_waited_for(merchant: Merchant) -> None:
+def test_a_half_copied_file_is_shown_to_be_waited_for(merchant: Merchant) -> None:
     """While a file without its end gets its time, status says so, and until when."""
     with running(merchant, incomplete_grace="60") as daemon:
         merchant.drop_pdf("5.pdf", b"%PDF-1.7 no more than this")

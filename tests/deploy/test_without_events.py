@@ -52,7 +52,7 @@ def test_where_the_kernel_refuses_events_scans_find_everything(
 ) -> None:
     """With no inotify to be had, the log says that scans are in force, and each invoice arrives within two of them."""
     _start_after(REFUSED, merchant, monkeypatch)
-    with running(merchant, scan_interval=str(INTERVAL)) as daemon:
+    with running(merchant, forked=False, scan_interval=str(INTERVAL)) as daemon:
         daemon.wait_for("inbox.watching")
         assert daemon.events("inbox.watching")[0]["mode"] == "scans"
         _arrive_within_two_scans(merchant, daemon)
@@ -70,7 +70,7 @@ def test_where_events_stay_away_unnoticed_scans_find_everything(
     layers = f"lowerdir={below},upperdir={layer},workdir={merchant.home}/work"
     _start_after(f"mount -t overlay -o {layers} none {seen}", merchant, monkeypatch)
     merchant.environment["INVOICEDROP_DROP_DIR"] = str(seen / "drop")
-    with running(merchant, scan_interval=str(INTERVAL)) as daemon:
+    with running(merchant, forked=False, scan_interval=str(INTERVAL)) as daemon:
         daemon.wait_for("inbox.watching")
         watching = daemon.events("inbox.watching")[0]
         assert watching["mode"] == "events"

@@ -1,10 +1,10 @@
-"""The real command as a process: bad input, exit codes, signals, folders that come and go, and what may not be told."""
+"""The real command as a process: bad input, exit codes, signals, folders that come and go, and what is never logged."""
 
-import json
 import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,16 @@ from fpdf.enums import AccessPermission, EncryptionMethod
 from api_trouble import down, fault
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.service import status_file
 from merchant import Daemon, Merchant, running
 from pdfs import build
+from quick_service import QUICK, program
 from waiting import wait_until
 
-_CHUNK_OF_A_PDF = 700
+_HEAD = 700
+"""Bytes: the first part of an invoice."""
+_TIMING = replace(QUICK, first_probe=0.1)
+"""For tests in which the daemon would only wait until it looks again."""
 
 
 def _names(folder: Path) -> set[str]:
@@ -29,30 +34,35 @@ def _reason(merchant: Merchant, name: str) -> str:
     return (merchant.failed / f"{name}.reason.txt").read_text()
 
 
-def _beats(merchant: Merchant) -> float:
-    report = merchant.state / "service.json"
-    return float(json.loads(report.read_text())["beat"]) if report.exists() else 0.0
+def _beat(merchant: Merchant) -> float:
+    """Return when the daemon wrote its status file last, in seconds since the epoch."""
+    report = status_file.read(merchant.state)
+    return 0.0 if report is None else report.beat
+
+
+def _wait_for_beats(merchant: Merchant, beats: int) -> None:
+    for _ in range(beats):
+        last = _beat(merchant)
+        wait_until(lambda last=last: _beat(merchant) > last, what="a beat of the daemon")  # type: ignore[misc]
 
 
 def _wait_for_scans(merchant: Merchant, scans: int = 3) -> None:
-    """Wait until the daemon has certainly looked through its folder so many times more."""
-    for _ in range(scans + 1):
-        before = _beats(merchant)
-        wait_until(lambda before=before: _beats(merchant) > before, what="a beat of the daemon")  # type: ignore[misc]
+    """Wait until the daemon has certainly scanned its folder this many times more: it does before each beat."""
+    _wait_for_beats(merchant, scans + 1)
 
 
 def _encrypted(*, user_password: str) -> bytes:
-    paper = FPDF()
-    paper.add_page()
-    paper.set_font("helvetica", size=12)
-    paper.cell(text="Invoice 5")
-    paper.set_encryption(
+    document = FPDF()
+    document.add_page()
+    document.set_font("helvetica", size=12)
+    document.cell(text="Invoice 5")
+    document.set_encryption(
         owner_password="owner",
         user_password=user_password,
         encryption_method=EncryptionMethod.RC4,
         permissions=AccessPermission.none(),
     )
-    return bytes(paper.output())
+    return bytes(document.output())
 
 
 # Bad input, row by row
@@ -62,7 +72,7 @@ _NO_INVOICES = {
     "empty": (b"", "empty"),
     "html": (b"<!doctype html><title>Please sign in</title>" * 20, "not_a_pdf"),
     "jpeg": (_JPEG, "not_a_pdf"),
-    "truncated": (invoice_pdf("1")[:_CHUNK_OF_A_PDF], "incomplete"),
+    "truncated": (invoice_pdf("1")[:_HEAD], "incomplete"),
     "no pages": (build({1: b"<< /Type /Catalog /Pages 2 0 R >>", 2: b"<< /Type /Pages /Count 0 /Kids [] >>"}), "no_"),
     "password": (_encrypted(user_password="needed"), "encrypted"),
 }
@@ -93,11 +103,11 @@ def test_an_incomplete_tail_is_given_time(merchant: Merchant) -> None:
     with running(merchant, incomplete_grace="60") as daemon:
         daemon.wait_for("inbox.watching")
         with (merchant.drop / "5.pdf").open("wb") as writer:
-            writer.write(content[:_CHUNK_OF_A_PDF])
+            writer.write(content[:_HEAD])
             writer.flush()
             daemon.wait_for("invoice.deferred")
             assert _names(merchant.failed) == set()
-            writer.write(content[_CHUNK_OF_A_PDF:])
+            writer.write(content[_HEAD:])
         daemon.wait_for("invoice.processed")
     assert (merchant.processed / "5.pdf").read_bytes() == content
 
@@ -122,7 +132,7 @@ def test_names_and_orders_that_cannot_be_go_to_failed_with_the_api_s_own_words(m
 
 
 def test_a_file_that_is_too_large_is_never_read(merchant: Merchant) -> None:
-    """A file above max_file_bytes goes to failed without being read: here it is a hole larger than any memory."""
+    """A file above max_file_bytes goes to failed without being read: here it is one hole, larger than any memory."""
     with (merchant.drop / "5.pdf").open("wb") as writer:
         writer.truncate(1 << 40)
     done = merchant.run("run", "--once")
@@ -141,29 +151,29 @@ def test_what_is_no_regular_file_is_left_alone_with_one_line(merchant: Merchant,
     (merchant.drop / "5.pdf.part").write_bytes(b"temporary")
     (merchant.drop / "Thumbs.db").write_bytes(b"Windows")
     (merchant.drop / "prices.xlsx").write_bytes(b"other")
-    odd = {"1.pdf", "2.pdf", "3.pdf", ".4.pdf", "5.pdf.part", "Thumbs.db", "prices.xlsx"}
+    left_alone = {"1.pdf", "2.pdf", "3.pdf", ".4.pdf", "5.pdf.part", "Thumbs.db", "prices.xlsx"}
     # The path of a socket has at most 107 bytes, wherever the test's folder lies.
-    here = Path.cwd()
+    before = Path.cwd()
     os.chdir(merchant.drop)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind("6.pdf")
-        odd.add("6.pdf")
+        left_alone.add("6.pdf")
     finally:
-        os.chdir(here)
+        os.chdir(before)
     if os.geteuid() == 0:
         try:
             os.mknod(merchant.drop / "7.pdf", 0o20600, os.makedev(1, 3))
-            odd.add("7.pdf")
+            left_alone.add("7.pdf")
         except PermissionError:
             pass
     with listener, running(merchant) as daemon:
         daemon.wait_for("inbox.watching")
         _wait_for_scans(merchant)
         assert daemon.stop() == 0
-        told = [line["file"] for line in daemon.events("file.ignored")]
-    assert sorted(map(str, told)) == sorted(odd)
-    assert odd <= _names(merchant.drop)
+        ignored = [str(line["file"]) for line in daemon.events("file.ignored")]
+    assert sorted(ignored) == sorted(left_alone)
+    assert left_alone <= _names(merchant.drop)
     assert merchant.sandbox.uploads() == []
 
 
@@ -188,7 +198,7 @@ def test_the_api_s_trouble_moves_nothing_and_resumes_by_itself(merchant: Merchan
     begin, words = _OUTAGES[outage]
     end = begin(merchant.sandbox)
     content = merchant.drop_pdf("5.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=program(_TIMING)) as daemon:
         daemon.wait_for("api.paused")
         assert _names(merchant.drop) == {"5.pdf", "processed", "failed"}
         assert _names(merchant.failed) == set()
@@ -207,7 +217,7 @@ def test_the_api_s_trouble_moves_nothing_and_resumes_by_itself(merchant: Merchan
 
 
 def test_a_broken_configuration_ends_with_78_and_every_problem_at_once(merchant: Merchant) -> None:
-    """Missing folder, unknown setting and wrong value are told together, in sentences, with exit 78."""
+    """Missing folder, unknown setting and wrong value are named together, in sentences, with exit 78."""
     done = merchant.run(
         "run", drop_dir=str(merchant.home / "nowhere"), dropdir="x", company_id="twelve", requests_per_second="-1"
     )
@@ -228,13 +238,13 @@ def test_a_missing_drop_folder_at_start_ends_with_78(merchant: Merchant) -> None
 
 def test_wrong_usage_ends_with_2(merchant: Merchant) -> None:
     """An unknown option is wrong usage, exit 2."""
-    assert merchant.run("run", "--twice").returncode == 2
+    assert merchant.run("run", "--twice", forked=False).returncode == 2
 
 
 def test_run_once_ends_with_0_when_all_went(merchant: Merchant) -> None:
-    """Working off what is there, all of it good, ends with 0."""
+    """Working off what is there, all of it good, ends with 0; here in a new interpreter, as a user starts it."""
     contents = {f"{n}.pdf": merchant.drop_pdf(f"{n}.pdf") for n in range(1, 6)}
-    done = merchant.run("run", "--once")
+    done = merchant.run("run", "--once", forked=False)
     assert done.returncode == 0, done.stderr
     assert {name: (merchant.processed / name).read_bytes() for name in contents} == contents
 
@@ -274,9 +284,9 @@ def test_a_stop_in_the_middle_of_an_upload_waits_for_its_answer(merchant: Mercha
         assert [line["event"] for line in daemon.events()][-1] == "service.stopped"
         assert daemon.events("service.stopping")[0]["signal"] == number.name
     assert (merchant.processed / "5.pdf").read_bytes() == content
-    asked = len(merchant.sandbox.requests)
+    requests = len(merchant.sandbox.requests)
     assert merchant.run("run", "--once").returncode == 0
-    assert len(merchant.sandbox.requests) == asked
+    assert len(merchant.sandbox.requests) == requests
 
 
 def test_no_new_work_is_begun_after_a_stop(merchant: Merchant) -> None:
@@ -373,14 +383,14 @@ def test_a_new_token_in_the_file_is_enough_while_paused(merchant: Merchant) -> N
 def test_a_drop_folder_that_goes_away_and_comes_back_is_waited_for(merchant: Merchant) -> None:
     """A renamed-away drop folder is inbox.unavailable and is not made anew; back again, it is worked on."""
     away = merchant.home / "away"
-    with running(merchant) as daemon:
+    with running(merchant, program=program(_TIMING)) as daemon:
         daemon.wait_for("inbox.watching")
         merchant.drop.rename(away)
         daemon.wait_for("inbox.unavailable")
         (away / "5.pdf").write_bytes(invoice_pdf("5"))
-        # The folder is looked for again after 2 seconds, then 4: if it were made anew, it would be by then.
-        beats = _beats(merchant) + 3.0
-        wait_until(lambda: _beats(merchant) > beats, what="three seconds of life")
+        # The folder is looked for again after 0.1 seconds, then 0.2, 0.4: if it were made anew, it would be by then.
+        until = _beat(merchant) + 1.0
+        wait_until(lambda: _beat(merchant) > until, what="a beat a second later")
         assert not merchant.drop.exists()
         away.rename(merchant.drop)
         daemon.wait_for("invoice.processed")
@@ -406,7 +416,7 @@ def test_another_folder_under_the_same_name_is_worked_on(merchant: Merchant) -> 
 
 def test_a_drop_folder_that_cannot_be_read_is_waited_for(merchant: Merchant) -> None:
     """A file in place of the drop folder (a share that is not mounted) is inbox.unavailable, and then resumes."""
-    with running(merchant) as daemon:
+    with running(merchant, program=program(_TIMING)) as daemon:
         daemon.wait_for("inbox.watching")
         merchant.drop.rename(merchant.home / "away")
         merchant.drop.write_bytes(b"no folder")
@@ -494,8 +504,8 @@ def test_several_inboxes_send_to_their_own_projects(tmp_path: Path) -> None:
         config.write_text(tables)
         done = merchant.run("run", "--once", "--config", str(config))
         assert done.returncode == 0, done.stderr
-        sent = {upload.project: upload.size for upload in api.uploads()}
-    assert sent == {
+        sizes = {upload.project: upload.size for upload in api.uploads()}
+    assert sizes == {
         2001: (shops["shop-a"] / "processed" / "5.pdf").stat().st_size,
         2002: (shops["shop-b"] / "processed" / "5.pdf").stat().st_size,
     }
@@ -509,14 +519,14 @@ def test_marketplace_numbers_are_looked_up_and_must_match_exactly_one_order(merc
     api.store.add_order(30, channel_id="twin-1")
     api.store.add_order(31, channel_id="twin-1")
     merchant.drop_pdf("twin-1_2.pdf")
-    merchant.drop_pdf("nobody-1.pdf")
+    merchant.drop_pdf("unknown-1.pdf")
     assert merchant.run("run", "--once", order_id_kind="marketplace").returncode == 1
     assert [upload.order_id for upload in api.uploads()] == [9]
     assert "order_ambiguous" in _reason(merchant, "twin-1_2.pdf")
-    assert "order_not_found" in _reason(merchant, "nobody-1.pdf")
+    assert "order_not_found" in _reason(merchant, "unknown-1.pdf")
 
 
-# What may not be told
+# What is never logged
 
 
 def _everything_written(merchant: Merchant) -> bytes:
@@ -543,7 +553,7 @@ def test_no_token_and_no_customer_is_ever_logged_or_written(merchant: Merchant) 
         merchant.drop_pdf("7.pdf")
         daemon.wait_for("api.paused")
 
-    with running(merchant) as daemon:
+    with running(merchant, program=program(_TIMING)) as daemon:
         finish(daemon)
         assert daemon.stop() == 0
         assert daemon.events("upload.reconciled")
