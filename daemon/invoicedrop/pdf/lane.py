@@ -9,7 +9,7 @@ STOPPED = "stopped before the PDF was checked"
 
 
 class Lane:
-    """`places` of which each is taken by one thread at a time: first come, first served."""
+    """A number of places, each taken by one thread at a time: first come, first served."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -45,7 +45,7 @@ class Lane:
             return True
 
     def leave(self) -> None:
-        """Give a place back, or rather to the thread that has waited longest."""
+        """Free a place, for the thread that has waited longest."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()  # handed over: no other thread can slip in between
@@ -53,7 +53,7 @@ class Lane:
                 self._free += 1
 
     def close(self) -> None:
-        """Let no thread in any more, those that wait included."""
+        """Let in no thread any more, not even one that waits."""
         with self._lock:
             self._closed = True
             for gate in self._waiting:

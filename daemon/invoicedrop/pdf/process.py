@@ -1,7 +1,7 @@
-"""One process that checks PDFs, seen from ours: started with nothing it does not need, asked, heard out, killed.
+"""A process that checks PDFs, as its parent sees it: started with nothing that it does not need, asked, killed.
 
-What it runs is `worker`. The PDF goes there as a descriptor, what comes back is a line of JSON; what is no such line,
-or comes too late, is trouble of the checking.
+What it runs is `worker`. The PDF goes there as a descriptor, and a line of JSON comes back; anything else, or nothing
+in time, is trouble of the checking.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class WorkerOptions:
 
 
 class CheckProcess:
-    """One process that checks PDFs (`start` it), and our ends of the socket and the pipe to it.
+    """A process that checks PDFs (see `start`), and our ends of the socket and the pipe to it.
 
     Used by one thread at a time; `reusable` is whether it is good for another file.
     """
@@ -127,7 +127,7 @@ class CheckProcess:
             self._connection.sendall(request[sent:])
 
     def answer(self, seconds: float) -> Verdict | Trouble:
-        """Wait for the answer, at most that long; after TIMED_OUT it can be waited for again."""
+        """Wait for the answer, at most `seconds`; after TIMED_OUT it can be waited for again."""
         self.reusable = False
         answer = self._receive(seconds)
         if isinstance(answer, Trouble):
@@ -136,7 +136,7 @@ class CheckProcess:
             outcome = _outcome(answer)
             last = answer["last"]
         except (KeyError, TypeError, ValueError):
-            return Trouble(TroubleKind.CRASHED)  # no answer of ours: something else speaks there
+            return Trouble(TroubleKind.CRASHED)  # no answer of `worker`: something else speaks there
         self.reusable = not last and not self._slowed
         return outcome
 

@@ -46,7 +46,10 @@ _GOOD_PDF: Final = (
 
 
 class _Try(NamedTuple):
-    """How a file is to be tried: where it starts, in which child, and whether that yields to others once it is slow."""
+    """One try of a file: the lane in which it starts, whether in a fresh child, whether in the slow lane it gives way.
+
+    (To the other processes of this machine, by a low priority.)
+    """
 
     lane: Lane
     fresh: bool

@@ -1,6 +1,6 @@
 """A program that checks PDFs although jbig2dec was installed, or removed, while it imported pypdf; run by a test.
 
-Its arguments are what pypdf is told each time it looks for jbig2dec: where it is, or nothing. It prints the verdicts.
+Its arguments are what pypdf finds each time it looks for jbig2dec: where it is, or nothing. It prints the verdicts.
 """
 
 import shutil

@@ -32,7 +32,7 @@ _KEYWORD: Final = re.compile(rb"xref|trailer|startxref|\Z")
 _STRINGS: Final = re.compile(rb"\((?:[^\\()]++|\\[\s\S])*+\)|%[^\r\n]*+")
 _BRACKETS: Final = re.compile(rb"<<|>>|[\[\]]")
 _DEEP: Final = 500
-"""Levels of arrays and dictionaries in one object: what viewers crash on is deeper, what is real is not."""
+"""Levels of arrays and dictionaries in one object: what makes viewers crash is deeper, no real object is."""
 _LINE_END: Final = 2
 _BUDGET: Final = 536_870_912
 """Bytes that one stream of wrong length may expand to."""
@@ -129,7 +129,7 @@ class Walk:
         return end
 
     def _gap(self, start: int, end: int) -> None:
-        """Judge a stretch that is neither object nor table: only what is known from honest generators may be there."""
+        """Judge a stretch that is neither object nor table: only what honest generators leave may be there."""
         behind_header = start <= self._header + _HEADER_LINE and end - start <= _HEADER_LINE
         if not behind_header and _STRAY.fullmatch(self._data, start, end) is None:
             raise self._holes.refusal("something between its objects cannot be read", start, end)

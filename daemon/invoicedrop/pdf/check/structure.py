@@ -67,7 +67,7 @@ class Layout:
 
 
 class _Tables(NamedTuple):
-    """What the cross-reference tables say, the newest first; nothing if they cannot be followed."""
+    """What the cross-reference tables say, newer ones overriding older; empty if they cannot be followed."""
 
     places: dict[int, int | None]
     trailer: dict[str, Any]
@@ -88,11 +88,11 @@ def read_layout(data: Data) -> Layout:
     tables = _linked_tables(data, header, end, holes, sections)
     length = partial(_length, data, tables)
     pieces = Walk(data, header=header, end=end, holes=holes, sections=sections, length=length).run()
-    whole = "Root" in tables.trailer
-    if not whole:
+    recovered = "Root" not in tables.trailer
+    if recovered:
         tables = _Tables(*_lying_tables(data, end, holes, sections, pieces), tables.shift)
     current, moves = _objects_in_force(tables, pieces)
-    if not whole:
+    if recovered:
         last = {piece.number: piece for piece in pieces}
         current |= {number: piece for number, piece in last.items() if tables.places.get(number) is None}
         _judge_moves(data, moves, len(current))
