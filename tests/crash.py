@@ -22,11 +22,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
+from invoicedrop.ledger import database
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
@@ -59,24 +61,16 @@ class Lived(NamedTuple):
     effects: dict[str, list[str]]
 
 
-class LedgerCursor(sqlite3.Cursor):
-    """A cursor whose method can be wrapped: that of sqlite3's own cannot."""
-
-    def execute(self, *args: Any) -> Self:
-        """Execute a statement."""
-        return super().execute(*args)
-
-
 class LedgerConnection(sqlite3.Connection):
-    """A connection whose methods can be wrapped, by whatever layers the ledger reaches it."""
+    """A connection whose methods can be wrapped: those of sqlite3's own cannot."""
 
     def commit(self) -> None:
         """Commit what was executed."""
         super().commit()
 
-    def cursor(self, factory: Any = LedgerCursor) -> Any:
-        """Return a cursor."""
-        return super().cursor(factory)
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """Execute a statement."""
+        return super().execute(*args)
 
 
 @contextmanager
@@ -88,9 +82,8 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
         for owner, names in (
             (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
             (shutil, "copyfileobj"),
-            (LedgerConnection, "commit"),
-            (LedgerCursor, "execute"),
-            (sqlite3.dbapi2, "connect"),
+            (LedgerConnection, "commit execute"),
+            (database, "connect"),
             (client, "_exchange"),
         ):
             for name in names.split():
@@ -111,14 +104,7 @@ class Effects:
             self._wrap(os, name)
         self._wrap(os, "open", lambda _path, flags, *_rest, **_more: bool(flags & os.O_CREAT))
         self._wrap(shutil, "copyfileobj")
-        real = sqlite3.dbapi2.connect
-
-        def connect(*args: Any, **more: Any) -> sqlite3.Connection:
-            client: sqlite3.Connection = real(*args, **{**more, "factory": LedgerConnection})
-            return client
-
-        # SQLAlchemy's dialect looks it up there; the tests look at the ledger by `sqlite3.connect`.
-        vars(sqlite3.dbapi2)["connect"] = connect
+        vars(database)["connect"] = partial(database.connect, factory=LedgerConnection)
         self._wrap(LedgerConnection, "commit")
         self._wrap(client, "_exchange")
 

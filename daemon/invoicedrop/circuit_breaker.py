@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from invoicedrop.errors import PauseCause, Paused
-from invoicedrop.timing import DEFAULT_TIMING, Timing
+from invoicedrop.timing import DEFAULT_TIMING, Timing, backoff
 
 
 class CircuitBreaker:
@@ -112,7 +112,7 @@ class CircuitBreaker:
             now = self._clock()
             shortest = wait or min(retry_after or 0.0, self._timing.longest_retry_after)
             if self._detail is None or now >= self._until:
-                self._step = min(self._timing.longest_probe, self._step * 2 or self._timing.first_probe)
+                self._step = backoff(self._step, self._timing.first_probe, self._timing.longest_probe)
                 step = self._step * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
                 self._until = now + (wait or max(step, shortest))
             else:

@@ -1,4 +1,22 @@
-"""Every error, grouped by what a caller does."""
+"""Every error that this program raises on purpose, grouped by what a caller does, not by what went wrong underneath.
+
+    InvoicedropError
+      Rejected             this invoice can never pass            -> failed/
+      Deferred             this invoice, later                    -> stays in the drop folder, own backoff
+      OutcomeUnknown       the POST may have arrived              -> ask the API, then one of the others
+      Unanswered           a question to the API got no answer    -> stays, own backoff
+      Paused               nobody can upload now                  -> the whole project waits, one probe at a time
+        FolderUnavailable    because of a folder of the inbox
+        CheckUnavailable     because no PDF can be checked
+        LedgerUnavailable    because of the ledger
+      Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
+      Stopping             the service is being stopped           -> stays, for the next start
+      ConfigError          the program cannot start               -> exit 78, all problems at once
+      InstanceRunning      the state folder is in use             -> exit 75
+
+Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program is
+none of these.
+"""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -82,14 +100,14 @@ class CheckUnavailable(Paused):
 
 
 class LedgerUnavailable(Paused):
-    """The ledger cannot be written now (disk full, read-only, locked)."""
+    """The ledger cannot be read or written now (disk full, read-only, locked, damaged)."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, PauseCause.LEDGER)
 
 
 class Changed(InvoicedropError):  # noqa: N818
-    """The file under this name is not the one that was read: it stays and is treated as new."""
+    """The file under this name, or its entry in the ledger, is not the one that was read: it stays, treated as new."""
 
 
 class Stopping(InvoicedropError):  # noqa: N818
@@ -97,7 +115,7 @@ class Stopping(InvoicedropError):  # noqa: N818
 
 
 class ConfigError(InvoicedropError):
-    """The program cannot start: `problems` holds one sentence for each thing to mend."""
+    """The program cannot start: `problems` holds one sentence for each thing to correct."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))

@@ -1,39 +1,58 @@
-"""What an invoice is: its order, its file name, its states, and every way it can go wrong.
+"""What an invoice is to us: where its order's number comes from, its states and their moves, and the API's receipt."""
 
-    InvoicedropError
-      Rejected         this invoice can never pass            -> failed/
-      Deferred         this invoice, later                    -> stays in the drop folder, own backoff
-      OutcomeUnknown   the POST may have arrived              -> ask the API, then one of the others
-      Unanswered       a question to the API got no answer    -> stays, own backoff
-      Paused           nobody can upload now                  -> the whole project waits, one probe at a time
-      Changed          the file is not what was read any more -> stays, treated as new
-      Stopping         the service is being stopped           -> stays, for the next start
-      ConfigError      cannot start                           -> exit 78, all problems at once
-      InstanceRunning  the state folder is in use             -> exit 75
-
-The groups follow what a caller does, not what went wrong underneath: foreign errors (httpx, OSError,
-SQLAlchemy) are translated into these at one boundary each.
-"""
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 OrderIdKind = Literal["channable", "marketplace"]
+"""Whose order number a file's name begins with."""
 
 
 class State(StrEnum):
-    """How far an invoice has come; the ledger's states.
-
-    received -> uploading -> uploaded -> processed, or from any of the first two -> rejected -> failed.
-    """
+    """How far an invoice has come; the ledger's states."""
 
     RECEIVED = "received"
+    """Seen, and certainly not sent."""
     UPLOADING = "uploading"
+    """It may have reached the API: a request was about to leave, and no answer has settled what became of it."""
     UPLOADED = "uploaded"
+    """The API has it; the file is still to be moved."""
     PROCESSED = "processed"
+    """The end of a good invoice."""
     REJECTED = "rejected"
+    """It can never pass; the file is still to be moved."""
     FAILED = "failed"
+    """The end of a bad invoice, until a person moves it back."""
+
+
+MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
+    {
+        # Staying is a move, too: an invoice that is put off is written anew in its state.
+        # To `uploaded` without `uploading`: the same bytes went to this order under another name.
+        State.RECEIVED: frozenset({State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED}),
+        # Back to `received`, or `rejected`: the request was certainly not taken.
+        State.UPLOADING: frozenset({State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED}),
+        State.UPLOADED: frozenset({State.PROCESSED}),
+        State.PROCESSED: frozenset(),
+        # On to `uploading` or `uploaded`: another copy of it had passed its checks when this one was rejected.
+        State.REJECTED: frozenset({State.UPLOADING, State.UPLOADED, State.REJECTED, State.FAILED}),
+        # A person moved it back. Straight to `rejected`: its name, or its size, says so without reading it.
+        State.FAILED: frozenset({State.RECEIVED, State.UPLOADING, State.REJECTED}),
+    }
+)
+"""From each state the states that may come next; the ledger writes no others."""
+
+
+class IllegalMoveError(RuntimeError):
+    """An invoice was to go where its state does not lead: a mistake in this program, so no caller expects it."""
+
+
+def require_legal_move(before: State, after: State) -> None:
+    """Raise IllegalMoveError unless `after` may follow `before`."""
+    if after not in MOVES[before]:
+        raise IllegalMoveError(f"an invoice cannot go from {before} to {after}")
 
 
 @dataclass(frozen=True, slots=True)

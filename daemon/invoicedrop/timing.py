@@ -57,3 +57,8 @@ class Timing:
 
 
 DEFAULT_TIMING: Final = Timing()
+
+
+def backoff(delay: float, first: float, cap: float) -> float:
+    """Return the delay after `delay`, in seconds: `first`, then its doubles, up to `cap`."""
+    return min(cap, max(first, delay * 2))

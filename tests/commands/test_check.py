@@ -138,7 +138,7 @@ def test_a_check_by_another_user_than_the_service_is_a_warning(merchant: Merchan
 def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:
     """A ledger that a newer version wrote is a problem, and the rest of the check goes on."""
     merchant.state.mkdir()
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         path = ledger.path
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE schema_version SET version = 99")

@@ -213,7 +213,7 @@ def test_the_check_waits_for_its_turn_in_the_bucket(merchant: Merchant) -> None:
     """The one request goes through the rate limiter, which starts at the level that the ledger remembers."""
     merchant.state.mkdir()
     settings = merchant.settings(requests_per_second="4", burst="1")
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         ledger.remember_bucket(settings.inboxes[0].account, BucketLevel(1.0, time.time()))
         began = time.monotonic()
         network.of_inboxes(settings.inboxes, ledger)

@@ -204,7 +204,7 @@ def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> N
     merchant.state.mkdir()
     settings = merchant.settings(requests_per_second="4", burst="200")
     (inbox,) = settings.inboxes
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         with access.open_project(inbox, ledger) as project:
             assert project.client.rate_limiter.level()[0] == 0
         ledger.remember_bucket(inbox.account, BucketLevel(150.0, time.time()))

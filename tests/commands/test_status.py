@@ -42,7 +42,7 @@ def _json(settings: Settings) -> dict[str, Any]:
 def ledger(merchant: Merchant) -> Iterator[Ledger]:
     """The merchant's ledger, as a daemon would have it open."""
     merchant.state.mkdir()
-    with Ledger(merchant.state) as opened:
+    with Ledger.open(merchant.state) as opened:
         yield opened
 
 
@@ -343,7 +343,7 @@ def test_another_user_learns_whom_to_be(sandbox: Running, capsys: pytest.Capture
         merchant = Merchant(Path(home), sandbox)
         merchant.drop_pdf("5.pdf")
         merchant.state.mkdir()
-        with Ledger(merchant.state) as ledger:
+        with Ledger.open(merchant.state) as ledger:
             ledger.path.chmod(0o600)
         settings = merchant.settings()
         out = io.StringIO()

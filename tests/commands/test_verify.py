@@ -63,7 +63,7 @@ class Receipts:
 def receipts(merchant: Merchant) -> Iterator[Receipts]:
     """An open ledger, as beside a running daemon."""
     merchant.state.mkdir()
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         yield Receipts(merchant, ledger)
 
 

@@ -1,57 +1,18 @@
 import itertools
-import sqlite3
-import subprocess
-import sys
-import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
+from entries import ACCOUNT, invoice, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from invoicedrop.errors import Changed, ConfigError, LedgerUnavailable
-from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger import schema
-from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger, backoff
+from invoicedrop.errors import Changed
+from invoicedrop.invoice import MOVES, IllegalMoveError, Receipt, State
+from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
-
-ACCOUNT = "https://api.example/1001"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A ledger of its own."""
-    with Ledger(tmp_path) as opened:
-        yield opened
-
-
-def invoice(number: int = 8355, *, sha256: str = "ab" * 32, file: str | None = None, project_id: int = 2001) -> Entry:
-    """Return an invoice that nothing is written of yet."""
-    return Entry(
-        account=ACCOUNT,
-        project_id=project_id,
-        reference=str(number),
-        order_id=number,
-        sha256=sha256,
-        inbox="default",
-        file=file or f"{number}.pdf",
-        size=1000,
-        first_seen=1_700_000_000.25,
-    )
-
-
-def found(ledger: Ledger, entry: Entry) -> Entry:
-    """Return what is known of it now."""
-    known = ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
-    assert known is not None
-    return known
-
 
 # States
 
@@ -60,26 +21,26 @@ def test_a_good_invoice_goes_through_its_states(ledger: Ledger) -> None:
     """Intent, receipt and end are each on disk, with attempts, times and places, when the call returns."""
     began = time.time()
     entry = ledger.uploading(invoice())
-    assert found(ledger, entry) == entry
+    assert written(ledger, entry) == entry
     assert (entry.state, entry.attempts) == (State.UPLOADING, 1)
     assert entry.doubt_since is not None
     assert began <= entry.doubt_since <= time.time()
     assert not entry.sent
     entry = ledger.uploaded(entry, Receipt(77, "late"))
-    assert found(ledger, entry) == entry
+    assert written(ledger, entry) == entry
     assert (entry.state, entry.attachment_id, entry.detail, entry.doubt_since) == (State.UPLOADED, 77, "late", None)
     assert entry.sent
     entry = ledger.processed(entry, Path("/srv/processed/8355.pdf"))
-    assert found(ledger, entry) == entry
+    assert written(ledger, entry) == entry
     assert (entry.state, entry.filed_as) == (State.PROCESSED, "/srv/processed/8355.pdf")
 
 
 def test_a_bad_invoice_goes_through_its_states(ledger: Ledger) -> None:
     """Rejection and end are each on disk; a retry by hand starts over."""
     entry = ledger.rejected(invoice(), Reason.DAMAGED, "no root object")
-    assert (found(ledger, entry).state, found(ledger, entry).reason) == (State.REJECTED, Reason.DAMAGED)
+    assert (written(ledger, entry).state, written(ledger, entry).reason) == (State.REJECTED, Reason.DAMAGED)
     entry = ledger.failed(entry, Path("/srv/failed/8355.pdf"))
-    assert found(ledger, entry) == entry
+    assert written(ledger, entry) == entry
     again = ledger.retried(entry)
     assert (again.state, again.reason, again.detail, again.filed_as) == (State.RECEIVED, None, None, None)
     assert again.first_seen > entry.first_seen
@@ -91,11 +52,11 @@ def test_a_doubt_survives_everything_but_its_answer(ledger: Ledger) -> None:
     entry = first = ledger.uploading(invoice())
     entry = ledger.deferred(entry, 2.0, "timeout")
     entry = ledger.looked_in_vain(entry, 5.0)
-    assert found(ledger, entry).looks == 1
+    assert written(ledger, entry).looks == 1
     entry = ledger.uploading(entry)
     assert (entry.doubt_since, entry.looks, entry.attempts) == (first.doubt_since, 0, 2)
     entry = ledger.failed(ledger.rejected(entry, Reason.GAVE_UP, "3 days"), None)
-    entry = ledger.retried(found(ledger, entry))
+    entry = ledger.retried(written(ledger, entry))
     assert (entry.state, entry.doubt_since) == (State.UPLOADING, first.doubt_since)
     assert ledger.uploaded(entry, Receipt(1)).doubt_since is None
 
@@ -108,13 +69,13 @@ def test_a_try_that_was_not_taken_leaves_what_was_before(ledger: Ledger) -> None
     doubtful = ledger.looked_in_vain(ledger.uploading(entry), 5.0)
     entry = ledger.not_taken(ledger.uploading(doubtful), doubtful)
     assert (entry.state, entry.doubt_since, entry.looks) == (State.UPLOADING, doubtful.doubt_since, 1)
-    assert found(ledger, entry) == entry
+    assert written(ledger, entry) == entry
 
 
 def test_a_deferral_keeps_its_time_and_words(ledger: Ledger) -> None:
     """The time of the next try is on disk, and its state stays."""
     entry = ledger.deferred(invoice(), 30.0, "no answer in time")
-    known = found(ledger, entry)
+    known = written(ledger, entry)
     assert known.next_try == pytest.approx(time.time() + 30, abs=2)
     assert (known.delay, known.detail, known.state) == (30.0, "no answer in time", State.RECEIVED)
 
@@ -122,20 +83,110 @@ def test_a_deferral_keeps_its_time_and_words(ledger: Ledger) -> None:
 def test_a_second_look_in_vain_waits_also_after_a_restart(ledger: Ledger) -> None:
     """That an order was asked in vain is on disk with the time of the next look: a restart must not shorten it."""
     entry = ledger.looked_in_vain(ledger.deferred(ledger.uploading(invoice()), 0.0, "timeout"), 5.0)
-    next_try = found(ledger, entry).next_try
+    next_try = written(ledger, entry).next_try
     assert next_try is not None
     assert next_try > time.time() + 1
 
 
-def test_backoff_doubles_to_its_cap() -> None:
-    """The first delay, then its doubles, never more than the cap."""
-    delays = [0.0]
-    for _ in range(6):
-        delays.append(backoff(delays[-1], 2.0, 30.0))
-    assert delays[1:] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+# Moves
+
+MOVE_TO = {
+    State.RECEIVED: lambda ledger, entry: ledger.not_taken(entry, replace(entry, state=State.RECEIVED)),
+    State.UPLOADING: Ledger.uploading,
+    State.UPLOADED: lambda ledger, entry: ledger.uploaded(entry, Receipt(1)),
+    State.PROCESSED: lambda ledger, entry: ledger.processed(entry, None),
+    State.REJECTED: lambda ledger, entry: ledger.rejected(entry, Reason.DAMAGED, "no root object"),
+    State.FAILED: lambda ledger, entry: ledger.failed(entry, None),
+}
+"""What writes each state."""
+
+
+@pytest.mark.parametrize("after", State)
+@pytest.mark.parametrize("before", State)
+def test_only_legal_moves_are_written(ledger: Ledger, before: State, after: State) -> None:
+    """Each of the 36 moves is written if the table has it; if not, it is a mistake, and the entry stays as it was."""
+    entry = ledger._put(replace(invoice(), state=before))
+    if after in MOVES[before]:
+        moved = MOVE_TO[after](ledger, entry)
+        assert (written(ledger, entry), moved.state) == (moved, after)
+    else:
+        with pytest.raises(IllegalMoveError, match=f"from {before} to {after}"):
+            MOVE_TO[after](ledger, entry)
+        assert written(ledger, entry) == entry
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("stay", ["deferred", "looked_in_vain"])
+def test_only_what_is_on_its_way_is_put_off(ledger: Ledger, stay: str, state: State) -> None:
+    """An invoice that is put off stays in its state; one that is sent, or at its end, cannot be put off."""
+    entry = ledger._put(replace(invoice(), state=state))
+    put_off = {
+        "deferred": lambda: ledger.deferred(entry, 1.0, ""),
+        "looked_in_vain": lambda: ledger.looked_in_vain(entry, 1.0),
+    }
+    if state in {State.RECEIVED, State.UPLOADING, State.REJECTED}:
+        assert put_off[stay]().state is state
+    else:
+        with pytest.raises(IllegalMoveError):
+            put_off[stay]()
+        assert written(ledger, entry) == entry
+
+
+@pytest.mark.parametrize("doubt_since", [None, 1_700_000_000.5], ids=["certain", "in_doubt"])
+@pytest.mark.parametrize("state", State)
+def test_a_retry_is_a_legal_move(ledger: Ledger, state: State, doubt_since: float | None) -> None:
+    """A person's retry leads to the beginning, or to the doubt that there was; not from a receipt back to that."""
+    entry = replace(invoice(), state=state, doubt_since=doubt_since)
+    beginning = State.RECEIVED if doubt_since is None else State.UPLOADING
+    if beginning in MOVES[state]:
+        assert ledger.retried(entry).state is beginning
+    else:
+        with pytest.raises(IllegalMoveError):
+            ledger.retried(entry)
+
+
+def test_there_is_a_way_from_every_state_to_an_end_and_none_from_a_sent_one_back() -> None:
+    """Whatever happens to an invoice it can still end well or badly; what was sent can only be filed."""
+
+    def reachable(state: State) -> set[State]:
+        states: set[State] = set()
+        ahead = [state]
+        while ahead:
+            new = MOVES[ahead.pop()] - states
+            states |= new
+            ahead += new
+        return states
+
+    assert set(MOVES) == set(State)
+    for state in (State.RECEIVED, State.UPLOADING, State.REJECTED, State.FAILED):
+        assert reachable(state) == set(State)
+    assert reachable(State.UPLOADED) == {State.PROCESSED}
+    assert reachable(State.PROCESSED) == set()
 
 
 # Whoever knows less does not overwrite who knows more
+
+
+def test_a_write_is_stale_by_its_version_alone(ledger: Ledger) -> None:
+    """The counter says which write an entry is of, whatever the clock says: each write counts one up."""
+    first = ledger.deferred(invoice(), 1.0, "one")
+    assert first.version == 1
+    second = ledger.deferred(replace(first, changed=4e9), 1.0, "two")
+    assert second.version == 2
+    assert second.changed < 4e9
+    with pytest.raises(Changed):
+        ledger.deferred(replace(first, changed=second.changed), 1.0, "stale")
+    with pytest.raises(Changed):
+        ledger.deferred(replace(second, version=3), 1.0, "of a version that never was")
+    assert written(ledger, first) == second
+
+
+def test_a_change_has_its_time(ledger: Ledger) -> None:
+    """The time of the last change is the clock's when it is written."""
+    began = time.time()
+    entry = ledger.deferred(ledger.deferred(invoice(), 1.0, "one"), 1.0, "two")
+    assert began <= entry.changed <= time.time()
+    assert written(ledger, entry).changed == entry.changed
 
 
 @pytest.mark.parametrize("stale_write", ["deferred", "rejected", "uploading"])
@@ -147,14 +198,14 @@ def test_a_receipt_is_never_overwritten_by_who_does_not_know_it(
     fresh = invoice() if from_the_start else ledger.deferred(invoice(), 0.0, "asked for its order")
     sent = ledger.uploaded(ledger.uploading(fresh), Receipt(77))
     stale = replace(fresh, file="8355 (1).pdf")
-    writes: dict[str, Callable[[], object]] = {
+    writes = {
         "deferred": lambda: ledger.deferred(stale, 2.0, "no answer in time"),
         "rejected": lambda: ledger.rejected(stale, Reason.CHECK_TIMEOUT, "20 s"),
         "uploading": lambda: ledger.uploading(stale),
     }
     with pytest.raises(Changed):
         writes[stale_write]()
-    assert found(ledger, sent) == sent
+    assert written(ledger, sent) == sent
 
 
 def test_a_doubt_is_never_overwritten_by_who_does_not_know_it(ledger: Ledger) -> None:
@@ -163,7 +214,7 @@ def test_a_doubt_is_never_overwritten_by_who_does_not_know_it(ledger: Ledger) ->
     doubtful = ledger.uploading(fresh)
     with pytest.raises(Changed):
         ledger.deferred(replace(fresh, file="8355 (1).pdf"), 2.0, "no answer in time")
-    assert found(ledger, doubtful) == doubtful
+    assert written(ledger, doubtful) == doubtful
 
 
 # Questions
@@ -206,7 +257,7 @@ def test_lists_and_counts_by_state(ledger: Ledger) -> None:
     """Entries are listed by state, the latest changed first, limited and since a time; counts agree."""
     for number in (1, 2, 3):
         ledger.processed(ledger.uploaded(ledger.uploading(invoice(number)), Receipt(number)), None)
-    middle = found(ledger, invoice(2))
+    middle = written(ledger, invoice(2))
     ledger.rejected(invoice(4), Reason.EMPTY, "")
     assert [entry.reference for entry in ledger.in_state(State.PROCESSED)] == ["3", "2", "1"]
     assert [entry.reference for entry in ledger.in_state(State.PROCESSED, newest=2)] == ["3", "2"]
@@ -280,10 +331,10 @@ def test_what_is_put_is_found(ledger: Ledger, entry: Entry) -> None:
     """Every field of every entry comes back as it was written, whatever text or number it holds."""
     entry = replace(entry, sha256=f"{next(COUNTER):064x}")
     put = ledger._put(entry)
-    assert found(ledger, put) == put
-    assert replace(put, id=0, changed=entry.changed) == entry
+    assert written(ledger, put) == put
+    assert replace(put, id=0, version=0, changed=entry.changed) == entry
     changed = ledger._put(replace(put, detail="again", attempts=put.attempts + 1))
-    assert found(ledger, changed) == changed
+    assert written(ledger, changed) == changed
     assert changed.id == put.id
 
 
@@ -295,216 +346,7 @@ def test_any_file_name_can_be_stored(name: bytes) -> None:
     assert storable(text) == text
 
 
-def test_every_field_has_its_column() -> None:
+def test_every_field_has_its_column(ledger: Ledger) -> None:
     """The entry and the table agree, name by name."""
-    assert {field.name for field in fields(Entry)} == set(schema.invoices.columns.keys())
-    assert asdict(invoice()).keys() == set(schema.invoices.columns.keys())
-
-
-# Durability
-
-
-def test_every_connection_is_durable(ledger: Ledger) -> None:
-    """Also the connections of other threads, and those made later, sync each commit to disk."""
-    seen: list[tuple[object, object]] = []
-    together = threading.Barrier(5)
-
-    def look() -> None:
-        with ledger._engine.connect().execution_options(reads=True) as connection:
-            together.wait(10)
-            journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-            seen.append((journal, connection.exec_driver_sql("PRAGMA synchronous").scalar_one()))
-            together.wait(10)
-
-    threads = [threading.Thread(target=look) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    # 2 is FULL (https://sqlite.org/pragma.html#pragma_synchronous).
-    assert seen == [("wal", 2)] * 5
-
-
-def test_what_was_committed_outlives_the_process(tmp_path: Path) -> None:
-    """An entry is found by the next process when the one that wrote it dies right after the call, unwinding nothing."""
-    script = """
-        import os, sys
-        from pathlib import Path
-        from invoicedrop.ledger.ledger import Entry, Ledger
-        entry = Entry(account="a", project_id=1, reference="8355", sha256="0",
-                      inbox="i", file="f", size=1, first_seen=1.0)
-        Ledger(Path(sys.argv[1])).uploading(entry)
-        os._exit(9)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], check=False)
-    assert done.returncode == 9
-    with Ledger(tmp_path) as ledger:
-        known = ledger.find("a", 1, "8355", "0")
-    assert known is not None
-    assert known.state is State.UPLOADING
-
-
-def test_two_processes_write_at_the_same_time(tmp_path: Path) -> None:
-    """Writers of two processes (the daemon and a command) queue; nobody's entry is lost, nobody is refused."""
-    script = """
-        import sys
-        from pathlib import Path
-        from invoicedrop.ledger.ledger import Entry, Ledger
-        with Ledger(Path(sys.argv[1])) as ledger:
-            print(flush=True)
-            sys.stdin.readline()
-            for number in range(100):
-                ledger.uploading(Entry(account="a", project_id=1, reference=f"{number}", sha256=sys.argv[2],
-                                       inbox="i", file="f", size=1, first_seen=1.0))
-    """
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), who],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for who in ("first", "second")
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"\n"
-    for process in processes:
-        assert process.communicate(b"go\n", timeout=60)[0] == b""
-        assert process.returncode == 0
-    with Ledger(tmp_path) as ledger:
-        assert len(ledger.in_state(State.UPLOADING)) == 200
-
-
-def test_threads_write_and_read_at_the_same_time(ledger: Ledger) -> None:
-    """Eight threads that write, each its own invoices, and read in between, all succeed."""
-    failures: list[BaseException] = []
-
-    def work(worker: int) -> None:
-        try:
-            for number in range(10):
-                entry = ledger.uploading(invoice(worker * 100 + number))
-                ledger.processed(ledger.uploaded(entry, Receipt(entry.id)), None)
-                assert found(ledger, entry).state is State.PROCESSED
-        except BaseException as error:  # noqa: BLE001 - told in the main thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert ledger.count(State.PROCESSED) == 80
-
-
-def test_a_reader_does_not_wait_for_a_writer(ledger: Ledger) -> None:
-    """Reading goes on while another connection holds the write lock (a long backup, say)."""
-    entry = ledger.uploading(invoice())
-    other = sqlite3.connect(ledger.path, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
-        assert found(ledger, entry) == entry
-        assert time.monotonic() - began < 5
-    finally:
-        other.close()
-
-
-# Files that are not right
-
-
-def test_an_existing_ledger_is_opened_as_it_is(tmp_path: Path) -> None:
-    """A restart finds what was there."""
-    with Ledger(tmp_path) as ledger:
-        entry = ledger.uploading(invoice())
-    with Ledger(tmp_path) as ledger:
-        assert found(ledger, entry) == entry
-
-
-def test_a_newer_ledger_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """A file of a newer program is left untouched, and it is said what to do."""
-    Ledger(tmp_path).close()
-    engine = schema.sqlite_engine(tmp_path / "ledger.sqlite3")
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE schema_version SET version = 99"))
-    engine.dispose()
-    with pytest.raises(ConfigError) as caught:
-        Ledger(tmp_path)
-    (problem,) = caught.value.problems
-    assert str(tmp_path) in problem
-    assert "newer" in problem
-    assert "99" in problem
-
-
-@pytest.mark.parametrize("content", [b"this is no database\n" * 200, b"%PDF-1.7 " * 1000])
-def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
-    """A file of another kind under the ledger's name is refused in words, and left as it is."""
-    path = tmp_path / "ledger.sqlite3"
-    path.write_bytes(content)
-    with pytest.raises(LedgerUnavailable, match="not a database"):
-        Ledger(tmp_path)
-    assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize("what", ["missing", "a_file"])
-def test_a_state_folder_that_is_none_is_ledger_trouble(tmp_path: Path, what: str) -> None:
-    """Without a folder to write to, the error is ours, not the database library's."""
-    folder = tmp_path / "state"
-    if what == "a_file":
-        folder.write_bytes(b"")
-    with pytest.raises(LedgerUnavailable):
-        Ledger(folder)
-
-
-def test_a_full_disk_is_ledger_trouble_and_passes(ledger: Ledger) -> None:
-    """Where the file cannot grow any more, writing says so and reading goes on; with room again it works."""
-    entry = ledger.uploading(invoice())
-    with ledger._engine.connect().execution_options(reads=True) as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-
-    def limited(dbapi_connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
-        dbapi_connection.execute(f"PRAGMA max_page_count = {limit}").close()
-
-    limit = pages
-    ledger._commits.close()
-    sa.event.listen(ledger._engine, "checkout", limited)
-    with pytest.raises(LedgerUnavailable, match="full"):
-        ledger.deferred(replace(entry, producer="x" * 100_000), 1.0, "")
-    assert found(ledger, entry) == entry
-    limit = 100_000
-    assert found(ledger, ledger.deferred(entry, 1.0, "room again")).detail == "room again"
-
-
-def test_a_read_only_ledger_is_ledger_trouble(ledger: Ledger) -> None:
-    """Where the database may not be written, writing says so and reading goes on."""
-    entry = ledger.uploading(invoice())
-
-    def read_only(dbapi_connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
-        dbapi_connection.execute("PRAGMA query_only = ON").close()
-
-    ledger._commits.close()
-    sa.event.listen(ledger._engine, "checkout", read_only)
-    with pytest.raises(LedgerUnavailable, match="readonly"):
-        ledger.processed(entry, None)
-    with pytest.raises(LedgerUnavailable):
-        ledger.remember_bucket(ACCOUNT, BucketLevel(1.0, 1.0))
-    assert found(ledger, entry) == entry
-
-
-def test_a_locked_ledger_is_ledger_trouble(ledger: Ledger) -> None:
-    """Somebody who holds the write lock for too long (a tool, by hand) makes the ledger unavailable, in words."""
-
-    def impatient(dbapi_connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
-        dbapi_connection.execute("PRAGMA busy_timeout = 50").close()
-
-    ledger._commits.close()
-    sa.event.listen(ledger._engine, "checkout", impatient)
-    other = sqlite3.connect(ledger.path, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerUnavailable, match="locked"):
-            ledger.uploading(invoice())
-        other.execute("ROLLBACK")
-        assert ledger.uploading(invoice()).id
-    finally:
-        other.close()
+    columns = [name for (_, name, *_) in ledger._database.read("PRAGMA table_info(invoices)", {})]
+    assert sorted(columns) == sorted(field.name for field in fields(Entry))

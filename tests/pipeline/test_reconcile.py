@@ -65,7 +65,7 @@ def project(sandbox: Running) -> Iterator[Project]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger."""
-    with Ledger(tmp_path) as one:
+    with Ledger.open(tmp_path) as one:
         yield one
 
 
@@ -310,7 +310,7 @@ def desk(merchant: Merchant) -> Iterator[Desk]:
     """A desk."""
     merchant.state.mkdir()
     validator = Validator(timeout=20, memory_mb=1024)
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         one = Desk(merchant, ledger, validator)
         yield one
         one.client.close()

@@ -909,4 +909,4 @@ def test_importing_settings_brings_nothing_heavy() -> None:
     """Importing the settings imports neither the HTTP client nor the database nor the log."""
     program = "import invoicedrop.settings.load, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"httpx", "sqlalchemy", "structlog", "rich", "pypdf", "watchdog"} & set(loaded)
+    assert not {"httpx", "sqlite3", "structlog", "rich", "pypdf", "watchdog"} & set(loaded)

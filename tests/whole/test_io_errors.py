@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from crash import Effects, EveryPdfIsGood, LedgerCursor, effects_undone
+from crash import Effects, EveryPdfIsGood, LedgerConnection, effects_undone
 from invoicedrop import logs
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -86,7 +86,7 @@ class Calls(Effects):
             self._wrap(os, name, self._ours)
         for name in ("memfd_create", "sendfile"):
             self._wrap(os, name)
-        self._wrap(LedgerCursor, "execute", lambda _self, words, *_rest: words.startswith("SELECT"))
+        self._wrap(LedgerConnection, "execute", lambda _self, words, *_rest: words.lstrip().startswith("SELECT"))
 
     def _ours(self, path: object = None, *rest: Any, **_more: Any) -> bool:
         creates = rest and isinstance(rest[0], int) and rest[0] & os.O_CREAT

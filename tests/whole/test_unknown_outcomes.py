@@ -177,7 +177,7 @@ def test_several_invoices_of_one_order_are_not_taken_for_each_other(
     contents = [merchant.drop_pdf("5.pdf"), merchant.drop_pdf("5_2.pdf", invoice_pdf("5", pages=2))]
     assert story.work_off(merchant) == 0
     assert _sent(api) == {(5, _sha256(content)): 1 for content in contents}
-    with Ledger(merchant.state) as ledger:
+    with Ledger.open(merchant.state) as ledger:
         receipts = {entry.attachment_id: entry.sha256 for entry in ledger.uploaded_since(0.0)}
     assert len(receipts) == 2
     if not gone:

@@ -16,15 +16,13 @@ from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
 from invoicedrop.logs import hide
 from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 from invoicedrop.timing import Timing
 
-LEDGER: Final = "ledger.sqlite3"
-"""The ledger's name in `state_dir` (outside contract)."""
 TIMING: Final = Timing(first_probe=0.5)
 """A person waits for a command: its first probe comes sooner than the daemon's."""
 
@@ -38,11 +36,11 @@ def existing_ledger(settings: Settings) -> Iterator[Ledger | None]:
         ConfigError: a newer program wrote it.
 
     """
-    path = settings.state_dir / LEDGER
+    path = settings.state_dir / LEDGER_FILE
     if not _is_usable(path):
         yield None
         return
-    with Ledger(settings.state_dir) as ledger:
+    with Ledger.open(settings.state_dir) as ledger:
         yield ledger
 
 

@@ -1,35 +1,24 @@
 """What is known about each invoice, on disk before and after everything that matters.
 
 An entry is one invoice: `(account, project, reference, sha256)`, the reference being the order as the file name says
-it. A committed entry survives power loss (SQLite: WAL with `synchronous=FULL`, https://sqlite.org/pragma.html).
-SQLAlchemy Core keeps the statements free of any one database's dialect. Those executed for every invoice are put into
-the database's own words once and handed to its driver: executing them by SQLAlchemy took five times as long.
-
-The file carries a numbered schema version: an older one is brought up to date at start, a newer one is refused.
+it. A committed entry survives power loss.
 """
 
-import math
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import SQLAlchemyError
-
-from invoicedrop.errors import Changed, LedgerUnavailable
-from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.group_commit import GroupCommit, Work
-from invoicedrop.ledger.schema import buckets, invoices, migrate, sqlite_engine
-from invoicedrop.ledger.statements import COLUMNS, WRITTEN, Statement, Statements
+from invoicedrop.errors import Changed
+from invoicedrop.invoice import Receipt, State, require_legal_move
+from invoicedrop.ledger import statements
+from invoicedrop.ledger.database import Database, Row
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
-_Result = TypeVar("_Result")
+LEDGER_FILE: Final = "ledger.sqlite3"
+"""The ledger's name in `state_dir` (outside contract)."""
 
 
 class BucketLevel(NamedTuple):
@@ -43,6 +32,8 @@ class BucketLevel(NamedTuple):
 class Entry:
     """One invoice as the ledger knows it. Times are seconds since the epoch; `id` 0 is not written yet.
 
+    `version` counts the writes: a write of an entry that is not the row's version any more is refused.
+    `changed` is the time of the last one.
     `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
     `looks` counts how often the API was asked about it in vain.
     """
@@ -57,6 +48,7 @@ class Entry:
     first_seen: float
     state: State = State.RECEIVED
     id: int = 0
+    version: int = 0
     order_id: int | None = None
     changed: float = 0.0
     attempts: int = 0
@@ -77,37 +69,43 @@ class Entry:
 
     @property
     def sent(self) -> bool:
-        """Say whether the API's receipt for it is on disk."""
+        """Whether the API's receipt for it is on disk."""
         return self.attachment_id is not None
 
+    def moved(self, state: State, **changes: Any) -> "Entry":
+        """Return it in this state, with these other changes; IllegalMoveError where its own does not lead there."""
+        require_legal_move(self.state, state)
+        return replace(self, state=state, **changes)
 
-_STALE: Final = "another copy of this invoice was written down meanwhile"
+
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
 
 
 class Ledger:
-    """The ledger in `state_dir`. Thread-safe; each method is one transaction, durable when it returns.
+    """The ledger of one state folder. Thread-safe; each method is one transaction, durable when it returns.
 
     Every method raises LedgerUnavailable when the database cannot be used now. What writes an entry raises Changed when
-    somebody else has written it since it was read: another copy of the same invoice, whose receipt or doubt must stand.
+    the row was written since it was read: by another copy of the same invoice, whose receipt or doubt must stand.
     """
 
-    def __init__(self, state_dir: Path) -> None:
-        self.path = state_dir / "ledger.sqlite3"
-        self._engine = sqlite_engine(self.path)
-        self._say = Statements(self._engine.dialect)
-        self._commits = GroupCommit(self._engine)
-        self._driver = self._engine.dialect.loaded_dbapi
-        try:
-            with self._explained("written"), self._engine.begin() as connection:
-                migrate(connection, self.path)
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path = path
+        self._database = database
+
+    @classmethod
+    def open(cls, state_dir: Path) -> Self:
+        """Open the ledger in `state_dir`; it is made if there is none, and brought up to date if it is an older one.
+
+        Raises:
+            ConfigError: a newer program wrote it.
+
+        """
+        path = state_dir / LEDGER_FILE
+        return cls(path, Database.open(path))
 
     def close(self) -> None:
         """Close the database; what was committed is on disk already."""
-        self._commits.close()
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -119,66 +117,56 @@ class Ledger:
 
     def find(self, account: str, project_id: int, reference: str, sha256: str) -> Entry | None:
         """Return what is known of this invoice."""
-        wanted = {"account": account, "project_id": project_id, "reference": reference, "sha256": sha256}
-        return next(self._look(self._say.find, wanted), None)
+        entries = self._entries(
+            statements.FIND, account=account, project_id=project_id, reference=reference, sha256=sha256
+        )
+        return entries[0] if entries else None
 
     def same_invoice(self, entry: Entry) -> Entry | None:
-        """Return another entry for the same bytes at the same Channable order: sent, or perhaps sent."""
-        where = {
-            "account": entry.account,
-            "project_id": entry.project_id,
-            "order_id": entry.order_id,
-            "sha256": entry.sha256,
-            "id": entry.id,
-        }
-        return min(self._look(self._say.same, where), key=lambda one: not one.sent, default=None)
+        """Return another entry for the same bytes at the same Channable order: sent, or else perhaps sent."""
+        entries = self._entries(
+            statements.SAME_INVOICE,
+            account=entry.account,
+            project_id=entry.project_id,
+            order_id=entry.order_id,
+            sha256=entry.sha256,
+            id=entry.id,
+        )
+        return entries[0] if entries else None
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, str]:
         """Return the attachment ids of all our receipts for this order, with the SHA-256 of each."""
-        found = self._all(
-            invoices.c.account == account,
-            invoices.c.project_id == project_id,
-            invoices.c.order_id == order_id,
-            invoices.c.attachment_id.is_not(None),
-        )
-        return {entry.attachment_id: entry.sha256 for entry in found if entry.attachment_id is not None}
+        return dict(self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id))
 
-    def in_state(self, *states: State, newest: int | None = None, since: float = 0.0) -> list[Entry]:
+    def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
         """Return the entries in these states, the latest changed first; at most `newest` of them."""
-        return self._all(
-            invoices.c.state.in_(states), invoices.c.changed >= since, order=invoices.c.changed.desc(), limit=newest
-        )
+        names = {f"state_{index}": state for index, state in enumerate(states)}
+        return self._entries(statements.in_states(len(states)), **names, since=since, newest=newest)
 
     def uploaded_since(self, since: float, order_id: int | None = None) -> list[Entry]:
         """Return what was uploaded since then (to this order), oldest first."""
-        conditions = [invoices.c.attachment_id.is_not(None), invoices.c.uploaded_at >= since]
-        if order_id is not None:
-            conditions.append(invoices.c.order_id == order_id)
-        return self._all(*conditions, order=invoices.c.uploaded_at.asc())
+        if order_id is None:
+            return self._entries(statements.UPLOADED_SINCE, since=since)
+        return self._entries(statements.UPLOADED_TO_ORDER_SINCE, since=since, order_id=order_id)
 
     def others_pass(self, entry: Entry, *, since: float) -> bool:
-        """Say whether the project took another invoice since then."""
-        query = sa.select(invoices.c.id).where(
-            invoices.c.account == entry.account,
-            invoices.c.project_id == entry.project_id,
-            invoices.c.uploaded_at > since,
+        """Whether the project took another invoice after that."""
+        return bool(
+            self._read(statements.UPLOADED_AFTER, account=entry.account, project_id=entry.project_id, since=since)
         )
-        with self._read() as connection:
-            return connection.execute(query.limit(1)).first() is not None
 
     def count(self, state: State, *, since: float = 0.0) -> int:
         """Count the entries that came into this state since then."""
-        query = sa.select(sa.func.count()).where(invoices.c.state == state, invoices.c.changed >= since)
-        with self._read() as connection:
-            return int(connection.execute(query).scalar_one())
+        ((number,),) = self._read(statements.COUNT, state=state, since=since)
+        return int(number)
 
     # What happens
 
     def uploading(self, entry: Entry) -> Entry:
         """Intent: from now on the invoice may have reached the API."""
-        return self._put(
+        return self._move(
             entry,
-            state=State.UPLOADING,
+            State.UPLOADING,
             attempts=entry.attempts + 1,
             doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
             looks=0,
@@ -189,17 +177,17 @@ class Ledger:
 
     def not_taken(self, entry: Entry, before: Entry) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
-        return self._put(entry, state=before.state, doubt_since=before.doubt_since, looks=before.looks)
+        return self._move(entry, before.state, doubt_since=before.doubt_since, looks=before.looks)
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
         """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
-        return self._put(entry, looks=entry.looks + 1, next_try=time.time() + delay)
+        return self._move(entry, entry.state, looks=entry.looks + 1, next_try=time.time() + delay)
 
     def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
         """Fact: the API has it."""
-        return self._put(
+        return self._move(
             entry,
-            state=State.UPLOADED,
+            State.UPLOADED,
             attachment_id=receipt.attachment_id,
             uploaded_at=time.time(),
             doubt_since=None,
@@ -211,26 +199,24 @@ class Ledger:
 
     def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
-        return self._put(entry, state=State.PROCESSED, filed_as=_text(filed_as))
+        return self._move(entry, State.PROCESSED, filed_as=_text(filed_as))
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
-        return self._put(entry, next_try=time.time() + delay, delay=delay, detail=detail)
+        return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
-        return self._put(entry, state=State.REJECTED, reason=reason, detail=detail, next_try=None)
+        return self._move(entry, State.REJECTED, reason=reason, detail=detail, next_try=None)
 
     def failed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a bad invoice, until a person moves it back."""
-        return self._put(entry, state=State.FAILED, filed_as=_text(filed_as))
+        return self._move(entry, State.FAILED, filed_as=_text(filed_as))
 
     def retried(self, entry: Entry) -> Entry:
-        """A person moved it back: it starts over, but for a doubt about an earlier try."""
-        state = State.RECEIVED if entry.doubt_since is None else State.UPLOADING
-        return replace(
-            entry,
-            state=state,
+        """A person moved it back: it starts over, but for a doubt about an earlier try. Nothing is written yet."""
+        return entry.moved(
+            State.RECEIVED if entry.doubt_since is None else State.UPLOADING,
             reason=None,
             detail=None,
             delay=0.0,
@@ -242,88 +228,41 @@ class Ledger:
     # The rate limit's memory
 
     def bucket(self, account: str) -> BucketLevel | None:
-        """Return what was in the account's bucket when we last stopped."""
-        with self._read() as connection:
-            row = connection.execute(sa.select(buckets).where(buckets.c.account == account)).first()
-        return None if row is None else BucketLevel(row.level, row.at)
+        """Return what was in the account's bucket when it was last written down."""
+        rows = self._read(statements.BUCKET, account=account)
+        return BucketLevel(*rows[0]) if rows else None
 
     def remember_bucket(self, account: str, bucket: BucketLevel) -> None:
         """Write down what is in the account's bucket."""
-        values = {"account": account, "level": bucket.level, "at": bucket.at}
-
-        def write(cursor: DBAPICursor) -> None:
-            self._say.forget_bucket.execute(cursor, values)
-            self._say.remember_bucket.execute(cursor, values)
-
-        self._commit(write)
+        self._database.write(statements.REMEMBER_BUCKET, {"account": account, **bucket._asdict()})
 
     # How
 
+    def _move(self, entry: Entry, state: State, **changes: Any) -> Entry:
+        require_legal_move(entry.state, state)
+        return self._put(entry, state=state, **changes)
+
     def _put(self, entry: Entry, **changes: Any) -> Entry:
-        # Also the entry's version, so that it grows even while the clock is set back.
-        changed = replace(entry, **changes, changed=max(time.time(), math.nextafter(entry.changed, math.inf)))
-        values = {name: getattr(changed, name) for name in WRITTEN}
+        """Write an entry with these changes; return it as it is on disk now."""
+        entry = replace(entry, **changes, changed=time.time(), version=entry.version + 1)
+        values = {name: getattr(entry, name) for name in _FIELDS}
+        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values)
+        if not rows:
+            raise Changed("another copy of this invoice was written down meanwhile")
+        return entry if entry.id else replace(entry, id=rows[0][0])
 
-        def write(cursor: DBAPICursor) -> int:
-            if entry.id:
-                known = {"key": entry.id, "as_of": entry.changed, **values}
-                if self._say.update.execute(cursor, known).rowcount == 0:
-                    raise Changed(_STALE)
-                return entry.id
-            return int(self._say.insert.execute(cursor, values).fetchall()[0][0])
+    def _entries(self, statement: str, **values: object) -> list[Entry]:
+        return [_entry(row) for row in self._read(statement, **values)]
 
-        key = self._commit(write)
-        return changed if entry.id else replace(changed, id=key)
-
-    def _look(self, statement: Statement, values: Mapping[str, Any]) -> Iterator[Entry]:
-        with (
-            self._explained("read"),
-            closing(self._engine.raw_connection()) as connection,
-            closing(connection.cursor()) as cursor,
-        ):
-            rows = statement.execute(cursor, values).fetchall()
-        return (_entry(dict(zip(COLUMNS, row, strict=True))) for row in rows)
-
-    def _all(
-        self, *conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None, limit: int | None = None
-    ) -> list[Entry]:
-        query = sa.select(invoices).where(*conditions).order_by(invoices.c.id if order is None else order).limit(limit)
-        with self._read() as connection:
-            return [_entry(row._asdict()) for row in connection.execute(query)]
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self._explained("read"), self._engine.connect().execution_options(reads=True) as connection:
-            yield connection
-
-    def _commit(self, work: Work[_Result]) -> _Result:
-        with self._explained("written"):
-            try:
-                return self._commits.commit(work)
-            except self._driver.IntegrityError as error:
-                raise Changed(_STALE) from error
-
-    @contextmanager
-    def _explained(self, done: str) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, self._driver.Error) as error:
-            raise LedgerUnavailable(f"the ledger cannot be {done}: {_words(error)}") from error
+    def _read(self, statement: str, **values: object) -> list[Row]:
+        return self._database.read(statement, values)
 
 
-def backoff(delay: float, first: float, cap: float) -> float:
-    """Return the next delay in seconds: doubling from `first` up to `cap`."""
-    return min(cap, max(first, delay * 2))
-
-
-def _entry(row: Mapping[str, Any]) -> Entry:
-    reason = row["reason"]
-    return Entry(**{**row, "state": State(row["state"]), "reason": None if reason is None else Reason(reason)})
+def _entry(row: Row) -> Entry:
+    values = dict(zip(_FIELDS, row, strict=True))
+    reason = values["reason"]
+    return Entry(**values | {"state": State(values["state"]), "reason": None if reason is None else Reason(reason)})
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else storable(path)
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error)

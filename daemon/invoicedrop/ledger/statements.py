@@ -1,56 +1,107 @@
-"""The ledger's statements that are executed for every invoice, in the database's own words.
+"""Every statement that the ledger executes, but for those that make its tables (see `schema`).
 
-They are compiled once and handed to the database's driver: executing them by SQLAlchemy took five times as long.
+Each is plain SQL, in words that SQLite and PostgreSQL share. Parameters have names, written as the standard library's
+sqlite3 takes them (`:name`, one of PEP 249's styles); where a driver takes another style (psycopg: `%(name)s`), one
+substitution over a statement gives that, for no statement has a colon or a percent sign for any other purpose. No
+parameter stands where its type cannot be told from what is beside it (`:name IS NULL`), since PostgreSQL wants to know.
+
+What writes returns a row for what it has written, and none where it found nothing to write: no error, which would end
+the transaction that it shares with others.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.engine.interfaces import DBAPICursor
+_ENTRIES: Final = """
+    SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
+           order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
+           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice
+    FROM invoices"""
+"""The columns stand in the order of `Entry`'s fields."""
 
-from invoicedrop.ledger.schema import buckets, invoices
+# What is known
 
-COLUMNS: Final = tuple(column.name for column in invoices.c)
-WRITTEN: Final = tuple(name for name in COLUMNS if name != "id")
+FIND: Final = f"""{_ENTRIES}
+    WHERE account = :account AND project_id = :project_id AND reference = :reference AND sha256 = :sha256
+"""
+
+SAME_INVOICE: Final = f"""{_ENTRIES}
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND sha256 = :sha256
+      AND id <> :id AND (attachment_id IS NOT NULL OR doubt_since IS NOT NULL)
+    ORDER BY attachment_id IS NULL, id
+    LIMIT 1
+"""
+
+RECEIPTS: Final = """
+    SELECT attachment_id, sha256 FROM invoices
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND attachment_id IS NOT NULL
+    ORDER BY id
+"""
+
+UPLOADED_SINCE: Final = f"""{_ENTRIES}
+    WHERE attachment_id IS NOT NULL AND uploaded_at >= :since
+    ORDER BY uploaded_at
+"""
+
+UPLOADED_TO_ORDER_SINCE: Final = f"""{_ENTRIES}
+    WHERE attachment_id IS NOT NULL AND uploaded_at >= :since AND order_id = :order_id
+    ORDER BY uploaded_at
+"""
+
+UPLOADED_AFTER: Final = """
+    SELECT id FROM invoices
+    WHERE account = :account AND project_id = :project_id AND uploaded_at > :since
+    LIMIT 1
+"""
+
+COUNT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >= :since"
 
 
-class Statement:
-    """A statement in its database's own words, for the values of the parameters named."""
-
-    def __init__(self, clause: sa.Select[Any] | sa.UpdateBase, dialect: Dialect, *parameters: str) -> None:
-        compiled = clause.compile(dialect=dialect, column_keys=parameters or None)
-        assert isinstance(compiled, sa.Compiled)
-        self._text = str(compiled)
-        self._order = getattr(compiled, "positiontup", None)
-
-    def execute(self, cursor: DBAPICursor, values: Mapping[str, Any]) -> DBAPICursor:
-        """Execute it on the driver's cursor, and return that; `values` may hold more than it needs."""
-        cursor.execute(self._text, values if self._order is None else [values[name] for name in self._order])
-        return cursor
+def in_states(number: int) -> str:
+    """Return the statement for the entries in `number` states: `:state_0`, `:state_1`, ..."""
+    states = ", ".join(f":state_{index}" for index in range(number))
+    return f"""{_ENTRIES}
+    WHERE state IN ({states}) AND changed >= :since
+    ORDER BY changed DESC, id DESC
+    LIMIT :newest
+"""
 
 
-def _bound(*names: str) -> Iterator[sa.ColumnElement[bool]]:
-    return (invoices.c[name] == sa.bindparam(name) for name in names)
+# What happens
 
+INSERT: Final = """
+    INSERT INTO invoices (
+        version, account, project_id, reference, sha256,
+        inbox, file, size, first_seen, state,
+        order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
+        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice
+    ) VALUES (
+        :version, :account, :project_id, :reference, :sha256,
+        :inbox, :file, :size, :first_seen, :state,
+        :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
+        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice
+    )
+    ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
+    RETURNING id
+"""
 
-class Statements:
-    """What is executed for every invoice."""
+UPDATE: Final = """
+    UPDATE invoices SET
+        version = :version,
+        inbox = :inbox, file = :file, size = :size, first_seen = :first_seen, state = :state,
+        order_id = :order_id, changed = :changed, attempts = :attempts, next_try = :next_try, delay = :delay,
+        detail = :detail, reason = :reason, doubt_since = :doubt_since, looks = :looks,
+        attachment_id = :attachment_id, uploaded_at = :uploaded_at, filed_as = :filed_as,
+        pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice
+    WHERE id = :id AND version = :version - 1
+    RETURNING id
+"""
 
-    def __init__(self, dialect: Dialect) -> None:
-        known = sa.select(invoices)
-        self.find = Statement(known.where(*_bound("account", "project_id", "reference", "sha256")), dialect)
-        same = known.where(
-            *_bound("account", "project_id", "order_id", "sha256"),
-            invoices.c.id != sa.bindparam("id"),
-            invoices.c.attachment_id.is_not(None) | invoices.c.doubt_since.is_not(None),
-        )
-        self.same = Statement(same, dialect)
-        self.insert = Statement(sa.insert(invoices).returning(invoices.c.id), dialect, *WRITTEN)
-        known_one = sa.update(invoices).where(
-            invoices.c.id == sa.bindparam("key"), invoices.c.changed == sa.bindparam("as_of")
-        )
-        self.update = Statement(known_one, dialect, *WRITTEN)
-        self.forget_bucket = Statement(sa.delete(buckets).where(buckets.c.account == sa.bindparam("account")), dialect)
-        self.remember_bucket = Statement(sa.insert(buckets), dialect, *buckets.c.keys())
+# The rate limit's memory
+
+BUCKET: Final = "SELECT level, at FROM buckets WHERE account = :account"
+
+REMEMBER_BUCKET: Final = """
+    INSERT INTO buckets (account, level, at) VALUES (:account, :level, :at)
+    ON CONFLICT (account) DO UPDATE SET level = excluded.level, at = excluded.at
+    RETURNING account
+"""

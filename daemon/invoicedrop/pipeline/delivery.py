@@ -20,11 +20,12 @@ from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Reject
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import Entry, backoff
+from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
+from invoicedrop.timing import backoff
 
 _MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 
@@ -197,7 +198,7 @@ class Delivery:
             self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
             self.duplicate = True
         elif copy is not None:
-            self.entry = replace(self.entry, doubt_since=copy.doubt_since, state=State.UPLOADING)
+            self.entry = self.entry.moved(State.UPLOADING, doubt_since=copy.doubt_since)
 
     def _ask_first(self) -> Receipt | None:
         """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""

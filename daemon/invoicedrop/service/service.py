@@ -180,7 +180,7 @@ def _require_folders(settings: Settings) -> None:
 
 def _open_ledger(settings: Settings) -> Ledger:
     try:
-        return Ledger(settings.state_dir)
+        return Ledger.open(settings.state_dir)
     except LedgerUnavailable as trouble:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]

@@ -18,6 +18,7 @@ from invoicedrop.commands.check import folders, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import ConfigError, LedgerUnavailable
+from invoicedrop.ledger.ledger import LEDGER_FILE
 from invoicedrop.service import lock
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
@@ -66,7 +67,7 @@ def _owner(state_dir: Path) -> int | None:
     """Return the uid that owns the service's state; None while a state folder for every user (1777) has no ledger."""
     try:
         status = state_dir.stat()
-        return (state_dir / access.LEDGER).stat().st_uid if status.st_mode & stat.S_ISVTX else status.st_uid
+        return (state_dir / LEDGER_FILE).stat().st_uid if status.st_mode & stat.S_ISVTX else status.st_uid
     except OSError:
         return None
 
