@@ -14,8 +14,8 @@
       ConfigError          the program cannot start               -> exit 78, all problems at once
       InstanceRunning      the state folder is in use             -> exit 75
 
-Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program is
-none of these.
+Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program (such
+as `invoice.IllegalMoveError`) is none of them.
 """
 
 from collections.abc import Sequence
