@@ -4,20 +4,12 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from invoicedrop.system.mover import renameat2
+from system_calls import refusing
 
 WAYS: Final = ("rename", "link", "placeholder", "copy")
-
-
-def refusing(code: int) -> Callable[..., NoReturn]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> NoReturn:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
 
 
 def first_way(way: str, rename: Callable[[Path, Path], None] = renameat2) -> Callable[[Path, Path], Any]:

@@ -21,7 +21,8 @@ from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, renameat2
-from ways import WAYS, first_way, refusing
+from system_calls import refusing
+from ways import WAYS, first_way
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"

@@ -15,6 +15,7 @@ from invoicedrop.errors import Changed, Deferred, FolderUnavailable, Rejected
 from invoicedrop.inbox.identity import digest, identity_of
 from invoicedrop.inbox.snapshot import _CHUNK, take_snapshot
 from invoicedrop.reasons import Reason
+from system_calls import refusing
 
 LIMIT = 8 * _CHUNK
 
@@ -235,15 +236,6 @@ def test_a_file_that_loses_its_name_while_it_is_read_is_read_whole(
     exchanging(path, change, monkeypatch)
     with take_snapshot(path, LIMIT) as snapshot:
         assert bytes(snapshot.view) == b"x" * 2000
-
-
-def refusing(code: int) -> Callable[..., int]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> int:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE])

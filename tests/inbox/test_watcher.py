@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from inotify_limit import refuse_watches
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher, ends_like_a_pdf
 from invoicedrop.system import disk
+from system_calls import refuse_watches
 from waiting import wait_until
 
 WHOLE = b"%PDF-1.7\nsome\n%%EOF\n"

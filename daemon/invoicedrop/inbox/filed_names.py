@@ -12,7 +12,7 @@ REASON_SUFFIX: Final = ".reason.txt"
 _LONGEST_NAME: Final = 255
 """Bytes, on every file system that matters here."""
 _LONGEST_CHARACTER: Final = 4
-"""Bytes of one in UTF-8."""
+"""Bytes that a character may take in UTF-8."""
 
 
 def targets(folder: Path, name: str, at: float) -> Iterator[Path]:

@@ -137,19 +137,19 @@ class Watcher:
         wanted = self.tracker.room + 1
         waiting = 0
         for entry in list_folder(self.folder):
-            if self._is_own(entry):
-                continue
-            if entry.left_alone is not None:
-                left_alone.add(entry.name)
-                self._leave_alone(entry.name, entry.left_alone)
+            name, status, why = entry
+            if why is not None:
+                if not self._is_own(entry):
+                    left_alone.add(name)
+                    self._leave_alone(name, why)
                 continue
             waiting += 1
-            identity = identity_of(entry.status)
-            if entry.name in self.tracker:
-                seen.add(entry.name)
-                self.tracker.observe(entry.name, identity)
+            identity = identity_of(status)
+            if name in self.tracker:
+                seen.add(name)
+                self.tracker.observe(name, identity)
                 continue
-            newcomers.append((entry.status.st_mtime_ns, entry.name, identity))
+            newcomers.append((identity.mtime_ns, name, identity))
             if len(newcomers) >= 2 * wanted:
                 # A backlog of any length takes the memory of those that are wanted.
                 newcomers.sort()
