@@ -72,8 +72,8 @@ class Intake:
         identity = file.identity
         stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{storable(file.name)}"
         fresh = self.context.new_entry(file, "", stand_in, identity.size)
-        known = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
-        entry = self.context.ledger.rejected(known or fresh, rejection.reason, rejection.detail)
+        row = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
+        entry = self.context.ledger.rejected(row or fresh, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
         with deferral_logged(log):
             filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)

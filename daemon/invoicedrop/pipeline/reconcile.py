@@ -13,7 +13,7 @@ from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.ledger import Entry, Ledger
 
 LOOKS: Final = 2
-"""So often the API is asked in vain before an invoice is sent again."""
+"""Looks that show nothing before the invoice is sent again."""
 _CLOCK_MARGIN: Final = timedelta(seconds=2)
 """The server's Date header has whole seconds, and travels."""
 
@@ -29,12 +29,12 @@ def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | No
     began = datetime.fromtimestamp(entry.doubt_since, UTC) + clock_ahead - _CLOCK_MARGIN
     ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
     unreadable: list[int] = []
-    for attachment in sorted(order.invoices, key=lambda one: one.id, reverse=True):
-        known = ours.get(attachment.id)
-        if known is None:
-            known = project.attachment_digest(entry.order_id, attachment.id, entry.size)
-            if known is None and attachment.created is not None and attachment.created >= began:
+    for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
+        sha256 = ours.get(attachment.id)
+        if sha256 is None:
+            sha256 = project.attachment_digest(entry.order_id, attachment.id, entry.size)
+            if sha256 is None and attachment.created is not None and attachment.created >= began:
                 unreadable.append(attachment.id)
-        if known == entry.sha256:
+        if sha256 == entry.sha256:
             return Receipt(attachment.id)
     return Receipt(min(unreadable)) if unreadable else None
