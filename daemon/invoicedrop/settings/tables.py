@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.printable import printable
-from invoicedrop.settings.sources import FOLDERS, SetValue, Layer, Reading
+from invoicedrop.settings.sources import FOLDERS, Layer, Reading, SetValue
 
 _TOKEN: Final = frozenset({"api_token", "api_token_file"})
 
