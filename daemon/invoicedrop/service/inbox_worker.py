@@ -138,7 +138,7 @@ class InboxWorker:
 
     @property
     def has_work_left(self) -> bool:
-        """Whether files are still waiting, or nobody knows."""
+        """Whether files are still waiting, or may be: the folder cannot be scanned, or has more than can be tracked."""
         return bool(self._tracker) or not self._scanned or self._watcher.longer_backlog
 
     def report(self) -> InboxReport:

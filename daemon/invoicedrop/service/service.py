@@ -148,7 +148,7 @@ class Service:
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
                 if not finished:
-                    # Nobody else will log why.
+                    # The process ends here: this line alone can say why.
                     self._log.error("service.stopped", exc_info=True)
                 os._exit(_exit_code(workers, once=once) if finished else exit_codes.FAILED)
         return _exit_code(workers, once=once)
