@@ -67,6 +67,24 @@ class _Progress(threading.local):
         return remaining if timeout is None else min(remaining, timeout)
 
 
+class _OpenStreams:
+    """The streams that are in use, to be broken off together. A set alone must not be added to while it is read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: WeakSet[_Stream] = WeakSet()
+
+    def add(self, stream: "_Stream") -> None:
+        with self._lock:
+            self._streams.add(stream)
+
+    def abort(self) -> None:
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.abort()
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection whose every operation keeps the deadline of the request that uses it.
 
@@ -75,7 +93,7 @@ class _Stream(httpcore.NetworkStream):
     """
 
     def __init__(
-        self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]", *, to_api: bool
+        self, inner: httpcore.NetworkStream, progress: _Progress, streams: _OpenStreams, *, to_api: bool
     ) -> None:
         self._inner = inner
         self._to_api = to_api
@@ -115,7 +133,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, progress: _Progress, streams: WeakSet[_Stream], *, tls: bool) -> None:
+    def __init__(self, progress: _Progress, streams: _OpenStreams, *, tls: bool) -> None:
         self._progress = progress
         self._streams = streams
         self._tls = tls
@@ -173,7 +191,7 @@ class DeadlineTransport(httpx.BaseTransport):
         self._total = total
         self._connections = connections
         self._progress = _Progress()
-        self._streams: WeakSet[_Stream] = WeakSet()
+        self._streams = _OpenStreams()
         self._pool = self._new_pool()
 
     @classmethod
@@ -231,8 +249,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def abort(self) -> None:
         """Break off every request that is under way: its thread gets an error at once."""
-        for stream in list(self._streams):
-            stream.abort()
+        self._streams.abort()
 
     def close(self) -> None:
         """Close every connection."""
