@@ -87,7 +87,11 @@ class Validator:
         """
         child = self._started()
         with self._lock:
-            self._idle.insert(0, child)  # behind those that are ready
+            closed = self._closed.is_set()
+            if not closed:
+                self._idle.insert(0, child)  # behind those that are ready
+        if closed:
+            self._end(child)
 
     def confinement(self) -> Confinement:
         """Return what confines the children, which one of them says.
