@@ -142,7 +142,7 @@ CALLS: Final[dict[str, Callable[[Target], object]]] = {
     "append to a file": lambda target: os.open(target.path("changed"), os.O_RDWR | os.O_APPEND),
     "write a file without a name": lambda target: os.open(target.folder, os.O_TMPFILE | os.O_WRONLY, 0o600),
     "empty a file": lambda target: os.open(target.path("changed"), os.O_RDONLY | os.O_TRUNC),
-    "shorten a file": lambda target: os.truncate(target.path("changed"), 1),
+    "shorten a file": lambda target: os.truncate(target.path("changed"), 0),
     "unlink": lambda target: target.path("gone").unlink(),
     "rename": lambda target: target.path("moved").rename(target.path("moved again")),
     "link": lambda target: target.path("linked").hardlink_to(target.path("changed")),

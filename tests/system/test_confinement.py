@@ -131,7 +131,7 @@ def test_what_is_offered_can_be_asked(missing: str, error: str) -> None:
 
 
 def test_what_is_needed_stays(tmp_path: Path) -> None:
-    """What is open, and what was named, folder or file, can still be read; our own limits can be set, and we can abort."""
+    """What is open or was named can still be read, our own limits can be set, and we can abort."""
     (tmp_path / "open.pdf").write_bytes(b"%PDF-1.7")
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "module.py").write_bytes(b"x = 1")
