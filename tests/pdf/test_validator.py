@@ -332,6 +332,22 @@ def test_fresh_process_after_some_files(stubbed: Callable[..., Validator]) -> No
     assert [seen.count(pid) for pid in dict.fromkeys(seen)] == [2, 2, 1]
 
 
+def test_successor_is_started_ahead(stubbed: Callable[..., Validator]) -> None:
+    """Some files before a process's last one its successor is started, only one, and is what checks the next."""
+    validator = stubbed(max_files=52)
+    check(validator, GOOD)
+    (first,) = children()
+    check(validator, GOOD)
+    (successor,) = [child for child in children() if child != first]
+    for _ in range(49):
+        check(validator, GOOD)
+    assert len(children()) == 2
+    check(validator, GOOD)
+    assert children() == [successor]
+    check(validator, GOOD)
+    assert children() == [successor]
+
+
 def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -> None:
     """With more endless files than places, good ones behind them wait far less than the limit of one check."""
     limit = 5

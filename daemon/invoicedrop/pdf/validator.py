@@ -36,7 +36,7 @@ from invoicedrop.system.sealed_memory import anonymous_file, freeze
 _CHECK: Final = "invoicedrop.pdf.check.check:check"
 _SUSPECTS: Final = 2
 """Places of the slow lane for each of the fast one: more would let hostile files have all the memory."""
-_AHEAD: Final = 10
+_AHEAD: Final = 50
 """Files before its last one at which a child's successor is started, so that nobody waits for that."""
 _MOST_PAGES: Final = 500
 _GOOD_PDF: Final = (
