@@ -29,6 +29,7 @@ from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Settings
+from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -156,7 +157,9 @@ class Service:
     def _log_start(self) -> None:
         inboxes = len(self._settings.inboxes)
         self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=inboxes)
-        for warning in self._settings.warnings:
+        # The checking processes are offered what we are.
+        shortcoming = confinement.offered().shortcoming
+        for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
 
 
