@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,7 @@ from weakref import WeakSet
 import httpcore
 import httpx
 
+from invoicedrop.channable.destinations import Destinations, refusal_of
 from invoicedrop.system.loopback import is_loopback
 
 _SLICE: Final = 1 << 17
@@ -133,9 +134,19 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, progress: _Progress, streams: _OpenStreams, *, tls: bool) -> None:
+    """Connects to the addresses of a host that `allows(host, address)` lets through, all if it is None."""
+
+    def __init__(
+        self,
+        progress: _Progress,
+        streams: _OpenStreams,
+        allows: Callable[[str, str], bool] | None,
+        *,
+        tls: bool,
+    ) -> None:
         self._progress = progress
         self._streams = streams
+        self._allows = allows
         self._tls = tls
 
     def connect_tcp(
@@ -148,6 +159,10 @@ class _Backend(httpcore.SyncBackend):
     ) -> httpcore.NetworkStream:
         failure: Exception = httpcore.ConnectError("the host has no address")
         addresses = _addresses(host, port)
+        if self._allows is not None and addresses:
+            # What is judged is what is connected to: the name is not resolved again.
+            addresses = [address for address in addresses if self._allows(host, address)]
+            failure = httpcore.ConnectError(refusal_of(host))
         for tried, address in enumerate(addresses):
             # One by one: the time is for all addresses of a host together, and none of them may use it up.
             share = self._progress.remaining(timeout) / (len(addresses) - tried)
@@ -181,15 +196,23 @@ class DeadlineTransport(httpx.BaseTransport):
 
     `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
     that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
+    `destinations` are where requests may go; without them, anywhere.
     """
 
     def __init__(
-        self, ssl_context: ssl.SSLContext | None, proxy: httpcore.Proxy | None, *, total: float, connections: int
+        self,
+        ssl_context: ssl.SSLContext | None,
+        proxy: httpcore.Proxy | None,
+        *,
+        total: float,
+        connections: int,
+        destinations: Destinations | None = None,
     ) -> None:
         self._ssl_context = ssl_context
         self._proxy = proxy
         self._total = total
         self._connections = connections
+        self._destinations = destinations
         self._progress = _Progress()
         self._streams = _OpenStreams()
         self._pool = self._new_pool()
@@ -200,13 +223,21 @@ class DeadlineTransport(httpx.BaseTransport):
         ssl_context = httpx.create_ssl_context() if base_url.startswith("https:") else None
         return cls(ssl_context, _proxy_for(base_url), total=total, connections=connections)
 
+    def restricted(self, destinations: Destinations, *, connections: int) -> Self:
+        """Return a transport like this one, with connections of its own, that goes to these destinations only."""
+        return type(self)(
+            self._ssl_context, self._proxy, total=self._total, connections=connections, destinations=destinations
+        )
+
     def _new_pool(self) -> httpcore.ConnectionPool:
+        # A proxy is where its administrator says.
+        allows = None if self._destinations is None or self._proxy is not None else self._destinations.allows
         return httpcore.ConnectionPool(
             ssl_context=self._ssl_context,
             proxy=self._proxy,
             max_connections=self._connections,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            network_backend=_Backend(self._progress, self._streams, tls=self._ssl_context is not None),
+            network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),
         )
 
     def rebuild(self) -> None:
@@ -216,6 +247,10 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is read under the same deadline, in the same thread."""
+        if self._destinations is not None:
+            refusal = self._destinations.refusal(request.url.scheme, request.url.raw_host.decode())
+            if refusal is not None:
+                raise NotSent(refusal)
         self._progress.deadline = time.monotonic() + self._total
         self._progress.sending = False
         url = httpcore.URL(
