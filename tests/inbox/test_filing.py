@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable
+from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import reason_path
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity, digest, identity_of
@@ -252,7 +252,7 @@ def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders) -> None:
 
     folders.put()
     folders.use(Broken(first_way("link")))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.failed()
     assert len(list(folders.failed_dir.glob("*.reason.txt"))) == 1
     folders.use(Mover(first_way("link")))
@@ -396,6 +396,10 @@ def test_an_empty_invoice_that_failed_before_is_no_placeholder(folders: Folders)
 
 # Trouble of folders, and of single files
 
+_DISKS_OR_PROCESSS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_OTHER_MEANINGS = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EXDEV, errno.EINTR}
+"""What a rename says where a folder or the file has gone, the new name is taken, or it must be copied."""
+
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT])
 @pytest.mark.parametrize("call", ["rename", "fsync of a folder", "fsync of a file"])
@@ -412,6 +416,8 @@ def test_trouble_of_the_folders_is_not_the_invoices_fault(
         fsync(descriptor)
 
     if call == "rename":
+        if code in {errno.EIO, errno.ESTALE}:
+            pytest.skip("met on one name, it is that name's")
         folders.use(Mover(refusing(code)))
     else:
         monkeypatch.setattr(os, "fsync", refused_fsync)
@@ -421,7 +427,9 @@ def test_trouble_of_the_folders_is_not_the_invoices_fault(
     assert leftovers(*folders.all) == []
 
 
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize(
+    "code", [code for code in sorted(errno.errorcode) if code not in _DISKS_OR_PROCESSS | _OTHER_MEANINGS]
+)
 def test_a_single_file_that_cannot_be_moved_waits_alone(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -541,7 +549,7 @@ def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders) -> None:
     """Where the invoice could not be moved, no reason stands in failed without it."""
     read = folders.put()
     folders.use(Mover(refusing(errno.EIO)))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert list(folders.failed_dir.iterdir()) == []
 

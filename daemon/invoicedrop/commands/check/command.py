@@ -36,7 +36,7 @@ def collect(settings: Settings) -> list[Finding]:
     """Test everything and return the findings, those of each inbox's folders first."""
     findings = _user(settings)
     for inbox in settings.inboxes:
-        findings += folders.of_inbox(inbox)
+        findings += folders.of_inbox(inbox, state_dir=settings.state_dir)
     findings += folders.of_state(settings.state_dir)
     findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
     return findings + _ledger_and_network(settings)
