@@ -217,7 +217,7 @@ class InboxWorker:
     def collect(self, name: str, result: Outcome | BaseException) -> None:
         """Take the result of a file that was dispatched."""
         self._busy -= 1
-        self._deferrals.pop(storable(name), None)
+        self._deferrals.pop(name, None)
         match result:
             case Outcome():
                 self.outcomes[result] += 1
@@ -311,17 +311,17 @@ class InboxWorker:
 
     def _defer(self, name: str, delay: float, detail: str) -> None:
         self._tracker.put_off(name, delay)
-        now = time.time()
         if len(self._deferrals) >= _MAX_REPORTED:
-            self._deferrals = {key: value for key, value in self._deferrals.items() if value[0] > now}
+            self._deferrals = {name: known for name, known in self._deferrals.items() if name in self._tracker}
         if len(self._deferrals) < _MAX_REPORTED:
-            self._deferrals[storable(name)] = (now + delay, detail)
+            self._deferrals[name] = (time.time() + delay, detail)
 
     def _put_off(self, now: float) -> dict[str, tuple[float, str]]:
         """Return until when, and why, files are put off: those that cannot even be looked at until the next scan."""
         next_scan = now + max(0.0, self._watcher.next_scan - time.monotonic())
         unseen = {storable(name): (next_scan, detail) for name, detail in self._watcher.unseen.items()}
-        return unseen | {name: until for name, until in self._deferrals.items() if until[0] > now}
+        # One that is due stays: it may have to wait for its turn, and then for the same reason.
+        return unseen | {storable(name): known for name, known in self._deferrals.items() if name in self._tracker}
 
     def _note_failing(self, name: str, trouble: FileUnavailable) -> None:
         """A file cannot be read or moved: its own trouble, until a trial or several different files say otherwise."""
