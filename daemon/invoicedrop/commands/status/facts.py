@@ -130,9 +130,10 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
     report = sources.report(inbox)
     files: list[WaitingFile] = []
     total = 0
-    missing = missing_mount(sources.settings.state_dir, inbox.name, inbox.drop_dir)
-    if missing is not None:
-        return _DropFolder([], 0, missing)
+    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
+    if missing[0] is not None:
+        return _DropFolder([], 0, missing[0])
     try:
         for listed in list_folder(inbox.drop_dir):
             if listed.left_alone is not None:
@@ -151,7 +152,7 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
                 files = sorted(files, key=_urgency)[:_MAX_FILES]
     except OSError as error:
         return _DropFolder([], total, permissions.explained(inbox.drop_dir, error).sentence)
-    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, None)
+    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, missing[1] or missing[2])
 
 
 def _waiting_file(
