@@ -46,6 +46,10 @@ class Deferred(InvoicedropError):  # noqa: N818
         self.detail = detail
 
 
+class FileUnavailable(Deferred):
+    """This one file cannot be looked at, read or moved now, although others can; each try doubles the delay."""
+
+
 class OutcomeUnknown(InvoicedropError):  # noqa: N818
     """The upload may or may not have been stored: the API has to be asked before anything is sent again."""
 
@@ -112,6 +116,10 @@ class Changed(InvoicedropError):  # noqa: N818
 
 class Stopping(InvoicedropError):  # noqa: N818
     """The service is being stopped: the invoice stays where it is for the next start."""
+
+
+class NoThreads(InvoicedropError):  # noqa: N818
+    """The system gives this process no more threads: it cannot start now."""
 
 
 class ConfigError(InvoicedropError):

@@ -9,12 +9,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable
+from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import reason_path
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity, digest, identity_of
@@ -253,7 +254,7 @@ def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders) -> None:
 
     folders.put()
     folders.use(Broken(first_way("link")))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.failed()
     assert len(list(folders.failed_dir.glob("*.reason.txt"))) == 1
     folders.use(Mover(first_way("link")))
@@ -397,9 +398,22 @@ def test_an_empty_invoice_that_failed_before_is_no_placeholder(folders: Folders)
 
 # Trouble of folders, and of single files
 
+_EVERYBODYS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_OTHER_MEANINGS = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EXDEV, errno.EINTR}
+"""What a rename says where a folder or the file has gone, the new name is taken, or it must be copied."""
+_ONE_FILES = sorted(set(errno.errorcode) - _EVERYBODYS - _OTHER_MEANINGS)
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["rename", "fsync of a folder", "fsync of a file"])
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        *product(("rename",), (errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EDQUOT)),
+        *product(
+            ("fsync of a folder", "fsync of a file"),
+            (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT),
+        ),
+    ],
+)
 def test_trouble_of_the_folders_is_not_the_invoices_fault(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int, call: str
 ) -> None:
@@ -422,7 +436,7 @@ def test_trouble_of_the_folders_is_not_the_invoices_fault(
     assert leftovers(*folders.all) == []
 
 
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("code", _ONE_FILES)
 def test_a_single_file_that_cannot_be_moved_waits_alone(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -542,7 +556,7 @@ def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders) -> None:
     """Where the invoice could not be moved, no reason stands in failed without it."""
     read = folders.put()
     folders.use(Mover(refusing(errno.EIO)))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert list(folders.failed_dir.iterdir()) == []
 

@@ -1,13 +1,16 @@
 """The reasons beside failed invoices: each is there before its invoice, and goes after it has left."""
 
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from invoicedrop.errors import FolderUnavailable
-from invoicedrop.inbox.filed_names import REASON_SUFFIX, reason_of, reason_path
+from invoicedrop.inbox.filed_names import orphaned_reasons, reason_path
 from invoicedrop.system import disk
+from invoicedrop.system.presence import is_there
 
 
 class ReasonFiles:
@@ -17,6 +20,8 @@ class ReasonFiles:
         self._failed_dir = failed_dir
         self._file_mode = file_mode
         self._expected: set[Path] = set()
+        self._written: set[Path] = set()
+        self._orphans: list[tuple[str, str]] = []
 
     def write(self, filed_as: Path, text: str) -> None:
         """Write the reason of the invoice at `filed_as`, in one step."""
@@ -36,12 +41,12 @@ class ReasonFiles:
         """
         path = reason_path(target)
         self._expected.add(path)
+        self._written.add(path)
         try:
             self.write(target, text)
             yield
         except BaseException as error:
-            # Where the move was half done, the invoice is there already and keeps its reason.
-            if isinstance(error, FileExistsError) or not os.path.lexists(target):
+            if isinstance(error, FileExistsError) or _is_gone(target):
                 disk.remove(path)
             raise
         finally:
@@ -50,20 +55,39 @@ class ReasonFiles:
     def forget(self, filed_as: Path) -> None:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""
         with suppress(OSError):
-            if not os.path.lexists(filed_as):
+            if not is_there(filed_as):
                 disk.remove(reason_path(filed_as))
 
-    def sweep(self) -> None:
-        """Remove every reason whose invoice is no longer beside it.
+    def sweep(self, seconds: float = math.inf) -> bool:
+        """Remove every reason whose invoice is no longer beside it; return whether some are left after `seconds`.
+
+        One listing, compared in memory: on a slow share each look at a single name costs milliseconds.
 
         Raises:
             FolderUnavailable: the failed folder cannot be read now.
 
         """
-        try:
-            for path in self._failed_dir.glob(f"*{REASON_SUFFIX}"):
-                invoice = reason_of(path)
-                if invoice is not None and path not in self._expected:
-                    self.forget(invoice)
-        except OSError as error:
-            raise FolderUnavailable(f"{self._failed_dir}: {error.strerror or error}") from error
+        started = time.monotonic()
+        if not self._orphans:
+            # What is written from now on may be missing in the listing.
+            self._written.clear()
+            try:
+                self._orphans = orphaned_reasons(os.listdir(self._failed_dir))  # noqa: PTH208 - names
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise FolderUnavailable(f"{self._failed_dir}: {error.strerror or error}") from error
+        while self._orphans and time.monotonic() - started < seconds:
+            reason, invoice = self._orphans.pop()
+            path = self._failed_dir / reason
+            if path not in self._expected and path not in self._written:
+                self.forget(self._failed_dir / invoice)
+        return bool(self._orphans)
+
+
+def _is_gone(target: Path) -> bool:
+    """Whether an invoice was not moved to `target`: half moved, or where nobody can look, it keeps its reason."""
+    try:
+        return not is_there(target)
+    except OSError:
+        return False

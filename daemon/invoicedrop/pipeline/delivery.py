@@ -22,7 +22,7 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import backoff
@@ -252,7 +252,7 @@ class Delivery:
 
     def _file_processed(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        with deferral_logged(self.log):
+        with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.filing.processed(
                 self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
             )
@@ -283,7 +283,7 @@ class Delivery:
             raise self._logged_deferral(delay, rejection.detail, rejection.reason)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        with deferral_logged(self.log):
+        with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.filing.failed(
                 self.file.name,
                 self.snapshot.identity,

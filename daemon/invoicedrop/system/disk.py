@@ -10,12 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from invoicedrop.system.presence import is_folder
+
 TEMPORARY: Final = ".invoicedrop-"
 """Prefix of the names of unfinished files and folders of ours."""
 _UNFINISHED: Final = ".tmp"
 """Suffix of unfinished files: what a crash left of them may be removed."""
-# A name that leads to no regular file (any more): gone, a link (O_NOFOLLOW), a folder, a socket, a device.
-_NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR}
+_NOT_A_FILE: Final = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
+"""What opening a link (O_NOFOLLOW), a folder, a socket or a device answers; a broken disk may answer so as well."""
 
 
 def open_regular(path: Path) -> int | None:
@@ -30,7 +33,7 @@ def open_regular(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in _NOT_A_FILE:
+        if error.errno in _GONE or (error.errno in _NOT_A_FILE and not _is_regular(path)):
             return None
         raise
     regular = False
@@ -40,6 +43,13 @@ def open_regular(path: Path) -> int | None:
         if not regular:
             os.close(descriptor)
     return descriptor if regular else None
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def replace(source: Path, target: Path) -> None:
@@ -103,7 +113,7 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path, *, parents: bool, mode: int | None = None) -> None:
     """Make a folder where it is missing, with its parents if wanted; `mode` is for the folder itself, if it is made."""
-    if folder.is_dir():
+    if is_folder(folder):
         return
     if mode is None:
         folder.mkdir(parents=parents, exist_ok=True)

@@ -44,7 +44,7 @@ def collect(settings: Settings) -> list[Finding]:
             validator.warm_up()
         findings = _user(settings)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(inbox)
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
