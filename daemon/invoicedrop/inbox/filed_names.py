@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from invoicedrop.inbox.names import split_ending
+
 REASON_SUFFIX: Final = ".reason.txt"
 _LONGEST_NAME: Final = 255
 """Bytes, on every file system that matters here."""
@@ -21,7 +23,7 @@ def targets(folder: Path, name: str, at: float) -> Iterator[Path]:
     `at` is the time, in seconds since the epoch.
     """
     yield folder / name
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    stem, suffix = _parts(name)
     stamp = f"_{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
     yield folder / _fitted(stem, f"{stamp}{suffix}")
     for number in range(2, 1_000_000):
@@ -30,7 +32,7 @@ def targets(folder: Path, name: str, at: float) -> Iterator[Path]:
 
 def named_like(folder: Path, name: str) -> list[Path]:
     """Return what lies in `folder` under `name`, or under `name` made unique."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
+    stem, suffix = _parts(name)
     unique = re.compile(rf"{re.escape(stem)}(_[0-9]{{8}}T[0-9]{{6}}Z(-[0-9]+)?)?{re.escape(suffix)}")
     with os.scandir(folder) as entries:
         return sorted(folder / entry.name for entry in entries if unique.fullmatch(entry.name))
@@ -44,7 +46,7 @@ def reason_path(filed_as: Path) -> Path:
 def reason_of(reason: Path) -> Path | None:
     """Return the failed invoice that a reason is about, there or not; None for a file that is no reason of ours."""
     name = reason.name.removesuffix(REASON_SUFFIX)
-    if name.lower().endswith(".pdf"):
+    if split_ending(name)[1]:
         return reason.with_name(name)
     # The end of a name too long to carry the suffix was cut off.
     cut = len(os.fsencode(reason.name)) > _LONGEST_NAME - _LONGEST_CHARACTER
@@ -52,6 +54,12 @@ def reason_of(reason: Path) -> Path | None:
         return None
     invoices = reason.parent.glob(f"{glob.escape(name)}*.[pP][dD][fF]")
     return next((invoice for invoice in invoices if reason_path(invoice) == reason), reason.with_name(name))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return a name's stem and what must stay its end, so that an invoice is still one when it is moved back."""
+    stem, ending = split_ending(name)
+    return (stem, ending) if ending else os.path.splitext(name)  # noqa: PTH122 - a name, no path
 
 
 def _fitted(stem: str, suffix: str) -> str:

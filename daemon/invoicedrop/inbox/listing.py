@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from invoicedrop.errors import Changed, FolderUnavailable
+from invoicedrop.inbox.names import split_ending
 
 _TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
 _KINDS: Final = {
@@ -85,6 +86,6 @@ def _why_ignored(name: str) -> str | None:
         return "hidden file"
     if any(fnmatchcase(folded, pattern) for pattern in _TEMPORARY):
         return "temporary file"
-    if not folded.endswith(".pdf"):
+    if not split_ending(name)[1]:
         return "not a .pdf file"
     return None
