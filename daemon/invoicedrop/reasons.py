@@ -6,7 +6,7 @@ in plain language; `reason_text` is what a bookkeeper reads beside the PDF in th
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from invoicedrop.printable import printable
 
@@ -15,6 +15,8 @@ class Reason(StrEnum):
     """Why an invoice was rejected: the machine-readable name, stable across versions."""
 
     NAME_WITHOUT_ORDER = "name_without_order"
+    NAME_NOT_UNDERSTOOD = "name_not_understood"
+    NAME_AMBIGUOUS = "name_ambiguous"
     EMPTY = "empty"
     NOT_A_PDF = "not_a_pdf"
     INCOMPLETE = "incomplete"
@@ -35,6 +37,14 @@ class Reason(StrEnum):
     REFUSED_BY_API = "refused_by_api"
     GAVE_UP = "gave_up"
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether a person may know better: moving the PDF back into the drop folder then sends it all the same."""
+        return self in _SOFT
+
+
+_SOFT: Final = frozenset({Reason.NAME_AMBIGUOUS})
+
 
 class Advice(NamedTuple):
     """What a bookkeeper reads: what is wrong, and what to do about it."""
@@ -50,6 +60,20 @@ _ADVICE = {
     Reason.NAME_WITHOUT_ORDER: Advice(
         "The file name does not start with an order number, so nobody can tell which order this invoice is for.",
         "Rename the file so that its name is the order number, for example 8355.pdf or 8355_2.pdf. " + _RETRY,
+    ),
+    Reason.NAME_NOT_UNDERSTOOD: Advice(
+        "The file name seems to name order items, but it is not clear which ones, and the invoice must not go to the "
+        "others.",
+        "Rename the file: the order number, then _items- and the item numbers joined by hyphens, for example "
+        "8355_items-11-12.pdf. If it is for the whole order, take the word out of the name. " + _RETRY,
+    ),
+    Reason.NAME_AMBIGUOUS: Advice(
+        "The file name begins with a number that may be a year, a date or a counter, and another number follows, so it "
+        "is not certain which order this invoice is for.",
+        "If another number is the order, rename the file so that it begins with that number, for example 8355.pdf. "
+        + _RETRY
+        + " If the first number is the order (the details below say how the name was read), move the PDF back into the "
+        "drop folder as it is: it is then sent to that order all the same.",
     ),
     Reason.EMPTY: Advice("The file is empty (0 bytes).", _EXPORT_AGAIN),
     Reason.NOT_A_PDF: Advice(

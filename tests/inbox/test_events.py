@@ -16,7 +16,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from invoicedrop.inbox.events import Events
+from invoicedrop.inbox.events import Events, News
 from system_calls import refuse_watches
 from waiting import wait_until
 
@@ -56,37 +56,52 @@ def test_watchdogs_reader_is_the_one_that_is_used() -> None:
     for name, mask in {
         "is_close_write": InotifyConstants.IN_CLOSE_WRITE,
         "is_moved_to": InotifyConstants.IN_MOVED_TO,
+        "is_modify": InotifyConstants.IN_MODIFY,
+        "is_create": InotifyConstants.IN_CREATE,
         "is_delete_self": InotifyConstants.IN_DELETE_SELF,
         "is_move_self": InotifyConstants.IN_MOVE_SELF,
     }.items():
         assert getattr(InotifyEvent(WatchDescriptor(1), mask, 0, b""), name), NEWS
-        assert not getattr(InotifyEvent(WatchDescriptor(1), InotifyConstants.IN_CREATE, 0, b""), name), NEWS
+        assert not getattr(InotifyEvent(WatchDescriptor(1), InotifyConstants.IN_OPEN, 0, b""), name), NEWS
 
 
 def test_events_name_what_happened(tmp_path: Path) -> None:
-    """A name comes with its event, marked as done once it is closed or moved in; what leaves the folder does not."""
+    """A name comes with the last event about it: moved in, linked in, created, written or closed."""
     woken = threading.Event()
     events = Events(woken.set)
     (tmp_path / "drop").mkdir()
     assert events.watch(tmp_path / "drop") is None
     assert events.at_work
-    names: dict[str, bool] = {}
+    names: dict[str, News] = {}
 
     def came() -> bool:
         taken, lost = events.take()
         assert not lost
         names.update(taken)
-        return set(names) == {"moved.pdf", "open.pdf", "closed.pdf"}
+        return set(names) == {"moved.pdf", "linked.pdf", "open.pdf", "closed.pdf"}
 
     with (tmp_path / "drop" / "open.pdf").open("wb") as stream:
         (tmp_path / "drop" / "closed.pdf").write_bytes(b"%PDF")
         (tmp_path / "moved.pdf").write_bytes(b"%PDF")
+        (tmp_path / "drop" / "linked.pdf").hardlink_to(tmp_path / "moved.pdf")
         (tmp_path / "moved.pdf").rename(tmp_path / "drop" / "moved.pdf")
         wait_until(came)
         assert woken.is_set()
-        assert names == {"moved.pdf": True, "open.pdf": False, "closed.pdf": True}
+        wait_until(lambda: came() and names["closed.pdf"] is News.WRITTEN)
+        assert names == {
+            "moved.pdf": News.MOVED_IN,
+            "linked.pdf": News.CREATED,
+            "open.pdf": News.CREATED,
+            "closed.pdf": News.WRITTEN,
+        }
+        woken.clear()
         stream.write(b"%PDF")
-    wait_until(lambda: events.take() == ({"open.pdf": True}, False))
+        stream.flush()
+        # A write alone wakes nobody: a file that is copied in has thousands of them.
+        wait_until(lambda: events.take() == ({"open.pdf": News.WRITTEN}, False))
+        assert not woken.is_set()
+    wait_until(lambda: events.take() == ({"open.pdf": News.WRITTEN}, False))
+    assert woken.is_set()
     events.close()
     assert not events.at_work
 

@@ -27,6 +27,7 @@ from invoicedrop.inbox.listing import list_folder, look_up, require_present, why
         "8355.pdf.reason.txt",
         "8355",
         "8355pdf",
+        "8355. pdf",
     ],
 )
 def test_names_of_others_are_left_alone(name: str) -> None:
@@ -34,7 +35,9 @@ def test_names_of_others_are_left_alone(name: str) -> None:
     assert why_left_alone(name, stat.S_IFREG) is not None
 
 
-@pytest.mark.parametrize("name", ["8355.pdf", "8355.PDF", "8355 (1).pdf", "invoice.pdf", "a.tmp.pdf"])
+@pytest.mark.parametrize(
+    "name", ["8355.pdf", "8355.PDF", "8355 (1).pdf", "invoice.pdf", "a.tmp.pdf", "1.pdf ", "1.pdf."]
+)
 def test_every_pdf_is_our_business(name: str) -> None:
     """A PDF with a bad name is not ignored: it is rejected, so that somebody hears of it."""
     assert why_left_alone(name, stat.S_IFREG) is None

@@ -106,6 +106,51 @@ def test_a_complete_file_need_not_wait(tracker: StabilityTracker) -> None:
     assert names(tracker) == []
 
 
+def test_a_write_starts_the_wait_anew(tracker: StabilityTracker, clock: Clock) -> None:
+    """A file that somebody writes to, or closes, settles from then on, also if it looks the same; a busy one stays."""
+    tracker.observe("1.pdf", like(1))
+    clock.now += 0.9
+    tracker.written("1.pdf")
+    clock.now += 0.9
+    assert names(tracker) == []
+    tracker.written("1.pdf")
+    clock.now += SETTLE
+    assert tracker.take(1) == [("1.pdf", like(1), clock.now - SETTLE)]
+    tracker.written("1.pdf")
+    tracker.written("2.pdf")
+    assert len(tracker) == 1
+
+
+def test_a_write_takes_back_what_was_ready(tracker: StabilityTracker, clock: Clock) -> None:
+    """A file that was settled, or came whole, but was not handed out yet, settles anew when somebody writes to it."""
+    tracker.observe("1.pdf", like(1))
+    tracker.complete("1.pdf")
+    tracker.observe("2.pdf", like(1))
+    clock.now += SETTLE
+    assert names(tracker, 0) == []
+    tracker.written("1.pdf")
+    tracker.written("2.pdf")
+    assert names(tracker) == []
+    clock.now += SETTLE
+    assert names(tracker) == ["1.pdf", "2.pdf"]
+
+
+def test_a_write_does_not_shorten_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
+    """A file put off stays put off for at least its delay, and for the settle time after a write."""
+    tracker.observe("1.pdf", like(1))
+    tracker.complete("1.pdf")
+    assert names(tracker) == ["1.pdf"]
+    tracker.put_off("1.pdf", 60)
+    tracker.written("1.pdf")
+    clock.now = 1059.5
+    assert names(tracker) == []
+    tracker.written("1.pdf")
+    clock.now = 1060.0
+    assert names(tracker) == []
+    clock.now = 1060.5
+    assert names(tracker) == ["1.pdf"]
+
+
 def test_complete_does_not_shorten_a_backoff(tracker: StabilityTracker, clock: Clock) -> None:
     """A file put off stays put off, however often its folder reports events, unless it changes."""
     tracker.observe("1.pdf", like(1))
@@ -220,6 +265,14 @@ class TrackerAgainstModel(RuleBasedStateMachine):
         file = self.model.get(name)
         if file is not None and not file.busy and not file.waits:
             file.due = min(file.due, self.clock.now)
+
+    @rule(name=NAMES)
+    def written(self, name: str) -> None:
+        """An event says that somebody writes to a file."""
+        self.tracker.written(name)
+        file, now = self.model.get(name), self.clock.now
+        if file is not None and not file.busy:
+            file.since, file.due = now, max(file.due, now + self.settle)
 
     @rule(name=NAMES)
     def forget(self, name: str) -> None:

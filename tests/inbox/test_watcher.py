@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from invoicedrop.errors import FolderUnavailable
-from invoicedrop.inbox.events import Events
+from invoicedrop.inbox.events import Events, News
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher, ends_like_a_pdf
@@ -122,11 +122,75 @@ def test_a_file_moved_in_is_ready_at_once(watching: Watching) -> None:
     watch.wait_for("1.pdf")
 
 
-def test_a_file_written_and_closed_is_ready_at_once(watching: Watching) -> None:
-    """A whole file whose writer closes it need not settle."""
+@pytest.mark.parametrize("stays", [True, False], ids=["both_names_stay", "one_name_stays"])
+def test_a_file_linked_in_is_ready_at_once(watching: Watching, *, stays: bool) -> None:
+    """A whole file that is linked into the folder need not settle, nor if its other name goes at once."""
     watch = watching()
     watch.scan()
+    beside = watch.folder.parent / "1.pdf.writing"
+    beside.write_bytes(WHOLE)
+    # Otherwise its last write and the link may fall into one tick of the file system's clock.
+    os.utime(beside, (1000, 1000))
+    (watch.folder / "1.pdf").hardlink_to(beside)
+    if not stays:
+        beside.unlink()
+    watch.wait_for("1.pdf")
+
+
+def test_a_file_written_and_closed_settles_first(watching: Watching) -> None:
+    """A whole file that was closed after writing is left alone for the settle time after the last event about it."""
+    watch = watching(settle=0.3)
+    watch.scan()
     (watch.folder / "1.pdf").write_bytes(WHOLE)
+    closed = time.monotonic()
+    watch.wait_for("1.pdf")
+    assert time.monotonic() - closed >= 0.3
+
+
+@pytest.mark.parametrize("how", ["linked_elsewhere", "times_kept"])
+def test_a_file_written_here_is_not_taken_for_one_linked_in(watching: Watching, how: str) -> None:
+    """A new file that is written in the folder settles first, also if it gets a second name or an older time."""
+    watch = watching()
+    watch.scan()
+    path = watch.folder / "1.pdf"
+    path.write_bytes(WHOLE)
+    if how == "times_kept":
+        os.utime(path, (1000, 1000))
+    else:
+        path.with_name("kept.bak").hardlink_to(path)
+    move_in(watch.folder, "2.pdf")
+    watch.wait_for("2.pdf")
+    time.sleep(0.1)
+    watch.watcher.look()
+    assert watch.take() == []
+    assert "1.pdf" in watch.tracker
+
+
+@pytest.mark.parametrize("news", [News.WRITTEN, News.CREATED])
+def test_an_event_of_a_write_that_comes_late_is_believed(watching: Watching, news: News) -> None:
+    """A file whose creation is seen before the event of its writing is not handed out for being whole already."""
+    watch = watching(events=False)
+    (watch.folder / "1.pdf").write_bytes(WHOLE)
+    os.utime(watch.folder / "1.pdf", (1000, 1000))
+    watch.watcher.look_at("1.pdf", News.CREATED)
+    assert watch.take() == []
+    watch.watcher.look_at("1.pdf", news)
+    time.sleep(0.1)
+    assert watch.take() == ([] if news is News.WRITTEN else ["1.pdf"])
+
+
+def test_a_write_into_an_open_file_starts_the_wait_anew(watching: Watching) -> None:
+    """While a writer has a file open and writes now and then, it is not handed out, though it has a PDF's end."""
+    watch = watching(settle=0.4)
+    watch.scan()
+    with (watch.folder / "1.pdf").open("wb", buffering=0) as stream:
+        for _ in range(6):
+            stream.seek(0)
+            # The same length, so that neither size nor, on a coarse clock, time tells that it was written.
+            stream.write(WHOLE)
+            time.sleep(0.2)
+            watch.watcher.look()
+            assert watch.take() == []
     watch.wait_for("1.pdf")
 
 
@@ -150,22 +214,20 @@ def test_a_name_in_any_bytes_is_found(watching: Watching) -> None:
 
 
 def test_a_file_closed_while_incomplete_settles_first(watching: Watching) -> None:
-    """A file that is closed without its end (it may be continued) is not handed out at once; with its end it is."""
-    watch = watching()
+    """A file that is closed without its end (it may be continued) is not handed out at once, nor is one moved in so."""
+    watch = watching(settle=0.5)
     watch.scan()
     (watch.folder / "1.pdf").write_bytes(HALF)
+    move_in(watch.folder, "3.pdf", HALF)
     move_in(watch.folder, "2.pdf")
     watch.wait_for("2.pdf")
-    assert "1.pdf" in watch.tracker
-    assert "1.pdf" not in watch.seen
-    with (watch.folder / "1.pdf").open("ab") as stream:
-        stream.write(b"\n%%EOF")
-    watch.wait_for("1.pdf")
+    watch.wait_for("1.pdf", "3.pdf")
+    assert watch.seen[0] == "2.pdf"
 
 
 def test_a_file_rewritten_is_handed_out_as_it_is_now(watching: Watching) -> None:
     """What is handed out is the identity of the last version seen, not that of the first."""
-    watch = watching()
+    watch = watching(settle=0.1)
     watch.scan()
     (watch.folder / "1.pdf").write_bytes(HALF)
     (watch.folder / "1.pdf").write_bytes(WHOLE)
@@ -359,7 +421,7 @@ def test_what_is_no_file_is_left_alone_with_one_line(
     watch.wait_for("2.pdf")
     for _ in range(3):
         watch.scan()
-        watch.watcher.look_at("1.pdf", done=True)
+        watch.watcher.look_at("1.pdf", News.MOVED_IN)
     assert watch.take() == []
     assert [name for name, _ in watch.left_alone] == ["1.pdf"]
     assert word in watch.left_alone[0][1]

@@ -8,6 +8,7 @@ that is used of it, and watchdog is pinned to the versions that have it.
 import os
 import threading
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,8 @@ from watchdog.observers.inotify_c import (
 )
 
 _EVENTS: Final = Mask(
-    InotifyConstants.IN_CLOSE_WRITE
+    InotifyConstants.IN_MODIFY
+    | InotifyConstants.IN_CLOSE_WRITE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_CREATE
     | InotifyConstants.IN_DELETE_SELF
@@ -31,18 +33,30 @@ _EVENTS: Final = Mask(
 _MAX_NAMES: Final = 10_000
 
 
+class News(Enum):
+    """What the last event about a name says of it."""
+
+    MOVED_IN = "moved in"
+    """It was renamed to this name, from elsewhere or from another name in the folder."""
+    CREATED = "created"
+    """A writer opened it anew, or a file (or a folder, a symbolic link, ...) was linked in under this name."""
+    WRITTEN = "written"
+    """Somebody wrote into it, or closed it after opening it for writing."""
+
+
 class Events:
     """The events of a folder, collected until they are taken.
 
-    `wake` is called, from another thread, when there are some. Beyond `max_names` names a scan is quicker, and is
-    asked for instead.
+    `wake` is called, from another thread, when there are some; not for each write into an open file, of which there
+    are thousands and which only put off what is done with it. Beyond `max_names` names a scan is quicker, and is asked
+    for instead.
     """
 
     def __init__(self, wake: Callable[[], None], *, max_names: int = _MAX_NAMES) -> None:
         self._wake = wake
         self._max_names = max_names
         self._lock = threading.Lock()
-        self._names: dict[str, bool] = {}
+        self._names: dict[str, News] = {}
         self._lost = False
         self._reader: InotifyFD | None = None
         self._watch: WatchDescriptor | None = None
@@ -77,8 +91,8 @@ class Events:
             reader.stop()
             reader.join()
 
-    def take(self) -> tuple[dict[str, bool], bool]:
-        """Return the names with news (true: closed or moved in), and whether a scan is needed."""
+    def take(self) -> tuple[dict[str, News], bool]:
+        """Return the names with news, each with the last of them, and whether a scan is needed."""
         with self._lock:
             names, self._names = self._names, {}
             lost, self._lost = self._lost, False
@@ -93,12 +107,11 @@ class Events:
                 self._watch = None
                 self._lost = True
             elif len(self._names) < self._max_names:
-                name = os.fsdecode(event.name)
-                done = event.is_close_write or event.is_moved_to
-                self._names[name] = done or self._names.get(name, False)
+                self._names[os.fsdecode(event.name)] = _news(event)
             else:
                 self._lost = True
-        self._wake()
+        if not event.is_modify:
+            self._wake()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """Record that the folder is not watched any more."""
@@ -110,3 +123,9 @@ class Events:
         with self._lock:
             self._lost = True
         self._wake()
+
+
+def _news(event: InotifyEvent) -> News:
+    if event.is_moved_to:
+        return News.MOVED_IN
+    return News.CREATED if event.is_create else News.WRITTEN

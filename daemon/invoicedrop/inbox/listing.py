@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable
+from invoicedrop.inbox.names import split_ending
 from invoicedrop.system import file_errors
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -113,6 +114,6 @@ def _why_ignored(name: str) -> str | None:
         return "hidden file"
     if any(fnmatchcase(folded, pattern) for pattern in _TEMPORARY):
         return "temporary file"
-    if not folded.endswith(".pdf"):
+    if not split_ending(name)[1]:
         return "not a .pdf file"
     return None

@@ -1,9 +1,10 @@
 """Which files no longer change: a pure tracker, told what was seen, asked what is settled now.
 
-It touches no file and no clock but the one it is given, so that every order of events can be tried in a test.
-A file is settled when it has not changed for `settle_seconds` since it was first seen like this: its own times are
-not believed (a Windows copy keeps the old ones). Files come out in order of arrival; those that were put off and are
-due take turns with those that were not, the longest due first, so that neither can starve the other.
+It touches no file and no clock but the one it is given, so that every order of events can be tried in a test. A file
+is settled when it has not changed, and no event said that somebody writes to it, for `settle_seconds` since it was
+first seen like this: its own times are not believed (a Windows copy keeps the old ones). Files come out in order of
+arrival; those that were put off and are due take turns with those that were not, the longest due first, so that
+neither can starve the other.
 """
 
 from collections.abc import Callable, Iterable
@@ -89,11 +90,19 @@ class StabilityTracker:
             file.identity, file.since, file.due, file.retried = identity, now, now + self._settle_seconds, False
         heappush(self._settling, (file.due, file.arrival, name))
 
-    def complete(self, name: str) -> None:
-        """The file's writer has closed or moved it, and its end is complete: it need not wait any longer."""
+    def written(self, name: str) -> None:
+        """Somebody writes to the file, or has just closed it: whoever comes back to it soon is waited for."""
+        file = self._files.get(name)
+        if file is not None and not file.busy:
+            file.since = self._clock()
+            file.due = max(file.due, file.since + self._settle_seconds)
+            heappush(self._settling, (file.due, file.arrival, name))
+
+    def complete(self, name: str, delay: float = 0.0) -> None:
+        """The file came here whole: it need not settle, but for `delay` seconds in which an event may say otherwise."""
         file = self._files.get(name)
         if file is not None and not file.busy and not file.waits:
-            file.due = self._clock()
+            file.due = min(file.due, self._clock() + delay)
             heappush(self._settling, (file.due, file.arrival, name))
 
     def forget(self, name: str) -> None:

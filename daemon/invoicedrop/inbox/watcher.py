@@ -1,8 +1,9 @@
 """From a drop folder to settled files: the directory is the truth, events are only wake-ups.
 
-A scan decides what is there. inotify says which names to look at sooner, and that a file's writer has closed or moved
-it. Files that were there before, that came while we were stopped, or on a share that sends no events, take the same
-way, a little later.
+A scan decides what is there. inotify says which names to look at sooner, which files came whole (moved or linked in),
+and which are being written: those are left until nothing was heard of them for a while, since a writer may come back
+to sign what it has closed, or to append an e-invoice. Files that were there before, that came while we were stopped,
+or on a share that sends no events, take the same way, a little later.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from invoicedrop.errors import FolderUnavailable
-from invoicedrop.inbox.events import Events
+from invoicedrop.inbox.events import Events, News
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up, unseen_in_words
 from invoicedrop.inbox.stability import StabilityTracker
@@ -23,6 +24,8 @@ _SCAN_SHARE: Final = 20
 """A scan that takes long is followed by this many times its length of something else."""
 _NAMED: Final = 100
 """While more entries than these are left alone, new ones are only counted."""
+_LINK_GRACE: Final = 0.05
+"""Seconds in which the event of a write follows that of the file's creation, on its way through kernel and threads."""
 _TAIL: Final = 1024
 """Bytes at the end of a PDF in which its end-of-file marker must stand (ISO 32000-1, Annex H, note 18)."""
 
@@ -92,11 +95,11 @@ class Watcher:
         now = time.monotonic()
         if lost or now >= self._next_scan or (self.longer_backlog and self.tracker.nearly_empty):
             self._scan(now)
-        for name, done in names.items():
-            self.look_at(name, done=done)
+        for name, news in names.items():
+            self.look_at(name, news)
 
-    def look_at(self, name: str, *, done: bool = False) -> None:
-        """See what is new about one name; `done`: its writer has closed it or moved it there."""
+    def look_at(self, name: str, news: News | None = None) -> None:
+        """See what is new about one name; `news` is what the last event said of it."""
         if name not in self.tracker and (self.longer_backlog or not self.tracker.room):
             return
         try:
@@ -117,8 +120,12 @@ class Watcher:
             return
         identity = identity_of(entry.status)
         self.tracker.observe(name, identity)
-        if done and ends_like_a_pdf(self.folder / name, identity):
+        if news is News.WRITTEN:
+            self.tracker.written(name)
+        elif news is News.MOVED_IN and ends_like_a_pdf(self.folder / name, identity):
             self.tracker.complete(name)
+        elif news is News.CREATED and _linked_in(entry.status) and ends_like_a_pdf(self.folder / name, identity):
+            self.tracker.complete(name, _LINK_GRACE)
 
     def _scan(self, started: float) -> None:
         try:
@@ -201,6 +208,15 @@ class Watcher:
             self._on_ignored(name, why)
         else:
             self._unnamed += 1
+
+
+def _linked_in(status: os.stat_result) -> bool:
+    """Whether a file that has just been created here may be one that was there before, linked in.
+
+    It has another name still, or its last change was to its names and not to its bytes. A file that is written here
+    has this too when somebody links it elsewhere, or sets its times: but then an event says that it was written.
+    """
+    return status.st_nlink > 1 or status.st_ctime_ns > status.st_mtime_ns
 
 
 def ends_like_a_pdf(path: Path, identity: Identity) -> bool:

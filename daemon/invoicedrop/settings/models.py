@@ -110,7 +110,8 @@ class Inbox(BaseModel):
     settle_seconds: Number = Field(
         default=1.0,
         ge=0,
-        description="How long a file must stay unchanged before it counts as completely written, in seconds.",
+        description="How long a file must stay unchanged, and nobody write to it, before it counts as completely "
+        "written, in seconds; longer where programs sign invoices late. A whole file that is moved in need not wait.",
     )
     scan_interval: Number = Field(
         default=5.0, gt=0, description="How often the drop folder is looked through without being told to, in seconds."
