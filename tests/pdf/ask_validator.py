@@ -1,6 +1,6 @@
 """A daemon's part in a process of its own: has PDFs checked, and prints the outcomes as a JSON object.
 
-Usage: python ask_validator.py {pdfs FILE...,attempts FOLDER PORT}
+Usage: python ask_validator.py {pdfs FILE...,attempts FOLDER PORT,imports}
 """
 
 import json
@@ -43,5 +43,11 @@ def attempts(folder: str, port: str) -> None:
         print(json.dumps([validator.confinement(), outcomes]))
 
 
+def imports() -> None:
+    """Have a checking process import whatever there is."""
+    with closing(Validator(timeout=60, memory_mb=1024, check="stub_checks:obedient")) as validator:
+        print(json.dumps([validator.confinement(), {"failed": outcome(validator, b"IMPORT\n")}]))
+
+
 if __name__ == "__main__":
-    {"pdfs": pdfs, "attempts": attempts}[sys.argv[1]](*sys.argv[2:])
+    {"pdfs": pdfs, "attempts": attempts, "imports": imports}[sys.argv[1]](*sys.argv[2:])

@@ -5,11 +5,13 @@ them.
 """
 
 import ctypes
+import encodings
 import fcntl
 import importlib
 import json
 import mmap
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -17,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pypdf
 
 import forbidden
 from invoicedrop.pdf.check.check import check as real_check
@@ -104,6 +108,19 @@ def attempt_forbidden(line: str) -> None:
     raise Refused("damaged", forbidden.outcome((forbidden.FILES | forbidden.CALLS)[name], target))
 
 
+def import_more() -> None:
+    """Import what a file may need: codecs, the standard library, all of pypdf; the refusal names what failed."""
+    packages = {"encodings.": encodings.__path__, "pypdf.": pypdf.__path__}
+    names = [module.name for prefix, path in packages.items() for module in pkgutil.walk_packages(path, prefix)]
+    failed = []
+    for name in (*names, "bz2", "ctypes.util", "decimal", "lzma", "sqlite3", "ssl", "xml.sax"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            failed.append(name)
+    raise Refused("damaged", " ".join(failed) or "nothing")
+
+
 def succeeds(attempt: Callable[[], object]) -> bool:
     """Whether the kernel lets us."""
     try:
@@ -127,6 +144,7 @@ ORDERS: dict[bytes, Callable[[str], object]] = {
     b"WRITE": write,
     b"TAMPER": lambda _: tamper(),
     b"TRY": attempt_forbidden,
+    b"IMPORT": lambda _: import_more(),
 }
 
 

@@ -95,6 +95,14 @@ def test_honest_files_notice_nothing(tmp_path: Path) -> None:
 
 
 @CONFINED
+def test_late_imports_notice_nothing() -> None:
+    """Whatever a file may need at last can be imported in a confined process as in one that is not confined."""
+    outcomes = ask("imports", confined=True)
+    assert outcomes == ask("imports", confined=False)
+    assert "encodings.cp1252" not in outcomes["failed"]
+
+
+@CONFINED
 @pytest.mark.skipif(not SHARED.is_dir(), reason="there are no invoices beside the project")
 def test_real_invoices_notice_nothing() -> None:
     """Real e-invoices, and real cases of damage, have the same outcome in a process that is not confined."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 import pytest
 
 import forbidden
+from invoicedrop.system import confinement
 from invoicedrop.system.confinement import Confinement, offered
 
+HEADERS = (Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h"))
+"""Of Debian's linux-libc-dev; aarch64 has the generic numbers."""
 TESTS = Path(forbidden.__file__).parent
 PROGRAM = """
 import json, os, sys
@@ -74,6 +78,17 @@ def confined(attempts: Attempts) -> dict[str, str]:
 def without(what: str, error: str) -> tuple[str, ...]:
     """Return a wrapper that takes Landlock, seccomp or both away from a program."""
     return sys.executable, str(TESTS / "without_confinement.py"), what, error
+
+
+@pytest.mark.parametrize(("column", "header"), list(enumerate(HEADERS)), ids=["x86_64", "aarch64"])
+def test_the_numbers_are_the_kernels(column: int, header: Path) -> None:
+    """Each call that is refused has the number that the kernel's own header gives it, and none is missing there."""
+    if not header.exists():
+        pytest.skip(f"there is no {header}")
+    ours = re.findall(r" (\w+) (\d+|-) (\d+|-)(?=[,\n])", confinement._REFUSED)
+    assert len(ours) == len(re.findall("[,:]", confinement._REFUSED)) > 100
+    numbers = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text()))
+    assert {name: columns[column] for name, *columns in ours} == {name: numbers.get(name, "-") for name, *_ in ours}
 
 
 @WITHOUT_LANDLOCK
