@@ -7,18 +7,17 @@ same call finishes what was begun. What is moved is what was read: a file that c
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from invoicedrop.errors import Changed, Deferred, FolderUnavailable
 from invoicedrop.inbox.filed_names import named_like, reason_path, targets
+from invoicedrop.inbox.held_folders import HeldFolders
 from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.inbox.reason_files import ReasonFiles
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, permissions
-from invoicedrop.system.held_folder import Place, held, is_strangers_link, place_of
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -65,9 +64,8 @@ class Filing:
         self._timing = timing
         self._mover = mover
         self._clock = clock
-        self._reasons = ReasonFiles(failed_dir, self._held, file_mode=file_mode)
-        self._places: dict[Path, Place] = {}
-        self._owners: dict[Path, int] = {}
+        self._folders = HeldFolders()
+        self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
 
     def clean_up(self) -> bool:
         """Clear what a crash left, before anything is filed; return whether nothing is left of it.
@@ -80,13 +78,14 @@ class Filing:
         """
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
-                with self._held(folder) as path:
-                    disk.clear_unfinished(path, self._owner_in(folder))
+                with self._folders.held(folder) as path:
+                    disk.clear_unfinished(path, self._folders.owner_in(folder))
             except OSError as error:
                 raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
         try:
-            with self._held(self.drop_dir) as drop:
-                return all([self._empty_aside(drop, name) for name in os.listdir(drop) if is_aside(name)])  # noqa: C419, PTH208 - each is emptied
+            with self._folders.held(self.drop_dir) as drop:
+                names = [name for name in os.listdir(drop) if is_aside(name)]  # noqa: PTH208 - names
+                return [self._empty_aside(drop, name) for name in names].count(False) == 0
         except OSError as error:
             raise FolderUnavailable(f"{self.drop_dir}: {error.strerror or error}") from error
 
@@ -112,17 +111,15 @@ class Filing:
         ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
-                before = self._places.get(folder)
                 # Never where somebody's link leads: that is told below.
-                if folder != self.drop_dir and (before is None or os.path.realpath(folder) == before.path):
+                if folder != self.drop_dir and not self._folders.leads_elsewhere(folder):
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
-                with self._held_anew(folder) as path:
+                with self._folders.held_anew(folder) as path:
                     trial = disk.write_new(path, b"may be removed")
                     status = trial.stat()
                     disk.remove(trial)
                 ahead = status.st_ctime - self._clock()
-                # Not always our own: a share may give its files another owner.
-                self._owners[folder] = status.st_uid
+                self._folders.note_owner(folder, status.st_uid)
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
@@ -179,7 +176,7 @@ class Filing:
 
         """
         try:
-            with self._held(folder) as held_path:
+            with self._folders.held(folder) as held_path:
                 paths = named_like(held_path, name)
                 return next((folder / path.name for path in paths if digest(path) == sha256), None)
         except OSError as error:
@@ -187,7 +184,7 @@ class Filing:
 
     def _file(self, name: str, folder: Path, original: _Original, *, resumed: bool, reason: str | None = None) -> Path:
         try:
-            with self._held(self.drop_dir) as drop, self._held(folder) as target:
+            with self._folders.held(self.drop_dir) as drop, self._folders.held(folder) as target:
                 filed_as = self._file_held(drop / name, target, original, resumed=resumed, reason=reason)
                 return folder / filed_as.name
         except OSError as error:
@@ -218,7 +215,7 @@ class Filing:
         if not resumed and not os.path.lexists(folder / source.name):
             return None
         for path in named_like(folder, source.name):
-            if resumed and is_placeholder(path, self._owner_in(folder)):
+            if resumed and is_placeholder(path, self._folders.owner_in(folder)):
                 disk.remove(path)
             elif _is_our_copy(path, source) or (resumed and sha256 is not None and digest(path) == sha256):
                 return path
@@ -285,7 +282,7 @@ class Filing:
     def _empty_aside(self, drop: Path, name: str) -> bool:
         """Put back what a crash left aside; return whether nothing of ours is left. Its trouble is its own."""
         try:
-            with held_aside(drop / name, self._owner_in(self.drop_dir)) as aside:
+            with held_aside(drop / name, self._folders.owner_in(self.drop_dir)) as aside:
                 if aside is None:
                     return True
                 for path in aside.iterdir():
@@ -296,50 +293,6 @@ class Filing:
         except OSError:
             return False
         return True
-
-    @contextmanager
-    def _held(self, folder: Path) -> Iterator[Path]:
-        """Hold one of the folders, if it is the one that `prepare` saw.
-
-        Raises:
-            FolderUnavailable: it is another one.
-            OSError: it cannot be opened.
-
-        """
-        with held(folder) as path:
-            place = place_of(path)
-            if place != self._places.setdefault(folder, place):
-                raise FolderUnavailable(f"{folder} has become another folder: it is looked at anew")
-            yield path
-
-    @contextmanager
-    def _held_anew(self, folder: Path) -> Iterator[Path]:
-        """Hold one of the folders, which may be on another disk than before, but not elsewhere.
-
-        Raises:
-            FolderUnavailable: it leads elsewhere, or where a stranger has it lead.
-            OSError: it cannot be opened.
-
-        """
-        with held(folder) as path:
-            place = place_of(path)
-            before = self._places.get(folder)
-            if before is None and is_strangers_link(folder):
-                raise FolderUnavailable(
-                    f"{folder} is a link that somebody without a right to decide has made, to {place.path}: remove it, "
-                    "or have the owner of its folder make it"
-                )
-            if before is not None and before.path != place.path:
-                raise FolderUnavailable(
-                    f"{folder} leads to {place.path} now, and led to {before.path} when the service started: put it "
-                    "back, or start the service again if this is meant"
-                )
-            self._places[folder] = place
-            yield path
-
-    def _owner_in(self, folder: Path) -> int:
-        """Return the uid that our own files have in this folder."""
-        return self._owners.get(folder, os.geteuid())
 
     def _sync(self, source: Path, target: Path) -> None:
         disk.sync_folder(target.parent)
