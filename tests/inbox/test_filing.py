@@ -23,7 +23,7 @@ from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, renameat2
 from system_calls import refusing
-from ways import WAYS, first_way
+from ways import WAYS, first_way, unheld
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"
@@ -108,7 +108,7 @@ class RacedMover(Mover):
 
     def move(self, source: Path, target: Path) -> None:
         """Move a file, too late."""
-        self._race(source, target)
+        self._race(unheld(source), unheld(target))
         super().move(source, target)
 
 
@@ -215,7 +215,7 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(folders: Folder
 
     class Raced(Mover):
         def withdraw(self, path: Path, is_ours: Callable[[Path], bool]) -> None:
-            if path == folders.drop / "8355.pdf" and not exchanged:
+            if unheld(path) == folders.drop / "8355.pdf" and not exchanged:
                 exchanged.append(path)
                 folders.exchange()
             super().withdraw(path, is_ours)

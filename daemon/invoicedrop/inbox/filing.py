@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import named_like, reason_path, targets
+from invoicedrop.inbox.held_folders import HeldFolders
 from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.inbox.reason_files import ReasonFiles
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, file_errors, permissions
-from invoicedrop.system.mover import DEFAULT_MOVER, Mover, asides, is_placeholder
+from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
 from invoicedrop.system.presence import is_folder, is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -65,24 +66,30 @@ class Filing:
         self._timing = timing
         self._mover = mover
         self._clock = clock
-        self._reasons = ReasonFiles(failed_dir, file_mode=file_mode)
+        self._folders = HeldFolders()
+        self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
 
-    def clean_up(self) -> None:
-        """Clear what a crash left: to be called before anything is filed.
+    def clean_up(self) -> bool:
+        """Clear what a crash left, before anything is filed; return whether nothing is left of it.
+
+        Names like ours are believed only if they are what we make: what somebody else made stays as it is.
 
         Raises:
             FolderUnavailable: a folder cannot be used now.
 
         """
+        for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
+            try:
+                with self._folders.held(folder) as path:
+                    disk.clear_unfinished(path, self._folders.owner_in(folder))
+            except OSError as error:
+                raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
         try:
-            for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
-                disk.clear_unfinished(folder)
-            for folder in asides(self.drop_dir):
-                for path in folder.iterdir():
-                    self._put_back(path)
-                folder.rmdir()
+            with self._folders.held(self.drop_dir) as drop:
+                names = [name for name in os.listdir(drop) if is_aside(name)]  # noqa: PTH208 - names
+                return [self._empty_aside(drop, name) for name in names].count(False) == 0
         except OSError as error:
-            raise FolderUnavailable(f"{error.filename}: {error.strerror or error}") from error
+            raise FolderUnavailable(f"{self.drop_dir}: {error.strerror or error}") from error
 
     def prepare(self) -> float:
         """Make the processed and failed folders, and check that all three can be written.
@@ -106,11 +113,15 @@ class Filing:
         ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
-                if folder != self.drop_dir:
+                # Never where somebody's link leads: that is told below.
+                if folder != self.drop_dir and not self._folders.leads_elsewhere(folder):
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
-                trial = disk.write_new(folder, b"may be removed")
-                ahead = trial.stat().st_ctime - self._clock()
-                disk.remove(trial)
+                with self._folders.held_anew(folder) as path:
+                    trial = disk.write_new(path, b"may be removed")
+                    status = trial.stat()
+                    disk.remove(trial)
+                ahead = status.st_ctime - self._clock()
+                self._folders.note_owner(folder, status.st_uid)
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
@@ -169,37 +180,43 @@ class Filing:
 
         """
         try:
-            paths = named_like(folder, name)
+            with self._folders.held(folder) as held_path:
+                paths = named_like(held_path, name)
+                try:
+                    return next((folder / path.name for path in paths if digest(path) == sha256), None)
+                except OSError as error:
+                    if file_errors.is_everybodys(error):
+                        raise
+                    detail = f"{name} in {folder} cannot be read: {file_errors.in_words(error)}"
+                    raise FileUnavailable(self._timing.file_retry, detail) from error
         except OSError as error:
             raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
-        try:
-            return next((path for path in paths if digest(path) == sha256), None)
-        except OSError as error:
-            if file_errors.is_everybodys(error):
-                raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
-            detail = f"{name} in {folder} cannot be read: {file_errors.in_words(error)}"
-            raise FileUnavailable(self._timing.file_retry, detail) from error
 
     def _file(self, name: str, folder: Path, original: _Original, *, resumed: bool, reason: str | None = None) -> Path:
-        source = self.drop_dir / name
         try:
-            if not original.is_at(source):
-                raise Changed("the file is not the one that was read")
-            filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
-            if filed_as is not None:
-                self._finish(source, filed_as, original, reason)
-                return filed_as
-            for target in targets(folder, name, self._clock()):
-                if is_there(target):
-                    continue
-                try:
-                    self._move(source, target, original, reason)
-                except FileExistsError:
-                    continue
-                self._sync(folder)
-                return target
+            with self._folders.held(self.drop_dir) as drop, self._folders.held(folder) as target:
+                filed_as = self._file_held(drop / name, target, original, resumed=resumed, reason=reason)
+                return folder / filed_as.name
         except OSError as error:
-            raise self._trouble(source, folder, error) from error
+            raise self._trouble(self.drop_dir / name, folder, error) from error
+
+    def _file_held(self, source: Path, folder: Path, original: _Original, *, resumed: bool, reason: str | None) -> Path:
+        """Move a file between two folders that are held."""
+        if not original.is_at(source):
+            raise Changed("the file is not the one that was read")
+        filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
+        if filed_as is not None:
+            self._finish(source, filed_as, original, reason)
+            return filed_as
+        for target in targets(folder, source.name, self._clock()):
+            if is_there(target):
+                continue
+            try:
+                self._move(source, target, original, reason)
+            except FileExistsError:
+                continue
+            self._sync(source, target)
+            return target
         raise AssertionError("there is always another name")
 
     def _find_half_done(self, source: Path, folder: Path, sha256: str | None, *, resumed: bool) -> Path | None:
@@ -208,7 +225,7 @@ class Filing:
         if not resumed and not is_there(folder / source.name):
             return None
         for path in named_like(folder, source.name):
-            if resumed and is_placeholder(path):
+            if resumed and is_placeholder(path, self._folders.owner_in(folder)):
                 disk.remove(path)
             elif _is_our_copy(path, source) or (resumed and sha256 is not None and digest(path) == sha256):
                 return path
@@ -220,7 +237,7 @@ class Filing:
             self._reasons.write(filed_as, reason)
         disk.give_mode(filed_as, self._file_mode)
         self._mover.withdraw(source, original.is_at)
-        self._sync(filed_as.parent)
+        self._sync(source, filed_as)
 
     def _move(self, source: Path, target: Path, original: _Original, reason: str | None) -> None:
         if reason is None:
@@ -233,7 +250,7 @@ class Filing:
         """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
         copied = self._move_or_copy(source, target, original.sha256)
         if not copied and not original.is_at(target):
-            self._put_back(target)
+            self._put_back(target, source.parent)
             raise Changed("the file was exchanged while it was being moved")
         disk.give_mode(target, self._file_mode)
 
@@ -264,18 +281,33 @@ class Filing:
         disk.sync_folder(target.parent)
         self._mover.withdraw(source, _Original(identity, copied).is_at)
 
-    def _put_back(self, path: Path) -> None:
+    def _put_back(self, path: Path, drop: Path) -> None:
         """Move a file that is not ours to file back into the drop folder."""
-        for target in targets(self.drop_dir, path.name, self._clock()):
+        for target in targets(drop, path.name, self._clock()):
             try:
                 self._move_or_copy(path, target, None)
             except FileExistsError:
                 continue
             return
 
-    def _sync(self, folder: Path) -> None:
-        disk.sync_folder(folder)
-        disk.sync_folder(self.drop_dir)
+    def _empty_aside(self, drop: Path, name: str) -> bool:
+        """Put back what a crash left aside; return whether nothing of ours is left. Its trouble is its own."""
+        try:
+            with held_aside(drop / name, self._folders.owner_in(self.drop_dir)) as aside:
+                if aside is None:
+                    return True
+                for path in aside.iterdir():
+                    self._put_back(path, drop)
+            (drop / name).rmdir()
+        except NotADirectoryError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _sync(self, source: Path, target: Path) -> None:
+        disk.sync_folder(target.parent)
+        disk.sync_folder(source.parent)
 
     def _trouble(self, source: Path, folder: Path, error: OSError) -> Changed | Deferred | FolderUnavailable:
         """Return what it means that a file cannot be moved: it is gone, or it is its own trouble, or everybody's.

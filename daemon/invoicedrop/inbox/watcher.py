@@ -19,6 +19,7 @@ from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up, unseen_in_words
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
+from invoicedrop.system.mover import is_aside
 
 _SCAN_SHARE: Final = 20
 """A scan that takes long is followed by this many times its length of something else."""
@@ -196,9 +197,12 @@ class Watcher:
 
     def _is_own(self, entry: FolderEntry) -> bool:
         """Whether this is one of our own folders, or an unfinished file of ours."""
-        # One that cannot be looked at is taken for ours by its name.
-        own_folder = entry.name in self._own_names and (entry.status is None or stat.S_ISDIR(entry.status.st_mode))
-        return own_folder or entry.name.startswith(disk.TEMPORARY)
+        if entry.status is None:
+            # One that cannot be looked at is taken for ours by its name.
+            return entry.name in self._own_names or is_aside(entry.name) or disk.is_unfinished(entry.name)
+        if stat.S_ISDIR(entry.status.st_mode):
+            return entry.name in self._own_names or is_aside(entry.name)
+        return stat.S_ISREG(entry.status.st_mode) and disk.is_unfinished(entry.name)
 
     def _leave_alone(self, name: str, why: str) -> None:
         if name in self._left_alone:

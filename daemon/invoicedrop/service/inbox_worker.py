@@ -290,9 +290,9 @@ class InboxWorker:
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
         self._context.clock_ahead = self._filing.prepare()
-        if not self._cleaned_up:
-            self._filing.clean_up()
-            self._cleaned_up = True
+        if not self._cleaned_up and not self._busy:
+            # Never beside upload threads: what they have begun looks like what a crash left.
+            self._cleaned_up = self._filing.clean_up()
         self._known_folders.remember()
         self._intake.recover()
         if not self._scanned:

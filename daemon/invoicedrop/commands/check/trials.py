@@ -6,7 +6,6 @@ folders made for the trial included.
 
 import errno
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +65,7 @@ def retry(trial: Callable[[], None]) -> None:
 def _move_file(source: Path, target: Path) -> None:
     """Write a trial file in one folder, move it to another (or rename it within), and delete it there."""
     trial = disk.write_new(source, _CONTENT)
-    moved = target / f"{disk.TEMPORARY}{secrets.token_hex(8)}.tmp"
+    moved = target / disk.unfinished_name()
     try:
         DEFAULT_MOVER.move(trial, moved)
         moved.unlink()
