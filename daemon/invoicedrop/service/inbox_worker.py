@@ -332,10 +332,14 @@ class InboxWorker:
         if not self._context.deferrals.is_repeated(name):
             self._failing.add(name)
         if len(self._failing) >= CircuitBreaker.FAILURE_THRESHOLD or self._names_fail:
+            detail = self._folders.detail if self._names_fail else None
             self._file_met_trouble = self._names_fail = True
-            detail = f"several files in a row cannot be read or moved; the last one: {trouble.detail}"
             # Another file may pass at any time, and each waits for its own next try besides.
-            self._folders.trip(detail, PauseCause.FOLDER, wait=self._timing.next_file)
+            self._folders.trip(
+                detail or f"several files in a row cannot be read or moved, as this one: {trouble.detail}",
+                PauseCause.FOLDER,
+                wait=self._timing.next_file,
+            )
 
     def _reset_folders(self) -> None:
         self._file_met_trouble = self._names_fail = False
