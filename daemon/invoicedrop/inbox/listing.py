@@ -64,12 +64,24 @@ def require_present(path: Path) -> None:
         FolderUnavailable: it cannot be seen now.
 
     """
+    if not is_there(path):
+        raise Changed("the file is gone")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`.
+
+    Raises:
+        FolderUnavailable: it cannot be seen now.
+
+    """
     try:
         path.lstat()
-    except FileNotFoundError as error:
-        raise Changed("the file is gone") from error
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise FolderUnavailable(f"{path} cannot be seen: {error.strerror or error}") from error
+    return True
 
 
 def why_left_alone(name: str, mode: int) -> str | None:

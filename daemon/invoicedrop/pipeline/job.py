@@ -67,7 +67,7 @@ class DeliveryContext:
     timing: Timing = DEFAULT_TIMING
     clock_ahead: float = 0.0
 
-    def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int) -> Entry:
+    def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
         return Entry(
             account=self.inbox.account,
@@ -78,6 +78,7 @@ class DeliveryContext:
             file=storable(file.name),
             size=size,
             first_seen=time.time(),
+            items=items,
         )
 
 

@@ -30,11 +30,15 @@ def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | No
     ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
     unreadable: list[int] = []
     for attachment in sorted(order.invoices, key=lambda one: one.id, reverse=True):
-        known = ours.get(attachment.id)
-        if known is None:
-            known = project.attachment_digest(entry.order_id, attachment.id, entry.size)
-            if known is None and attachment.created is not None and attachment.created >= began:
-                unreadable.append(attachment.id)
-        if known == entry.sha256:
+        sent = ours.get(attachment.id)
+        if sent is not None:
+            # The same bytes for other items of the order are another invoice.
+            if sent == (entry.sha256, entry.items):
+                return Receipt(attachment.id)
+            continue
+        digest = project.attachment_digest(entry.order_id, attachment.id, entry.size)
+        if digest == entry.sha256:
             return Receipt(attachment.id)
+        if digest is None and attachment.created is not None and attachment.created >= began:
+            unreadable.append(attachment.id)
     return Receipt(min(unreadable)) if unreadable else None
