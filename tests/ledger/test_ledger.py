@@ -241,7 +241,29 @@ def test_a_twin_under_another_reference_is_found(ledger: Ledger) -> None:
     sent = ledger.uploaded(ledger.uploading(replace(invoice(), reference="0-8355")), Receipt(5))
     assert ledger.same_invoice(mine) == sent
     assert ledger.same_invoice(replace(mine, order_id=9)) is None
+    assert ledger.same_invoice(replace(mine, items="11")) is None
     assert ledger.same_invoice(replace(sent, doubt_since=None)) == doubtful
+
+
+def test_the_same_bytes_for_other_items_are_another_invoice(ledger: Ledger) -> None:
+    """The whole order, and each set of its items, have an entry each; a twin is one with the same items."""
+    entries = [ledger.uploading(invoice(items=items)) for items in ("", "11", "11-12")]
+    assert len({entry.id for entry in entries}) == 3
+    for entry in entries:
+        assert written(ledger, entry) == entry
+        assert ledger.same_invoice(entry) is None
+        twin = replace(entry, id=0, reference=f"302-{entry.reference}")
+        assert ledger.same_invoice(twin) == entry
+
+
+def test_a_soft_reason_that_was_waived_stays_so(ledger: Ledger) -> None:
+    """What a person waived is on disk with the next write, and survives later trouble; a hard reason cannot be."""
+    entry = ledger.failed(ledger.rejected(invoice(), Reason.NAME_AMBIGUOUS, ""), Path("failed/8355.pdf"))
+    assert ledger.retried(entry).waived == frozenset()
+    entry = ledger.deferred(ledger.retried(entry, waive=True), 1.0, "")
+    assert written(ledger, entry).waived == {Reason.NAME_AMBIGUOUS}
+    entry = ledger.failed(ledger.rejected(entry, Reason.ORDER_NOT_FOUND, ""), None)
+    assert ledger.retried(written(ledger, entry), waive=True).waived == {Reason.NAME_AMBIGUOUS}
 
 
 def test_receipts_tell_which_attachments_are_ours(ledger: Ledger) -> None:
@@ -250,7 +272,8 @@ def test_receipts_tell_which_attachments_are_ours(ledger: Ledger) -> None:
         ledger.uploaded(ledger.uploading(invoice(sha256=sha256)), Receipt(attachment))
     ledger.uploading(invoice(sha256="cc" * 32))
     ledger.uploaded(ledger.uploading(invoice(9)), Receipt(7))
-    assert ledger.receipts(ACCOUNT, 2001, 8355) == {5: "aa" * 32, 6: "bb" * 32}
+    ledger.uploaded(ledger.uploading(invoice(items="11-12")), Receipt(8))
+    assert ledger.receipts(ACCOUNT, 2001, 8355) == {5: ("aa" * 32, ""), 6: ("bb" * 32, ""), 8: ("ab" * 32, "11-12")}
 
 
 def test_lists_and_counts_by_state(ledger: Ledger) -> None:

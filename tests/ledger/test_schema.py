@@ -55,7 +55,7 @@ def test_an_older_ledger_is_brought_up_to_date(state_dir: Path) -> None:
             row["reason"] = None if row["reason"] is None else Reason(row["reason"])
             assert entry == Entry(**row | {"state": State(row["state"]), "version": 1})
         assert ledger.bucket("https://api.channable.com/1001") == BucketLevel(42.5, 1780000000.0)
-        assert ledger.receipts("https://api.channable.com/1001", 2001, 5) == {105: "05" * 32}
+        assert ledger.receipts("https://api.channable.com/1001", 2001, 5) == {105: ("05" * 32, "")}
         (doubtful, *_) = ledger.in_state(State.UPLOADING)
         uploaded = ledger.uploaded(doubtful, Receipt(7))
         assert (uploaded.version, written(ledger, uploaded)) == (2, uploaded)

@@ -208,6 +208,16 @@ def test_a_receipt_that_we_have_already_needs_no_download(
     assert sandbox.journal.arrived("download") == 0
 
 
+def test_a_receipt_for_other_items_is_not_this_ones(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Where our bytes were sent for other items of the order, that attachment is not the one that is in doubt."""
+    number = attached(sandbox, OURS)
+    others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
+    ledger.uploaded(others, Receipt(number))
+    assert find_receipt(doubtful, project, ledger) is None
+
+
 @pytest.mark.parametrize("server_ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()], ids=str)
 @pytest.mark.parametrize("age", [timedelta(minutes=30), timedelta()], ids=["before", "since"])
 def test_the_servers_clock_may_differ_from_ours(
@@ -315,6 +325,46 @@ def desk(merchant: Merchant) -> Iterator[Desk]:
         yield one
         one.client.close()
     validator.close()
+
+
+def test_what_is_in_doubt_is_not_stopped_by_its_name(merchant: Merchant, desk: Desk) -> None:
+    """An invoice that may have been sent already is looked up, though its name may mean another order."""
+    content = merchant.drop_pdf("8_345.pdf")
+    sha256 = hashlib.sha256(content).hexdigest()
+    begun = replace(invoice(sha256, len(content)), account=desk.inbox.account, file="8_345.pdf", inbox=desk.inbox.name)
+    desk.ledger.uploading(begun)
+    merchant.sandbox.store.attach(ORDER, content)
+    assert desk.take("8_345.pdf") is Outcome.PROCESSED
+    assert len(merchant.sandbox.uploads()) == 1
+
+
+# The same bytes for several sets of items
+
+
+def test_the_same_pdf_goes_to_each_set_of_items_once(merchant: Merchant, desk: Desk) -> None:
+    """One PDF for two sets of items of an order, and for all of it, is three invoices, and each is sent once."""
+    content = invoice_pdf("8")
+    for name in ("8_items-11.pdf", "8_items-12-13.pdf", "8.pdf", "8_items-13-12_again.pdf", "8_items-11 (1).pdf"):
+        merchant.drop_pdf(name, content)
+        desk.take(name)
+    assert [upload.item_ids for upload in merchant.sandbox.uploads()] == [(11,), (12, 13), ()]
+    assert len(list(merchant.processed.iterdir())) == 5
+
+
+def test_what_an_older_program_began_for_items_is_not_sent_anew(merchant: Merchant, desk: Desk) -> None:
+    """A row from before items were written down is gone on from by the file that it is of, and by no other items'."""
+    content = merchant.drop_pdf("8_items-11.pdf", invoice_pdf("8"))
+    sha256 = hashlib.sha256(content).hexdigest()
+    account = desk.inbox.account
+    older = replace(invoice(sha256, len(content)), account=account, file="8_items-11.pdf", inbox=desk.inbox.name)
+    desk.ledger.uploading(older)
+    number = merchant.sandbox.store.attach(ORDER, content, item_ids=(11,)).id
+    assert desk.take("8_items-11.pdf") is Outcome.PROCESSED
+    (entry,) = desk.ledger.in_state(State.PROCESSED)
+    assert (entry.reference, entry.attachment_id) == ("8", number)
+    merchant.drop_pdf("8_items-12.pdf", content)
+    assert desk.take("8_items-12.pdf") is Outcome.PROCESSED
+    assert [upload.item_ids for upload in merchant.sandbox.uploads()] == [(11,), (12,)]
 
 
 def _both_at_once(desk: "Desk", *names: str) -> list[Outcome | Exception]:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.names import split_ending
 from invoicedrop.system import file_errors
+from invoicedrop.system.presence import is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
@@ -79,10 +80,20 @@ def require_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> None:
         FolderUnavailable: no file can be looked at now.
 
     """
+    if not is_present(path, timing=timing):
+        raise Changed("the file is gone")
+
+
+def is_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> bool:
+    """Whether there is something at `path`.
+
+    Raises:
+        FileUnavailable: it cannot be looked at now.
+        FolderUnavailable: no file can be looked at now.
+
+    """
     try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise Changed("the file is gone") from error
+        return is_there(path)
     except OSError as error:
         if file_errors.is_everybodys(error):
             raise FolderUnavailable(f"{path} cannot be looked at: {error.strerror or error}") from error

@@ -1,7 +1,7 @@
 """What is known about each invoice, on disk before and after everything that matters.
 
-An entry is one invoice: `(account, project, reference, sha256)`, the reference being the order as the file name says
-it. A committed entry survives power loss.
+An entry is one invoice: `(account, project, order, order items, sha256)`. Its `reference` is order and items in one, as
+the file name says them: "8355", or "8355_items-11-12". A committed entry survives power loss.
 """
 
 import sys
@@ -28,6 +28,13 @@ class BucketLevel(NamedTuple):
     at: float
 
 
+class SentInvoice(NamedTuple):
+    """What was sent under a receipt: the bytes, and for which order items."""
+
+    sha256: str
+    items: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One invoice as the ledger knows it. Times are seconds since the epoch; `id` 0 is not written yet.
@@ -36,6 +43,8 @@ class Entry:
     `changed` is the time of the last one.
     `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
     `looks` counts how often the API was asked about it in vain.
+    `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
+    `waived` are the soft reasons for which a person has said that it is to be sent all the same.
     """
 
     account: str
@@ -66,6 +75,8 @@ class Entry:
     producer: str | None = None
     pdfa: str | None = None
     einvoice: str | None = None
+    items: str = ""
+    waived: frozenset[Reason] = frozenset()
 
     @property
     def sent(self) -> bool:
@@ -123,20 +134,22 @@ class Ledger:
         return entries[0] if entries else None
 
     def same_invoice(self, entry: Entry) -> Entry | None:
-        """Return another entry for the same bytes at the same Channable order: sent, or else perhaps sent."""
+        """Return another entry for the same bytes at the same order and items: sent, or else perhaps sent."""
         entries = self._entries(
             statements.SAME_INVOICE,
             account=entry.account,
             project_id=entry.project_id,
             order_id=entry.order_id,
             sha256=entry.sha256,
+            items=entry.items,
             id=entry.id,
         )
         return entries[0] if entries else None
 
-    def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, str]:
-        """Return the attachment ids of all our receipts for this order, with the SHA-256 of each."""
-        return dict(self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id))
+    def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
+        """Return the attachment ids of all our receipts for this order, with what was sent under each."""
+        rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)
+        return {attachment_id: SentInvoice(*sent) for attachment_id, *sent in rows}
 
     def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
         """Return the entries in these states, the latest changed first; at most `newest` of them."""
@@ -213,8 +226,14 @@ class Ledger:
         """The end of a bad invoice, until a person moves it back."""
         return self._move(entry, State.FAILED, filed_as=_text(filed_as))
 
-    def retried(self, entry: Entry) -> Entry:
-        """A person moved it back: it starts over, but for a doubt about an earlier try. Nothing is written yet."""
+    def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
+        """A person moved it back: it starts over, but for a doubt about an earlier try. Nothing is written yet.
+
+        `waive`: if its reason is a soft one, it does not stand against this invoice any more.
+        """
+        waived = entry.waived
+        if waive and entry.reason is not None and entry.reason.is_soft:
+            waived |= {entry.reason}
         return entry.moved(
             State.RECEIVED if entry.doubt_since is None else State.UPLOADING,
             reason=None,
@@ -223,6 +242,7 @@ class Ledger:
             next_try=None,
             filed_as=None,
             first_seen=time.time(),
+            waived=waived,
         )
 
     # The rate limit's memory
@@ -245,7 +265,7 @@ class Ledger:
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
         entry = replace(entry, **changes, changed=time.time(), version=entry.version + 1)
-        values = {name: getattr(entry, name) for name in _FIELDS}
+        values = {name: getattr(entry, name) for name in _FIELDS} | {"waived": " ".join(sorted(entry.waived))}
         rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values)
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
@@ -261,7 +281,10 @@ class Ledger:
 def _entry(row: Row) -> Entry:
     values = dict(zip(_FIELDS, row, strict=True))
     reason = values["reason"]
-    return Entry(**values | {"state": State(values["state"]), "reason": None if reason is None else Reason(reason)})
+    values["state"] = State(values["state"])
+    values["reason"] = None if reason is None else Reason(reason)
+    values["waived"] = frozenset(map(Reason, values["waived"].split()))
+    return Entry(**values)
 
 
 def _text(path: Path | None) -> str | None:

@@ -51,6 +51,12 @@ STEPS: Final = (
     ),
     # 2: a counter says which write a row is of; until then the time of its last change did.
     ("ALTER TABLE invoices ADD COLUMN version INTEGER NOT NULL DEFAULT 1",),
+    # 3: the order items, which `reference` names as well from now on (older rows: those of any name), and the soft
+    # reasons that a person has waived.
+    (
+        "ALTER TABLE invoices ADD COLUMN items TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE invoices ADD COLUMN waived TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """Step N makes a ledger of version N out of one of version N - 1."""
 VERSION: Final = len(STEPS)

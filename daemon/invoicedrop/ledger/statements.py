@@ -14,7 +14,7 @@ from typing import Final
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice
+           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -26,13 +26,13 @@ FIND: Final = f"""{_ENTRIES}
 
 SAME_INVOICE: Final = f"""{_ENTRIES}
     WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND sha256 = :sha256
-      AND id <> :id AND (attachment_id IS NOT NULL OR doubt_since IS NOT NULL)
+      AND items = :items AND id <> :id AND (attachment_id IS NOT NULL OR doubt_since IS NOT NULL)
     ORDER BY attachment_id IS NULL, id
     LIMIT 1
 """
 
 RECEIPTS: Final = """
-    SELECT attachment_id, sha256 FROM invoices
+    SELECT attachment_id, sha256, items FROM invoices
     WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND attachment_id IS NOT NULL
     ORDER BY id
 """
@@ -73,12 +73,12 @@ INSERT: Final = """
         version, account, project_id, reference, sha256,
         inbox, file, size, first_seen, state,
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice
+        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
         :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
-        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice
+        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice, :items, :waived
     )
     ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
     RETURNING id
@@ -91,7 +91,8 @@ UPDATE: Final = """
         order_id = :order_id, changed = :changed, attempts = :attempts, next_try = :next_try, delay = :delay,
         detail = :detail, reason = :reason, doubt_since = :doubt_since, looks = :looks,
         attachment_id = :attachment_id, uploaded_at = :uploaded_at, filed_as = :filed_as,
-        pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice
+        pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice,
+        waived = :waived
     WHERE id = :id AND version = :version - 1
     RETURNING id
 """

@@ -17,7 +17,8 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
-from invoicedrop.inbox.names import OrderName
+from invoicedrop.inbox.listing import is_present
+from invoicedrop.inbox.names import OrderName, parse_name
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
@@ -48,7 +49,8 @@ class Delivery:
         self.started = time.monotonic()
         self.resumed = False
         self.duplicate = False
-        self.entry = context.new_entry(file, name.order, snapshot.sha256, snapshot.size)
+        self.twin: str | None = None
+        self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
 
     def run(self) -> Outcome:
         """Take the invoice to its end.
@@ -65,6 +67,7 @@ class Delivery:
             if not self.entry.sent:
                 self._respect_delay()
                 self._check(self._expected_numbers())
+                self._require_certain_name()
                 self._find_order()
                 with self.context.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
                     self._adopt_duplicate()
@@ -83,8 +86,9 @@ class Delivery:
             self.log.info("invoice.found", bytes=self.snapshot.size)
             return
         if row.state is State.FAILED:
-            # Somebody moved it back: that is how a retry is asked for.
-            self.log.info("invoice.found", bytes=self.snapshot.size, again=True)
+            # Somebody moved it back: that is how a retry is asked for, and how a soft reason is waived.
+            waived = {"waived": sorted(again.waived)} if (again := self._retried(row)).waived else {}
+            self.log.info("invoice.found", bytes=self.snapshot.size, again=True, **waived)
             if row.filed_as is not None:
                 self.filing.forget_reason(Path(row.filed_as))
         self.resumed = row.state in {State.UPLOADED, State.REJECTED}
@@ -93,12 +97,26 @@ class Delivery:
 
     def _row(self) -> Entry | None:
         entry = self.entry
-        return self.ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
+        row = self.ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
+        if row is not None or not self.name.item_ids:
+            return row
+        # Before items were a part of the reference, only the file's name told them.
+        older = self.ledger.find(entry.account, entry.project_id, self.name.order, entry.sha256)
+        with suppress(Rejected):
+            if older is not None and parse_name(older.file, self.inbox.order_id_kind).items == self.name.items:
+                return older
+        return None
+
+    def _retried(self, row: Entry) -> Entry:
+        """Start over what failed before; a copy of what still lies in the failed folder waives nothing."""
+        still_there = row.filed_as is not None and is_present(Path(row.filed_as), timing=self.context.timing)
+        self.twin = Path(row.filed_as or "").name if still_there else None
+        return self.ledger.retried(row, waive=not still_there)
 
     def _adopt(self, row: Entry) -> None:
         """Go on from the ledger's row, with what only this file tells; what failed before starts over."""
         ours = self.entry
-        row = self.ledger.retried(row) if row.state is State.FAILED else row
+        row = self._retried(row) if row.state is State.FAILED else row
         self.entry = replace(
             row,
             inbox=ours.inbox,
@@ -122,11 +140,26 @@ class Delivery:
 
         What may have been sent already has passed this check before: it must not end in the failed folder now.
         """
-        if self.inbox.require_order_number == "off" or self.entry.doubt_since is not None or self._rejected_before:
+        if self.inbox.require_order_number == "off" or self._rejected_before or not self._may_ask:
+            return ()
+        if self.name.ambiguity is not None and Reason.NAME_AMBIGUOUS not in self.entry.waived:
+            # Nobody knows yet which order's numbers these are.
             return ()
         self._find_order()
         order, _ = self.project.order(self._order_id)
         return sorted({self.name.order, *order.numbers})
+
+    def _require_certain_name(self) -> None:
+        """Have a person decide about a name that may mean another order."""
+        if self.name.ambiguity is not None:
+            self._ask_a_person(Reason.NAME_AMBIGUOUS, self.name.ambiguity)
+
+    def _ask_a_person(self, reason: Reason, detail: str) -> None:
+        """Refuse the invoice for a soft reason, unless a person has waived it, or it may have been sent already."""
+        if self._may_ask and reason not in self.entry.waived:
+            if self.twin is not None:
+                detail += f"; the same PDF still lies in the failed folder, as {self.twin}: only one can be moved back"
+            raise Rejected(reason, detail)
 
     def _check(self, numbers: Sequence[str]) -> None:
         """Have the PDF checked, unless it was rejected before a crash."""
@@ -234,6 +267,11 @@ class Delivery:
             if self.entry is not before:
                 self.entry = self.ledger.not_taken(self.entry, before)
             raise
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether the invoice can still be stopped: what may have been sent already is past that."""
+        return self.entry.doubt_since is None
 
     @property
     def _rejected_before(self) -> bool:

@@ -69,7 +69,7 @@ class DeliveryContext:
         """Remember nothing of any file yet."""
         self.deferrals = Deferrals(self.timing)
 
-    def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int) -> Entry:
+    def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
         return Entry(
             account=self.inbox.account,
@@ -80,4 +80,5 @@ class DeliveryContext:
             file=storable(file.name),
             size=size,
             first_seen=time.time(),
+            items=items,
         )

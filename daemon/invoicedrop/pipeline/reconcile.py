@@ -30,11 +30,15 @@ def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | No
     ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
     unreadable: list[int] = []
     for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
-        sha256 = ours.get(attachment.id)
-        if sha256 is None:
-            sha256 = project.attachment_digest(entry.order_id, attachment.id, entry.size)
-            if sha256 is None and attachment.created is not None and attachment.created >= began:
-                unreadable.append(attachment.id)
-        if sha256 == entry.sha256:
+        sent = ours.get(attachment.id)
+        if sent is not None:
+            # The same bytes for other items of the order are another invoice.
+            if sent == (entry.sha256, entry.items):
+                return Receipt(attachment.id)
+            continue
+        digest = project.attachment_digest(entry.order_id, attachment.id, entry.size)
+        if digest == entry.sha256:
             return Receipt(attachment.id)
+        if digest is None and attachment.created is not None and attachment.created >= began:
+            unreadable.append(attachment.id)
     return Receipt(min(unreadable)) if unreadable else None
