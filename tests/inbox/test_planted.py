@@ -173,6 +173,22 @@ def test_a_strangers_file_is_not_removed(scene: Scene) -> None:
     assert placeholder.stat().st_uid == STRANGER
 
 
+def test_where_a_share_owns_what_we_make_it_is_still_ours(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a share that gives every file another owner than us, what a crash left is known by that owner."""
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    scene.filing.prepare()
+    (scene.drop / ASIDE).mkdir(mode=0o700)
+    (scene.drop / ASIDE / "9.pdf").write_bytes(CONTENT)
+    (scene.failed_dir / UNFINISHED).touch()
+    placeholder = scene.failed_dir / "8355.pdf"
+    placeholder.touch()
+    placeholder.chmod(0o200)
+    assert scene.filing.clean_up()
+    assert (scene.drop / "9.pdf").exists()
+    assert not (scene.failed_dir / UNFINISHED).exists()
+    assert scene.file_one(good=False, resumed=True) == placeholder
+
+
 def test_a_folder_exchanged_for_a_link_gets_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the folder in which a file is put aside becomes a link at once, no file goes where it leads."""
     mkdir = os.mkdir

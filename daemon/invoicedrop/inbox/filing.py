@@ -81,7 +81,7 @@ class Filing:
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
                 with self._folders.held(folder) as path:
-                    disk.clear_unfinished(path, self._folders.owner_in(folder))
+                    disk.clear_unfinished(path, self._folders.owner_in(path))
             except OSError as error:
                 raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
         try:
@@ -120,8 +120,8 @@ class Filing:
                     trial = disk.write_new(path, b"may be removed")
                     status = trial.stat()
                     disk.remove(trial)
+                    self._folders.note_owner(path, status.st_uid)
                 ahead = status.st_ctime - self._clock()
-                self._folders.note_owner(folder, status.st_uid)
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
@@ -293,7 +293,7 @@ class Filing:
     def _empty_aside(self, drop: Path, name: str) -> bool:
         """Put back what a crash left aside; return whether nothing of ours is left. Its trouble is its own."""
         try:
-            with held_aside(drop / name, self._folders.owner_in(self.drop_dir)) as aside:
+            with held_aside(drop / name, self._folders.owner_in(drop)) as aside:
                 if aside is None:
                     return True
                 for path in aside.iterdir():

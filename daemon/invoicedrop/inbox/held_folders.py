@@ -19,7 +19,7 @@ class HeldFolders:
 
     def __init__(self) -> None:
         self._places: dict[Path, Place] = {}
-        self._owners: dict[Path, int] = {}
+        self._owners: dict[str, int] = {}
 
     @contextmanager
     def held(self, folder: Path) -> Iterator[Path]:
@@ -66,10 +66,10 @@ class HeldFolders:
         before = self._places.get(folder)
         return before is not None and os.path.realpath(folder) != before.path
 
-    def note_owner(self, folder: Path, uid: int) -> None:
-        """Remember the owner that a file of ours has in a folder: a share may give its files another one."""
-        self._owners[folder] = uid
+    def note_owner(self, path: Path, uid: int) -> None:
+        """Remember the owner of a file of ours in the folder held as `path`: a share may give its files another one."""
+        self._owners[place_of(path).path] = uid
 
-    def owner_in(self, folder: Path) -> int:
-        """Return the uid that our own files have in a folder."""
-        return self._owners.get(folder, os.geteuid())
+    def owner_in(self, path: Path) -> int:
+        """Return the uid that our own files have in the folder held as `path`."""
+        return self._owners.get(place_of(path).path, os.geteuid())
