@@ -48,7 +48,8 @@ def test_a_sweep_of_thousands_of_failures_is_one_listing(home: Path, slow: list[
     begun = time.thread_time()
     assert not ReasonFiles(home, HeldFolders().held, file_mode=None).sweep(0.1)
     assert time.thread_time() - begun < 0.3
-    assert slow == []
+    # The folder itself, as it is held: no single name.
+    assert len(slow) <= 1
 
 
 @pytest.mark.parametrize("name", ["{}.pdf", _LONGEST])
