@@ -20,27 +20,29 @@ class _Result(NamedTuple):
     result: Outcome | BaseException
 
 
-def _started_pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool all of whose threads run: what it would start later might then not be had, in the middle of work.
+def _require_threads(count: int) -> None:
+    """Check that so many threads can be had, so that the pool, which starts them one by one, does not fail at work.
 
     Raises:
         NoThreads: the system gives no more threads.
 
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
-    all_run = threading.Barrier(threads + 1)
+    over = threading.Event()
+    started: list[threading.Thread] = []
     try:
-        for _ in range(threads):
-            pool.submit(all_run.wait)
+        for _ in range(count):
+            thread = threading.Thread(target=over.wait)
+            thread.start()
+            started.append(thread)
     except RuntimeError as error:
-        all_run.abort()
-        pool.shutdown(cancel_futures=True)
         raise NoThreads(
-            f"the system gives no more threads ({error}), {threads} are wanted: see the limits of this user and this "
+            f"the system gives no more threads ({error}), {count} are wanted: see the limits of this user and this "
             "service (ulimit -u, TasksMax, pids.max), or set upload_workers lower"
         ) from error
-    all_run.wait()
-    return pool
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
 
 
 class Dispatcher:
@@ -65,7 +67,9 @@ class Dispatcher:
         self._on_progress = on_progress
         # While one thread waits for its answer, another one's file is read, checked and filed. Only one, where one
         # uploads: there the order of arrival is kept exactly.
-        self._pool = _started_pool(2 * upload_workers if upload_workers > 1 else 1)
+        threads = 2 * upload_workers if upload_workers > 1 else 1
+        _require_threads(threads)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         # The next file is at hand when a thread has done with one.
         self._limit = 2 * upload_workers
         self._results: deque[_Result] = deque()
