@@ -38,6 +38,7 @@ def collect(settings: Settings) -> list[Finding]:
     findings = _user(settings)
     for inbox in settings.inboxes:
         findings += folders.of_inbox(inbox)
+        findings += folders.left_alone(inbox, settings.folders)
     findings += folders.of_state(settings.state_dir)
     findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
     return findings + _ledger_and_network(settings)

@@ -3,7 +3,8 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
+from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import permissions
@@ -21,6 +23,8 @@ _EVENT_DEADLINE: Final = 2.0
 """Seconds; an event of this machine takes a millisecond."""
 _MAX_ENTRIES: Final = 10_000
 """Of a longer drop folder, only so many entries are checked for files that we may not read."""
+_MAX_NAMED: Final = 5
+"""Of what is left alone, only so many are named."""
 _MANY_FILES: Final = 10
 """Room for fewer invoices of the largest size than this is worth a warning."""
 _FEW_INODES: Final = 1_000
@@ -136,6 +140,25 @@ def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
         first = permissions.unreadable(unreadable[0])
         others = f" ({len(unreadable)} such files wait)" if len(unreadable) > 1 else ""
         yield Finding("waiting files", inbox.name, Level.PROBLEM, first.problem + others, first.remedy)
+
+
+def left_alone(inbox: Inbox, own_folders: Collection[Path]) -> list[Finding]:
+    """Name what is left alone in the drop folder, and perhaps meant as an invoice."""
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=own_folders, now=time.time())
+    awaited: list[str] = []
+    # Whether the folder can be read is another finding.
+    with suppress(OSError):
+        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES):
+            why = judge.why_awaited(entry)
+            if why is not None:
+                awaited.append(f"{entry.name} ({why})")
+    if not awaited:
+        return []
+    shown = "; ".join(awaited[:_MAX_NAMED]) + (f"; and {len(awaited) - _MAX_NAMED} more" * (len(awaited) > _MAX_NAMED))
+    remedy = (
+        "if an invoice is meant: give it its order's name with .pdf, directly in the drop folder; else take it away"
+    )
+    return [Finding("left alone", inbox.name, Level.WARNING, f"perhaps meant as invoices: {shown}", remedy)]
 
 
 def _events(inbox: Inbox, deadline: float) -> Finding:

@@ -17,11 +17,13 @@ from invoicedrop.commands.status.overview import (
     DaemonState,
     FailedFile,
     InboxState,
+    LeftAloneFile,
     Overview,
     SentFile,
     WaitingFile,
 )
 from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
@@ -64,10 +66,14 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class _DropFolder:
-    """What waits in a drop folder: the first files, how many in all, and why it cannot be read."""
+    """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
+
+    `left_alone` are those that are no invoices, and perhaps meant as some.
+    """
 
     files: list[WaitingFile]
     total: int
+    left_alone: list[LeftAloneFile]
     trouble: str | None
 
 
@@ -109,6 +115,7 @@ def _overview(sources: _Sources, ledger_trouble: str | None) -> Overview:
         ledger_exists=sources.ledger is not None,
         inboxes=[_inbox_state(sources, inbox, folders) for inbox in inboxes],
         waiting=sorted((file for folder in folders.values() for file in folder.files), key=_urgency)[:_MAX_FILES],
+        left_alone=[file for folder in folders.values() for file in folder.left_alone][:_MAX_FILES],
         failed=failed,
         failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
         sent=[
@@ -128,10 +135,16 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
     """Read a drop folder; its first files are those with trouble of their own, then the oldest."""
     report = sources.report(inbox)
     files: list[WaitingFile] = []
+    left_alone: list[LeftAloneFile] = []
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
     total = 0
     try:
-        for name, file_stat, left_alone in list_folder(inbox.drop_dir):
-            if left_alone is not None:
+        for folder_entry in list_folder(inbox.drop_dir):
+            name, file_stat = folder_entry.name, folder_entry.status
+            if folder_entry.left_alone is not None:
+                why = judge.why_awaited(folder_entry) if len(left_alone) < _MAX_FILES else None
+                if why is not None:
+                    left_alone.append(LeftAloneFile(inbox.name, storable(name), why, file_stat.st_mtime))
                 continue
             total += 1
             entry = entries.get((inbox.name, storable(name)))
@@ -141,8 +154,9 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
             if len(files) >= 2 * _MAX_FILES:
                 files = sorted(files, key=_urgency)[:_MAX_FILES]
     except OSError as error:
-        return _DropFolder([], total, permissions.explained(inbox.drop_dir, error).sentence)
-    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, None)
+        return _DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+    left_alone.sort(key=lambda file: (file.since, file.file))
+    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, left_alone, None)
 
 
 def _waiting_file(
