@@ -1,6 +1,6 @@
 """A project's client by itself, without the service around it, and invoices for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError
 from invoicedrop.inbox.snapshot import Snapshot, take_snapshot
+from invoicedrop.system.addresses import is_public
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _MAX_BYTES = 100 << 20
@@ -28,13 +29,16 @@ class Caller:
         timeout: float = 5.0,
         rate: float = 0,
         timing: Timing = DEFAULT_TIMING,
+        is_public: Callable[[str], bool] = is_public,
     ) -> None:
         self.token = token
         self.tokens_read = 0
         self.details: list[str | None] = []
         self.rate_limiter = RateLimiter(rate, 1, timing=timing)
         self.breaker = CircuitBreaker(lambda detail, _seconds: self.details.append(detail), timing=timing)
-        self.client = ApiClient.open(url, self._read_token, self.rate_limiter, request_timeout=timeout, connections=4)
+        self.client = ApiClient.open(
+            url, self._read_token, self.rate_limiter, request_timeout=timeout, connections=4, is_public=is_public
+        )
         self.project = Project(self.client, 1001, project_id, self.breaker)
 
     def _read_token(self) -> str:

@@ -35,7 +35,8 @@ from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.mover import Mover, renameat2
 from quick_service import QUICK
-from ways import first_way, refusing
+from system_calls import refusing
+from ways import first_way
 
 if TYPE_CHECKING:
     import pytest

@@ -28,7 +28,7 @@ class Reply(NamedTuple):
 class ScriptedApi:
     """A server on loopback that answers each request as `script` says, with a Date header as real servers have."""
 
-    def __init__(self, script: Callable[[Request], Reply]) -> None:
+    def __init__(self, script: Callable[[Request], Reply], host: str = "127.0.0.1") -> None:
         self.requests: list[Request] = []
         requests = self.requests
 
@@ -51,15 +51,16 @@ class ScriptedApi:
             def log_message(self, *_arguments: object) -> None:
                 """Print nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.port = self.server.server_address[1]
+        self.url = f"http://{host}:{self.port}"
 
 
 @contextmanager
-def scripted(script: Callable[[Request], Reply]) -> Iterator[ScriptedApi]:
-    """Serve while the block runs."""
-    api = ScriptedApi(script)
+def scripted(script: Callable[[Request], Reply], host: str = "127.0.0.1") -> Iterator[ScriptedApi]:
+    """Serve at this loopback address while the block runs."""
+    api = ScriptedApi(script, host)
     with served(api.server):
         yield api
 

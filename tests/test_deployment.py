@@ -73,6 +73,12 @@ def test_systemd_finds_nothing_wrong_with_the_unit_and_its_drop_in(tmp_path: Pat
     assert (both.returncode, said) == (0, [])
 
 
+def test_the_unit_lets_the_pdf_check_confine_itself() -> None:
+    """The unit's filter names Landlock's calls and seccomp, which systemd 252 counts to no set that it allows."""
+    allowed = " ".join(_unit("SystemCallFilter")).split()
+    assert set(allowed) >= {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"}
+
+
 @needs_systemd
 def test_the_unit_is_locked_down_to_a_score_of_1_2() -> None:
     """`systemd-analyze security` gives the unit 1.2 points of exposure or less."""

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from foreign_text import NAMES, TRICKS, is_harmless
 from invoicedrop import logs
 
 TOKEN = "tok-9a8b7c6d5e4f"
@@ -382,6 +383,55 @@ def test_no_name_can_forge_a_line_or_steer_a_terminal(text: str, log_format: str
     assert written.encode()
     if log_format == "json":
         assert json.loads(written)["event"] == "invoice.found"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, item in value.items():
+                yield from (key, *_texts(item))
+        case list():
+            for item in value:
+                yield from _texts(item)
+
+
+@given(text=TRICKS)
+@settings(deadline=None)
+def test_what_a_program_reads_from_the_log_is_harmless(text: str) -> None:
+    """Whatever a name, a message or an error says, each text in a JSON line can be shown on a terminal as it is."""
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    try:
+        _fail(text)
+    except ValueError:
+        logs.get_logger().exception("invoice.failed", file=text, detail=[{text: text}])
+    logs.get_logger().error(text)
+    for line in stream.getvalue().splitlines():
+        assert all(map(is_harmless, _texts(json.loads(line))))
+
+
+@given(text=TRICKS)
+@settings(deadline=None)
+def test_no_error_can_forge_a_line_on_a_console(text: str) -> None:
+    """Whatever an exception says, only the lines that we log begin like ours."""
+    stream = io.StringIO()
+    logs.configure("console", "info", stream)
+    try:
+        _fail(text)
+    except ValueError:
+        logs.get_logger().exception("invoice.failed", file=text)
+    first, *rest = stream.getvalue().removesuffix("\n").split("\n")
+    assert is_harmless(first)
+    assert all(line.startswith("  ") and is_harmless(line) for line in rest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_honest_name_stays_as_it_is(lines: Lines, name: str) -> None:
+    """Umlauts, other scripts, writing from right to left and emoji are what they were for whoever reads the JSON."""
+    logs.get_logger().info("invoice.found", file=name)
+    assert lines()[0]["file"] == name
 
 
 @pytest.mark.parametrize("where", ["closed", "/dev/full", "no reader", "no descriptor"])

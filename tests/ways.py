@@ -4,20 +4,20 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from invoicedrop.system.mover import renameat2
+from system_calls import refusing
 
 WAYS: Final = ("rename", "link", "placeholder", "copy")
 
 
-def refusing(code: int) -> Callable[..., NoReturn]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> NoReturn:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
+def unheld(path: Path) -> Path:
+    """Return the path of a file in a folder that is held (`invoicedrop.system.held_folder`), as others see it."""
+    if not path.is_relative_to("/proc/self/fd"):
+        return path
+    descriptor, *rest = path.relative_to("/proc/self/fd").parts
+    return Path("/proc/self/fd", descriptor).readlink().joinpath(*rest)
 
 
 def first_way(way: str, rename: Callable[[Path, Path], None] = renameat2) -> Callable[[Path, Path], Any]:
@@ -33,6 +33,6 @@ def first_way(way: str, rename: Callable[[Path, Path], None] = renameat2) -> Cal
 
 def _across_disks(source: Path, target: Path, rename: Callable[[Path, Path], None]) -> None:
     # Processed and failed are on another disk; a folder that a file is put aside in is not.
-    if len({path.parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
+    if len({unheld(path).parent.name in {"processed", "failed"} for path in (source, target)}) > 1:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     rename(source, target)

@@ -175,7 +175,7 @@ def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     for title in ("inbox", "setting", "value", "from"):
         table.add_column(title, overflow="fold")
     for row in describe(settings):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     _console().print(table)
 
 

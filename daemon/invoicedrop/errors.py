@@ -14,8 +14,8 @@
       ConfigError          the program cannot start               -> exit 78, all problems at once
       InstanceRunning      the state folder is in use             -> exit 75
 
-Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program is
-none of these.
+Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program (such
+as `invoice.IllegalMoveError`) is none of them.
 """
 
 from collections.abc import Sequence
@@ -44,6 +44,10 @@ class Deferred(InvoicedropError):  # noqa: N818
         super().__init__(detail)
         self.delay = delay
         self.detail = detail
+
+
+class FileUnavailable(Deferred):
+    """This one file cannot be looked at, read or moved now, although others can; each try doubles the delay."""
 
 
 class OutcomeUnknown(InvoicedropError):  # noqa: N818
@@ -112,6 +116,10 @@ class Changed(InvoicedropError):  # noqa: N818
 
 class Stopping(InvoicedropError):  # noqa: N818
     """The service is being stopped: the invoice stays where it is for the next start."""
+
+
+class NoThreads(InvoicedropError):  # noqa: N818
+    """The system gives this process no more threads: it cannot start now."""
 
 
 class ConfigError(InvoicedropError):

@@ -1,7 +1,7 @@
 """The log: structlog, one object or line for each event, on standard error. It shows no secret and stops no upload.
 
 Every line, also those of libraries that use the standard `logging`, takes these steps: exceptions lose their local
-variables, values become what JSON knows (no control characters, no undecodable bytes, no endless text), secrets are
+variables, values become what JSON knows and a person can read (`printable`, no endless text), secrets are
 taken out, the line is rendered and written in one call. Whatever fails on the way is swallowed: a full disk behind
 standard error must not stop an upload.
 """
@@ -25,6 +25,8 @@ from structlog.processors import ExceptionRenderer, TimeStamper, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from invoicedrop.printable import printable, printable_lines
+
 _HIDDEN: Final = "[secret]"
 _TEXT_LIMIT: Final = 8_000
 """Characters of one value; an API's error page or a deep traceback must not fill the disk."""
@@ -35,11 +37,8 @@ _PATIENCE: Final = 1.0
 _BEARER: Final = re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE)
 _PYDANTIC_INPUT: Final = re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL)
 """What pydantic quotes in its errors: an order's customer, perhaps."""
-_UNDECODABLE: Final = re.compile("[\ud800-\udfff]")
-"""Bytes of file names that are no UTF-8. JSON escapes all else by itself."""
-_UNPRINTABLE: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What would forge a line, or steer the terminal."""
-_UNPRINTABLE_BUT_LINES: Final = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNDECODABLE: Final = re.compile("[\udc80-\udcff]")
+"""How Python passes on bytes of file names that are no UTF-8."""
 
 _METHODS: Final = ("log", "critical", "fatal", "error", "warning", "warn", "info", "msg", "debug")
 
@@ -88,12 +87,10 @@ def _configure_structlog(log_format: str, log_level: str, stream: TextIO | None)
     chain: list[Processor]
     if log_format == "json" or (log_format == "auto" and not colours):
         exceptions = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-        plain = _Plain(_UNDECODABLE, _UNDECODABLE)
-        chain = [exceptions, plain, add_log_level, TimeStamper(fmt="iso", utc=True), _json_line]
+        chain = [exceptions, _plain, add_log_level, TimeStamper(fmt="iso", utc=True), _json_line]
     else:
         console = ConsoleRenderer(colors=colours and not os.environ.get("NO_COLOR"), sort_keys=False)
-        plain = _Plain(_UNPRINTABLE, _UNPRINTABLE_BUT_LINES)
-        chain = [ExceptionRenderer(), plain, add_log_level, TimeStamper(fmt="%H:%M:%S", utc=False), console]
+        chain = [ExceptionRenderer(), _plain, add_log_level, TimeStamper(fmt="%H:%M:%S", utc=False), console]
     structlog.configure(
         processors=chain,
         wrapper_class=_never_raising(log_level),
@@ -110,34 +107,29 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False  # closed
 
 
-class _Plain:
-    """Reduces every value to what JSON knows: no secrets, nothing endless, what `unsafe` matches escaped."""
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Reduce every value to what JSON knows: no secrets, nothing endless, nothing that a terminal would obey."""
+    # These three first: they are what a person looks for. The first two get their values later.
+    plain: EventDict = {"timestamp": None, "level": None, "event": None}
+    for key, value in event.items():
+        if key == "exception" and isinstance(value, str):
+            plain[key] = printable_lines(_redacted(value))
+        else:
+            plain[key] = _reduced(value, 0)
+    return plain
 
-    def __init__(self, unsafe: re.Pattern[str], unsafe_in_traceback: re.Pattern[str]) -> None:
-        self._unsafe = unsafe
-        self._unsafe_in_traceback = unsafe_in_traceback
 
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        # These three first: they are what a person looks for. The first two get their values later.
-        plain: EventDict = {"timestamp": None, "level": None, "event": None}
-        for key, value in event.items():
-            if key == "exception" and isinstance(value, str):
-                plain[key] = _clean(value, self._unsafe_in_traceback)
-            else:
-                plain[key] = self._reduced(value, 0)
-        return plain
-
-    def _reduced(self, value: object, depth: int) -> Any:
-        kind = type(value)
-        if kind is str:
-            return _clean(cast("str", value), self._unsafe)
-        if kind in _NUMBERS or (kind is float and math.isfinite(cast("float", value))):
-            return value
-        if depth < _DEPTH_LIMIT and isinstance(value, Mapping):
-            return {_clean(_text(key), self._unsafe): self._reduced(item, depth + 1) for key, item in value.items()}
-        if depth < _DEPTH_LIMIT and isinstance(value, list | tuple | set | frozenset):
-            return [self._reduced(item, depth + 1) for item in value]
-        return _clean(_text(value), self._unsafe)
+def _reduced(value: object, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return _clean(cast("str", value))
+    if kind in _NUMBERS or (kind is float and math.isfinite(cast("float", value))):
+        return value
+    if depth < _DEPTH_LIMIT and isinstance(value, Mapping):
+        return {_clean(_text(key)): _reduced(item, depth + 1) for key, item in value.items()}
+    if depth < _DEPTH_LIMIT and isinstance(value, list | tuple | set | frozenset):
+        return [_reduced(item, depth + 1) for item in value]
+    return _clean(_text(value))
 
 
 def _text(value: object) -> str:
@@ -147,7 +139,11 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__} without repr: {type(error).__name__}>"
 
 
-def _clean(text: str, unsafe: re.Pattern[str]) -> str:
+def _clean(text: str) -> str:
+    return printable(_UNDECODABLE.sub(_as_byte, _redacted(text)))
+
+
+def _redacted(text: str) -> str:
     for secret in _secrets:
         if secret in text:
             text = text.replace(secret, _HIDDEN)
@@ -157,14 +153,11 @@ def _clean(text: str, unsafe: re.Pattern[str]) -> str:
         text = _PYDANTIC_INPUT.sub("input_value=[hidden]", text)
     if len(text) > _TEXT_LIMIT:
         text = f"{text[:_TEXT_LIMIT]}... ({len(text) - _TEXT_LIMIT} more characters)"
-    return text if text.isprintable() else unsafe.sub(_escaped, text)
+    return text
 
 
-def _escaped(match: re.Match[str]) -> str:
-    if "\udc80" <= match[0] <= "\udcff":
-        # How Python passes on an undecodable byte: shown as that byte.
-        return f"\\x{ord(match[0]) - 0xDC00:02x}"
-    return match[0].encode("unicode_escape").decode()
+def _as_byte(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]) - 0xDC00:02x}"
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from invoicedrop.printable import storable
+from invoicedrop.printable import printable
 
 
 class Reason(StrEnum):
@@ -163,7 +163,7 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None, *, a
     problem, remedy = advice(reason)
     return "\n".join(
         (
-            f"{storable(name)} was not sent to the marketplace.",
+            f"{printable(name)} was not sent to the marketplace.",
             "",
             "What is wrong:",
             f"  {problem}",
@@ -173,7 +173,7 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None, *, a
             "",
             "Details for your administrator:",
             f"  reason  {reason}",
-            f"  detail  {storable(' '.join(detail.split()))}",
+            f"  detail  {printable(' '.join(detail.split()))}",
             f"  time    {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC",
             *(() if sha256 is None else (f"  sha256  {sha256}",)),
             "",

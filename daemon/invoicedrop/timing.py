@@ -16,8 +16,15 @@ class Timing:
     """The first delay of an invoice that has trouble of its own; each further one doubles."""
     longest_retry: float = 900.0
     """The longest such delay."""
-    file_retry: float = 60.0
-    """Until a file is tried again that cannot be read or moved, although its folder can."""
+    file_retry: float = 5.0
+    """The first delay of a file that cannot be read or moved, although its folder can; each further one doubles, up
+    to `longest_retry`."""
+    next_file: float = 0.2
+    """Between two files that are tried, one by one, while several in a row could not be read or moved."""
+    folder_trial: float = 5.0
+    """The least time between two trials of the folders because single files cannot be read or moved."""
+    deferral_logged: float = 3600.0
+    """A deferral that is repeated in the same words is logged once in this time."""
     order_retry: float = 60.0
     """Between two tries while an order may still be imported (`order_grace`)."""
     look_again: float = 5.0

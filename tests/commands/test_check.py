@@ -4,19 +4,22 @@ import os
 import pwd
 import re
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import without_confinement
 from invoicedrop.commands.check import command
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
-from merchant import Merchant, running
+from invoicedrop.system.confinement import offered
+from merchant import COMMAND, Merchant, running
 from waiting import wait_until
 
 
@@ -146,3 +149,25 @@ def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:
     assert findings["ledger"].level is Level.PROBLEM
     assert "newer invoicedrop" in findings["ledger"].text
     assert findings["token"].level is Level.OK
+
+
+@pytest.mark.skipif(not all(offered()), reason="the kernel does not offer Landlock and seccomp")
+@pytest.mark.parametrize(("missing", "words"), [("landlock", "without Landlock,"), ("seccomp", "without seccomp,")])
+def test_what_does_not_confine_the_pdf_check_is_a_warning(merchant: Merchant, missing: str, words: str) -> None:
+    """Where the kernel, or a container, does not offer what confines the PDF check, the check says so in a line."""
+    assert _findings(merchant.settings())["PDF check"].level is Level.OK
+    wrapper = Path(without_confinement.__file__)
+    program = (str(wrapper), missing, "EPERM", sys.executable, *COMMAND)
+    daemon = merchant.start("check", program=program, forked=False)
+    assert daemon.wait() == 0
+    (line,) = [line for line in daemon.output().splitlines() if "PDF check" in line and "PDFs are" in line]
+    assert line.startswith("warning")
+    assert words in line
+
+
+def test_a_pdf_check_that_does_not_start_is_a_problem(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation in which no process that checks PDFs starts is a problem, and the check goes on."""
+    monkeypatch.setattr(sys, "path", [])
+    findings = _findings(merchant.settings())
+    assert findings["PDF check"].level is Level.PROBLEM
+    assert findings["API"].level is Level.OK

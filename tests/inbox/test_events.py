@@ -16,8 +16,8 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from inotify_limit import refuse_watches
 from invoicedrop.inbox.events import Events, News
+from system_calls import refuse_watches
 from waiting import wait_until
 
 NEWS = "watchdog's inner reader has changed: see that inbox/events still fits, then follow it here"

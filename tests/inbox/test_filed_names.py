@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from invoicedrop.inbox.filed_names import named_like, reason_of, reason_path, targets
+from invoicedrop.inbox.filed_names import named_like, orphaned_reasons, reason_path, targets
 from invoicedrop.inbox.names import parse_name
 
 AT = 1795342500.0
@@ -20,7 +20,9 @@ def test_a_name_made_unique_is_still_an_invoices(tmp_path: Path, ending: str) ->
         assert parse_name(unique.name, "channable").order == "8355"
         unique.touch()
         assert unique in named_like(tmp_path, name)
-        assert reason_of(reason_path(unique)) == unique
+        reason = reason_path(unique).name
+        assert orphaned_reasons([reason]) == [(reason, unique.name)]
+        assert orphaned_reasons([reason, unique.name]) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [name, f"8355_{STAMP}{ending}", f"8355_{STAMP}-2{ending}"]
     )

@@ -9,19 +9,21 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable
+from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import reason_path
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, renameat2
-from ways import WAYS, first_way, refusing
+from system_calls import refusing
+from ways import WAYS, first_way, unheld
 
 OURS = b"%PDF-1.7 the invoice that was read %%EOF"
 OTHER = b"%PDF-1.7 another invoice %%EOF"
@@ -106,7 +108,7 @@ class RacedMover(Mover):
 
     def move(self, source: Path, target: Path) -> None:
         """Move a file, too late."""
-        self._race(source, target)
+        self._race(unheld(source), unheld(target))
         super().move(source, target)
 
 
@@ -213,7 +215,7 @@ def test_a_file_exchanged_before_its_name_is_removed_is_not_lost(folders: Folder
 
     class Raced(Mover):
         def withdraw(self, path: Path, is_ours: Callable[[Path], bool]) -> None:
-            if path == folders.drop / "8355.pdf" and not exchanged:
+            if unheld(path) == folders.drop / "8355.pdf" and not exchanged:
                 exchanged.append(path)
                 folders.exchange()
             super().withdraw(path, is_ours)
@@ -252,7 +254,7 @@ def test_a_move_that_ends_half_done_keeps_its_reason(folders: Folders) -> None:
 
     folders.put()
     folders.use(Broken(first_way("link")))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.failed()
     assert len(list(folders.failed_dir.glob("*.reason.txt"))) == 1
     folders.use(Mover(first_way("link")))
@@ -396,9 +398,22 @@ def test_an_empty_invoice_that_failed_before_is_no_placeholder(folders: Folders)
 
 # Trouble of folders, and of single files
 
+_EVERYBODYS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_OTHER_MEANINGS = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EXDEV, errno.EINTR}
+"""What a rename says where a folder or the file has gone, the new name is taken, or it must be copied."""
+_ONE_FILES = sorted(set(errno.errorcode) - _EVERYBODYS - _OTHER_MEANINGS)
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["rename", "fsync of a folder", "fsync of a file"])
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        *product(("rename",), (errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EDQUOT)),
+        *product(
+            ("fsync of a folder", "fsync of a file"),
+            (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE, errno.EDQUOT),
+        ),
+    ],
+)
 def test_trouble_of_the_folders_is_not_the_invoices_fault(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int, call: str
 ) -> None:
@@ -421,7 +436,7 @@ def test_trouble_of_the_folders_is_not_the_invoices_fault(
     assert leftovers(*folders.all) == []
 
 
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("code", _ONE_FILES)
 def test_a_single_file_that_cannot_be_moved_waits_alone(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -541,7 +556,7 @@ def test_a_move_that_fails_leaves_no_reason_behind(folders: Folders) -> None:
     """Where the invoice could not be moved, no reason stands in failed without it."""
     read = folders.put()
     folders.use(Mover(refusing(errno.EIO)))
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         folders.filing.failed("8355.pdf", read, OUR_SHA, Reason.DAMAGED, "")
     assert list(folders.failed_dir.iterdir()) == []
 

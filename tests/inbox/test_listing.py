@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from invoicedrop.errors import Changed, FolderUnavailable
+from invoicedrop.errors import Changed, FileUnavailable
 from invoicedrop.inbox.listing import list_folder, look_up, require_present, why_left_alone
 
 
@@ -78,6 +78,7 @@ def test_a_listing_has_every_entry_with_its_status(tmp_path: Path) -> None:
         "processed": "a folder",
     }
     for name, entry in entries.items():
+        assert entry.status is not None
         assert entry.status.st_ino == (tmp_path / name).lstat().st_ino
         assert look_up(tmp_path, name) == entry
 
@@ -101,10 +102,10 @@ def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_is_required_to_be_there(tmp_path: Path) -> None:
-    """Whatever is there passes, what is gone has changed, and what cannot be seen makes the folder unavailable."""
+    """Whatever is there passes, what is gone has changed, and what cannot be seen is that file's own trouble."""
     (tmp_path / "1.pdf").symlink_to("nowhere")
     require_present(tmp_path / "1.pdf")
     with pytest.raises(Changed):
         require_present(tmp_path / "2.pdf")
-    with pytest.raises(FolderUnavailable):
+    with pytest.raises(FileUnavailable):
         require_present(tmp_path / ("8" * 300 + ".pdf"))

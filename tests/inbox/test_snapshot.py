@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable, Rejected
+from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable, Rejected
 from invoicedrop.inbox.identity import digest, identity_of
 from invoicedrop.inbox.snapshot import _CHUNK, take_snapshot
 from invoicedrop.reasons import Reason
+from system_calls import refusing
 
 LIMIT = 8 * _CHUNK
 
@@ -237,18 +238,9 @@ def test_a_file_that_loses_its_name_while_it_is_read_is_read_whole(
         assert bytes(snapshot.view) == b"x" * 2000
 
 
-def refusing(code: int) -> Callable[..., int]:
-    """Return a call that the operating system refuses."""
-
-    def refuse(*_arguments: object, **_named: object) -> int:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
-
-
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EDQUOT])
 def test_trouble_of_the_machine_is_not_the_invoices(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """No descriptors, no memory, a share that went away: the inbox waits."""
+    """No descriptors, no memory, a disk that has turned read-only: the inbox waits."""
     path.write_bytes(b"%PDF")
     monkeypatch.setattr(os, "open", refusing(code))
     with pytest.raises(FolderUnavailable, match=r"8355\.pdf"):
@@ -256,14 +248,31 @@ def test_trouble_of_the_machine_is_not_the_invoices(path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("call", ["open", "sendfile"])
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO])
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.EBUSY,
+        errno.EAGAIN,
+        errno.ETXTBSY,
+        errno.ESTALE,
+        errno.EUCLEAN,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ETIMEDOUT,
+    ],
+)
 def test_one_file_that_cannot_be_read_does_not_stop_the_others(
     path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
-    """A file without the right to read it, or on a bad sector, waits alone, with words that name it."""
+    """A file without the right to read it, open elsewhere, or on a bad sector waits alone, with words that name it."""
     path.write_bytes(b"%PDF")
     monkeypatch.setattr(os, call, refusing(code))
-    with pytest.raises(Deferred, match=r"8355\.pdf") as caught:
+    with pytest.raises(FileUnavailable, match=r"8355\.pdf") as caught:
         take_snapshot(path, LIMIT)
     assert caught.value.delay >= 1
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.inbox.stability import WINDOW, StabilityTracker
+from manual_clock import ManualClock
 
 NAMES = st.sampled_from(["1.pdf", "2.pdf", "3.pdf", "4.pdf"])
 SETTLE = 1.0
@@ -346,3 +347,52 @@ class TrackerAgainstModel(RuleBasedStateMachine):
 
 TrackerAgainstModel.TestCase.settings = hypothesis_settings(max_examples=80, stateful_step_count=30, deadline=None)
 test_tracker_agrees_with_its_model = TrackerAgainstModel.TestCase
+
+
+# Names that may be to blame, and inode numbers that say nothing
+
+
+def test_what_may_be_to_blame_comes_back_behind_the_others() -> None:
+    """After a probe that failed the next one takes another file, the first one coming last."""
+    clock = ManualClock()
+    tracker = StabilityTracker(0.0, clock=clock)
+    for number in range(3):
+        tracker.observe(f"{number}.pdf", Identity(1, number, 5, 5))
+    taken = []
+    for _ in range(6):
+        ((name, _, _),) = tracker.take(1)
+        taken.append(name)
+        tracker.put_back(name, last=True)
+    assert taken == ["0.pdf", "1.pdf", "2.pdf"] * 2
+
+
+def test_inode_numbers_that_change_alone_are_done_without() -> None:
+    """A file of which only the inode number changes, three times, is settled by size and time from then on."""
+    clock = ManualClock()
+    tracker = StabilityTracker(1.0, clock=clock)
+    for inode in range(1, 5):
+        assert not tracker.unstable_inodes
+        tracker.observe("1.pdf", Identity(1, inode, 5, 5))
+        clock.now += 0.5
+    assert tracker.unstable_inodes
+    for inode in range(5, 9):
+        tracker.observe("1.pdf", Identity(1, inode, 5, 5))
+        clock.now += 0.5
+    assert [name for name, _, _ in tracker.take(1)] == ["1.pdf"]
+    tracker.put_back("1.pdf")
+    tracker.observe("1.pdf", Identity(1, 9, 6, 5))
+    assert tracker.take(1) == []
+
+
+def test_a_file_that_is_not_the_one_that_was_taken_settles_again() -> None:
+    """What changed between being settled and being read waits anew, once seen as it is now."""
+    clock = ManualClock()
+    tracker = StabilityTracker(1.0, clock=clock)
+    tracker.observe("1.pdf", Identity(1, 1, 5, 5))
+    clock.now += 1
+    assert [name for name, _, _ in tracker.take(1)] == ["1.pdf"]
+    tracker.settle_again("1.pdf")
+    assert tracker.take(1) == []
+    tracker.observe("1.pdf", Identity(1, 1, 6, 6))
+    clock.now += 1
+    assert [identity for _, identity, _ in tracker.take(1)] == [Identity(1, 1, 6, 6)]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from inotify_limit import refuse_watches
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events, News
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher, ends_like_a_pdf
 from invoicedrop.system import disk
+from system_calls import refuse_watches
 from waiting import wait_until
 
 WHOLE = b"%PDF-1.7\nsome\n%%EOF\n"
@@ -444,7 +444,7 @@ def test_what_comes_again_is_reported_again(watching: Watching) -> None:
 def test_names_of_others_are_left_alone_and_our_own_are_not_reported(watching: Watching) -> None:
     """Hidden, temporary and other files are reported once; our own folders and unfinished files are not."""
     watch = watching(settle=0)
-    for name in (".hidden.pdf", "~$1.pdf", "1.pdf.part", "notes.txt", f"{disk.TEMPORARY}ab.tmp"):
+    for name in (".hidden.pdf", "~$1.pdf", "1.pdf.part", "notes.txt", disk.unfinished_name()):
         (watch.folder / name).write_bytes(WHOLE)
     for name in ("processed", "failed", "other"):
         (watch.folder / name).mkdir()

@@ -5,10 +5,14 @@ them.
 """
 
 import ctypes
+import encodings
 import fcntl
 import importlib
+import json
 import mmap
 import os
+import pkgutil
+import resource
 import signal
 import sys
 import time
@@ -16,20 +20,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pypdf
+
+import forbidden
 from invoicedrop.pdf.check.check import check as real_check
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused
 
 
 def obedient(data: mmap.mmap, **wishes: Any) -> PdfFacts:
     """Do what the file's first line says, with what its second line says; then check it."""
-    order, _, rest = data[:200].partition(b"\n")
+    order, _, rest = data[:1000].partition(b"\n")
     if order in ORDERS:
         ORDERS[order](rest.split(b"\n")[0].decode("latin-1"))
     if order == b"RECURSE":
         return obedient(data, **wishes)
     if order == b"ONCE":
         # The second time, what follows is a PDF.
-        body = data[:].split(b"\n", 2)[2]
+        body = data[:].split(b"\n", 1)[1]
         with mmap.mmap(-1, len(body)) as copy:
             copy[:] = body
             return real_check(copy, **wishes)
@@ -52,13 +59,18 @@ def hog() -> None:
     print(len([bytearray(2**30) for _ in range(10)]))
 
 
-def crash_once(marker: str) -> None:
-    """Die, but only if the folder `marker` is not there yet."""
-    try:
-        Path(marker).mkdir()
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+def crash_once() -> None:
+    """Die, but only the first time: where we read the file is the same place for every process that is given it."""
+    fd = the_pdf()
+    if os.lseek(fd, 0, os.SEEK_CUR) == 0:
+        os.lseek(fd, 1, os.SEEK_SET)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def the_pdf() -> int:
+    """Return the descriptor of the memory that we were given."""
+    links = (Path("/proc/self/fd", str(fd)) for fd in range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    return next(int(link.name) for link in links if link.is_symlink() and "memfd:" in str(link.readlink()))
 
 
 def write(target: str) -> None:
@@ -69,8 +81,7 @@ def write(target: str) -> None:
 
 def tamper() -> None:
     """Try to change the PDF that we were given; the refusal names what could be done."""
-    links = {int(link.name): link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_file()}
-    fd = next(fd for fd, target in links.items() if fd >= 3 and "memfd:" in str(target))
+    fd = the_pdf()
     size = os.fstat(fd).st_size
     attempts: dict[str, Callable[[], object]] = {
         "write": lambda: os.pwrite(fd, b"x", 0),
@@ -81,6 +92,33 @@ def tamper() -> None:
         "seal": lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
     }
     raise Refused("damaged", ", ".join(name for name, attempt in attempts.items() if succeeds(attempt)) or "nothing")
+
+
+def attempt_forbidden(line: str) -> None:
+    """Try what the line names, as somebody would who has taken over this process; the refusal has the outcome."""
+    name, folder, port, parent = json.loads(line)
+    if name == forbidden.EXEC:
+        forged = {"refused": {"reason": "damaged", "detail": "done"}, "last": True}
+        os.dup2(0, 1)  # where the answer goes
+        try:
+            os.execv("/bin/echo", ["echo", json.dumps(forged)])
+        except OSError as error:
+            raise Refused("damaged", str(error.strerror)) from None
+    target = forbidden.Target(folder, port, parent)
+    raise Refused("damaged", forbidden.outcome((forbidden.FILES | forbidden.CALLS)[name], target))
+
+
+def import_more() -> None:
+    """Import what a file may need: codecs, the standard library, all of pypdf; the refusal names what failed."""
+    packages = {"encodings.": encodings.__path__, "pypdf.": pypdf.__path__}
+    names = [module.name for prefix, path in packages.items() for module in pkgutil.walk_packages(path, prefix)]
+    failed = []
+    for name in (*names, "bz2", "ctypes.util", "decimal", "lzma", "sqlite3", "ssl", "xml.sax"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            failed.append(name)
+    raise Refused("damaged", " ".join(failed) or "nothing")
 
 
 def succeeds(attempt: Callable[[], object]) -> bool:
@@ -102,9 +140,11 @@ ORDERS: dict[bytes, Callable[[str], object]] = {
     b"FORGE": lambda _: answer(b'{"facts": {"pages": 1}, "last": false}'),
     b"INVENT": lambda _: answer(b'{"refused": {"reason": "because", "detail": ""}, "last": false}'),
     b"FAIL": lambda order: {}[order],
-    b"ONCE": crash_once,
+    b"ONCE": lambda _: crash_once(),
     b"WRITE": write,
     b"TAMPER": lambda _: tamper(),
+    b"TRY": attempt_forbidden,
+    b"IMPORT": lambda _: import_more(),
 }
 
 

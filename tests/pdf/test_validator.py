@@ -226,11 +226,14 @@ def test_process_that_died_while_idle(validator: Validator) -> None:
     assert check(validator, GOOD).pages == 1
 
 
-def test_crash_that_does_not_repeat(stubbed: Callable[..., Validator], tmp_path: Path) -> None:
+def test_crash_that_does_not_repeat(stubbed: Callable[..., Validator]) -> None:
     """A crash gets a second try in a fresh process, whose verdict counts."""
-    content = b"ONCE\n%b\n" % str(tmp_path / "tried").encode() + GOOD
-    assert check(stubbed(), content).pages == 1
-    assert (tmp_path / "tried").is_dir()
+    content = b"ONCE\n" + GOOD
+    with in_memory(content) as fd:
+        os.lseek(fd, 0, os.SEEK_SET)
+        assert stubbed().check(fd, len(content)).pages == 1
+        # What the first one did before it died.
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 1
 
 
 @pytest.mark.parametrize(
@@ -335,6 +338,22 @@ def test_fresh_process_after_some_files(stubbed: Callable[..., Validator]) -> No
         seen += [child.pid for child in children()]
     # After each third file there is none.
     assert [seen.count(pid) for pid in dict.fromkeys(seen)] == [2, 2, 1]
+
+
+def test_successor_is_started_ahead(stubbed: Callable[..., Validator]) -> None:
+    """Some files before a process's last one its successor is started, only one, and is what checks the next."""
+    validator = stubbed(max_files=52)
+    check(validator, GOOD)
+    (first,) = children()
+    check(validator, GOOD)
+    (successor,) = [child for child in children() if child != first]
+    for _ in range(49):
+        check(validator, GOOD)
+    assert len(children()) == 2
+    check(validator, GOOD)
+    assert children() == [successor]
+    check(validator, GOOD)
+    assert children() == [successor]
 
 
 def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -> None:
@@ -459,8 +478,9 @@ def test_no_descriptors_left_for_a_process() -> None:
 
 
 @pytest.mark.parametrize("exchanges", [500, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_no_process_is_lost_without_a_cause(validator: Validator, exchanges: int) -> None:
+def test_no_process_is_lost_without_a_cause(stubbed: Callable[..., Validator], exchanges: int) -> None:
     """However often a process is asked, that never ends it: its lifeline brings a signal for nothing but our end."""
+    validator = stubbed(max_files=2 * exchanges)
     check(validator, GOOD)
     before = children()
     with in_memory(GOOD) as fd:

@@ -92,7 +92,7 @@ def test_whatever_else_lies_there_is_no_report(tmp_path: Path, content: str) -> 
 
 
 def test_what_is_no_file_is_no_report(tmp_path: Path) -> None:
-    """A folder, a FIFO that nobody writes to, a link to itself in the file's place: no report, and nothing hangs."""
+    """A folder, a FIFO without a writer, a link to itself in the file's place: no report, and nothing hangs."""
     path = tmp_path / "service.json"
     assert status_file.read(tmp_path / "nowhere") is None
     path.mkdir()
@@ -125,7 +125,7 @@ _VALUES: list[object] = [
 
 @pytest.mark.parametrize("field", Report.model_fields)
 def test_any_values_are_a_report_or_none(tmp_path: Path, field: str) -> None:
-    """Whatever value a field has, reading it is no error, and whether it is fresh can be told."""
+    """Whatever value a field has, neither reading the report nor judging its age is an error."""
     for value in _VALUES:
         (tmp_path / "service.json").write_text(json.dumps(_report().model_dump() | {field: value}))
         report = status_file.read(tmp_path)

@@ -40,6 +40,7 @@ from invoicedrop.settings.load import load
 from merchant import Merchant, running
 from quick_service import QUICK
 from waiting import wait_until
+from ways import unheld
 
 _ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "ESTALE")}
 _LEDGER_SAYS = {
@@ -90,7 +91,9 @@ class Calls(Effects):
 
     def _ours(self, path: object = None, *rest: Any, **_more: Any) -> bool:
         creates = rest and isinstance(rest[0], int) and rest[0] & os.O_CREAT
-        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self._home) and not creates
+        if not isinstance(path, str | os.PathLike) or creates:
+            return False
+        return str(unheld(Path(path))).startswith(self._home)
 
 
 class Trouble:

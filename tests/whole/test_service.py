@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from fpdf import FPDF
 from fpdf.enums import AccessPermission, EncryptionMethod
 
+import without_confinement
 from api_trouble import down, fault
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import status_file
-from merchant import Daemon, Merchant, running
+from invoicedrop.system.confinement import offered
+from merchant import COMMAND, Daemon, Merchant, running
 from pdfs import build
 from quick_service import QUICK, program
 from waiting import wait_until
@@ -563,3 +566,21 @@ def test_no_token_and_no_customer_is_ever_logged_or_written(merchant: Merchant) 
     assert b"service.stopped" in written
     assert secret.encode() not in written
     assert CUSTOMER_SURNAME.casefold().encode() not in written.lower()
+
+
+# Confinement
+
+
+@pytest.mark.skipif(not all(offered()), reason="the kernel does not offer Landlock and seccomp")
+@pytest.mark.parametrize("missing", ["landlock", "seccomp", "both", ""])
+def test_what_does_not_confine_the_pdf_check_is_logged_at_the_start(merchant: Merchant, missing: str) -> None:
+    """A daemon that a container does not let confine its PDF check says so in one line, and works all the same."""
+    merchant.drop_pdf("5.pdf")
+    wrapper = (without_confinement.__file__, missing, "ENOSYS", sys.executable) if missing else ()
+    daemon = merchant.start("run", "--once", program=(*wrapper, *COMMAND), forked=False)
+    assert daemon.wait() == 0, daemon.errors()
+    assert _names(merchant.processed) == {"5.pdf"}
+    warnings = [str(line["detail"]) for line in daemon.events("service.started") if line["level"] == "warning"]
+    assert len(warnings) == (1 if missing else 0)
+    for warning in warnings:
+        assert ("Landlock" in warning, "seccomp" in warning) == (missing != "seccomp", missing != "landlock")

@@ -1,40 +1,31 @@
 """The one boundary to the API's network: every status and transport error becomes one of our errors here.
 
-`judgement` has the table that says which. One httpx client sends everything, to the API and to download hosts.
+`judgement` has the table that says which. What is downloaded goes by a client of its own (`downloads`).
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from http.cookiejar import CookieJar
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from invoicedrop import __version__
+from invoicedrop.channable.destinations import Destinations
+from invoicedrop.channable.downloads import Downloads
+from invoicedrop.channable.http_client import http_client
 from invoicedrop.channable.judgement import Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, OutcomeUnknown, PauseCause, Paused, Unanswered
+from invoicedrop.system.addresses import is_public
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
-_HOSTS: Final = 4
+_DOWNLOAD_HOSTS: Final = 3
 """Connections are kept to this many hosts at once: the API, the download host, and where that redirects to."""
-
-
-class _NoCookies(CookieJar):
-    """Takes no cookie, so that there is none to send.
-
-    httpx keeps cookies by default. The API's are for browsers; what a box in between sets would tie our requests
-    together, and could reach a download host.
-    """
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the cookies of a response where they are."""
 
 
 def _refuse_redirect(response: httpx.Response) -> None:
@@ -74,6 +65,7 @@ class ApiClient:
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         transport: DeadlineTransport,
+        downloads: Downloads,
         slots: threading.Semaphore,
     ) -> None:
         self.api_url = api_url
@@ -84,13 +76,9 @@ class ApiClient:
         self._token_is_bad = False
         self._slots = slots
         self._transport = transport
-        self._http = httpx.Client(
-            transport=transport,
-            headers={"User-Agent": f"invoicedrop/{__version__}"},
-            cookies=_NoCookies(),
-            event_hooks={"response": [_refuse_redirect]},
-            trust_env=False,
-        )
+        self._downloads = downloads
+        self._http = http_client(transport)
+        self._http.event_hooks = {"response": [_refuse_redirect]}
 
     @classmethod
     def open(
@@ -102,23 +90,29 @@ class ApiClient:
         request_timeout: float,
         connections: int,
         slots: threading.Semaphore | None = None,
+        is_public: Callable[[str], bool] = is_public,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
         `request_timeout` is the total time of one request in seconds. `slots` limits the requests under way of all
-        clients that share it; without it a client has `connections` of its own.
+        clients that share it; without it a client has `connections` of its own. `is_public` judges the addresses that
+        downloads lead to.
         """
-        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=_HOSTS * connections)
-        return cls(api_url, token, rate_limiter, transport, slots or threading.BoundedSemaphore(connections))
+        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections)
+        destinations = Destinations(api_url, is_public)
+        downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
+        return cls(api_url, token, rate_limiter, transport, downloads, slots or threading.BoundedSemaphore(connections))
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
+        self._downloads.close()
 
     def abort(self) -> None:
         """Break off every request that is under way."""
         self._transport.abort()
+        self._downloads.abort()
 
     def forget_token(self) -> None:
         """Read the token again before the next request."""
@@ -235,25 +229,11 @@ class ApiClient:
         """Fetch `url` without any token, handing its bytes to `consume`; return the HTTP status.
 
         Raises:
-            Unanswered: it could not be fetched whole.
+            Unanswered: it could not be fetched whole, or leads to where no download may (`Destinations`).
 
         """
-        if not url.startswith(("https://", "http://" if self.api_url.startswith("http:") else "https://")):
-            raise Unanswered("the download address is not https")
-        # Bytes are compared: they have to come as they are.
-        headers = {"Accept-Encoding": "identity"}
-        try:
-            with self._slots, self._http.stream("GET", url, headers=headers, follow_redirects=True) as response:
-                received = 0
-                for chunk in response.iter_bytes():
-                    received += len(chunk)
-                    if response.is_success:
-                        consume(chunk)
-                    if received > max_bytes:
-                        break
-                return response.status_code
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise Unanswered(f"download: {error}") from error
+        with self._slots:
+            return self._downloads.fetch(url, consume, max_bytes)
 
 
 def _error_of(judgement: Judgement, detail: str, *, writes: bool) -> Paused | OutcomeUnknown | Unanswered:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,7 @@ from weakref import WeakSet
 import httpcore
 import httpx
 
+from invoicedrop.channable.destinations import Destinations, refusal_of
 from invoicedrop.system.loopback import is_loopback
 
 _SLICE: Final = 1 << 17
@@ -67,6 +68,24 @@ class _Progress(threading.local):
         return remaining if timeout is None else min(remaining, timeout)
 
 
+class _OpenStreams:
+    """The streams that are in use, to be broken off together. A set alone must not be added to while it is read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: WeakSet[_Stream] = WeakSet()
+
+    def add(self, stream: "_Stream") -> None:
+        with self._lock:
+            self._streams.add(stream)
+
+    def abort(self) -> None:
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.abort()
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection whose every operation keeps the deadline of the request that uses it.
 
@@ -75,7 +94,7 @@ class _Stream(httpcore.NetworkStream):
     """
 
     def __init__(
-        self, inner: httpcore.NetworkStream, progress: _Progress, streams: "WeakSet[_Stream]", *, to_api: bool
+        self, inner: httpcore.NetworkStream, progress: _Progress, streams: _OpenStreams, *, to_api: bool
     ) -> None:
         self._inner = inner
         self._to_api = to_api
@@ -115,9 +134,19 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, progress: _Progress, streams: WeakSet[_Stream], *, tls: bool) -> None:
+    """Connects to the addresses of a host that `allows(host, address)` lets through, all if it is None."""
+
+    def __init__(
+        self,
+        progress: _Progress,
+        streams: _OpenStreams,
+        allows: Callable[[str, str], bool] | None,
+        *,
+        tls: bool,
+    ) -> None:
         self._progress = progress
         self._streams = streams
+        self._allows = allows
         self._tls = tls
 
     def connect_tcp(
@@ -130,6 +159,10 @@ class _Backend(httpcore.SyncBackend):
     ) -> httpcore.NetworkStream:
         failure: Exception = httpcore.ConnectError("the host has no address")
         addresses = _addresses(host, port)
+        if self._allows is not None and addresses:
+            # What is judged is what is connected to: the name is not resolved again.
+            addresses = [address for address in addresses if self._allows(host, address)]
+            failure = httpcore.ConnectError(refusal_of(host))
         for tried, address in enumerate(addresses):
             # One by one: the time is for all addresses of a host together, and none of them may use it up.
             share = self._progress.remaining(timeout) / (len(addresses) - tried)
@@ -163,17 +196,25 @@ class DeadlineTransport(httpx.BaseTransport):
 
     `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
     that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
+    `destinations` are where requests may go; without them, anywhere.
     """
 
     def __init__(
-        self, ssl_context: ssl.SSLContext | None, proxy: httpcore.Proxy | None, *, total: float, connections: int
+        self,
+        ssl_context: ssl.SSLContext | None,
+        proxy: httpcore.Proxy | None,
+        *,
+        total: float,
+        connections: int,
+        destinations: Destinations | None = None,
     ) -> None:
         self._ssl_context = ssl_context
         self._proxy = proxy
         self._total = total
         self._connections = connections
+        self._destinations = destinations
         self._progress = _Progress()
-        self._streams: WeakSet[_Stream] = WeakSet()
+        self._streams = _OpenStreams()
         self._pool = self._new_pool()
 
     @classmethod
@@ -182,13 +223,21 @@ class DeadlineTransport(httpx.BaseTransport):
         ssl_context = httpx.create_ssl_context() if base_url.startswith("https:") else None
         return cls(ssl_context, _proxy_for(base_url), total=total, connections=connections)
 
+    def restricted(self, destinations: Destinations, *, connections: int) -> Self:
+        """Return a transport like this one, with connections of its own, that goes to these destinations only."""
+        return type(self)(
+            self._ssl_context, self._proxy, total=self._total, connections=connections, destinations=destinations
+        )
+
     def _new_pool(self) -> httpcore.ConnectionPool:
+        # A proxy is where its administrator says.
+        allows = None if self._destinations is None or self._proxy is not None else self._destinations.allows
         return httpcore.ConnectionPool(
             ssl_context=self._ssl_context,
             proxy=self._proxy,
             max_connections=self._connections,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            network_backend=_Backend(self._progress, self._streams, tls=self._ssl_context is not None),
+            network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),
         )
 
     def rebuild(self) -> None:
@@ -198,6 +247,10 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is read under the same deadline, in the same thread."""
+        if self._destinations is not None:
+            refusal = self._destinations.refusal(request.url.scheme, request.url.raw_host.decode())
+            if refusal is not None:
+                raise NotSent(refusal)
         self._progress.deadline = time.monotonic() + self._total
         self._progress.sending = False
         url = httpcore.URL(
@@ -231,8 +284,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def abort(self) -> None:
         """Break off every request that is under way: its thread gets an error at once."""
-        for stream in list(self._streams):
-            stream.abort()
+        self._streams.abort()
 
     def close(self) -> None:
         """Close every connection."""

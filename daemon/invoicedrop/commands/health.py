@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from invoicedrop import exit_codes
+from invoicedrop.printable import printable
 from invoicedrop.service import status_file
 
 
@@ -14,7 +15,7 @@ def health(state_dir: Path) -> int:
     """Print "healthy" and return 0 if the heartbeat is fresh and every inbox can be used; else print why not, and 1."""
     problems = list(_problems(state_dir))
     for problem in problems:
-        typer.echo(problem)
+        typer.echo(printable(problem))
     if problems:
         return exit_codes.FAILED
     typer.echo("healthy")

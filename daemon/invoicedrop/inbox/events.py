@@ -76,6 +76,12 @@ class Events:
         except OSError as error:
             self.close()
             return error.strerror or str(error)
+        except RuntimeError as error:
+            # There is no thread for the reader, so that nobody else would close what it has opened.
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = self._watch = None
+            return str(error)
         return None
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
 """The names of what is filed: those that an invoice may get, and that of the reason beside a failed one."""
 
-import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ REASON_SUFFIX: Final = ".reason.txt"
 _LONGEST_NAME: Final = 255
 """Bytes, on every file system that matters here."""
 _LONGEST_CHARACTER: Final = 4
-"""Bytes of one in UTF-8."""
+"""Bytes that a character may take in UTF-8."""
 
 
 def targets(folder: Path, name: str, at: float) -> Iterator[Path]:
@@ -43,17 +42,19 @@ def reason_path(filed_as: Path) -> Path:
     return filed_as.with_name(_fitted(filed_as.name, REASON_SUFFIX))
 
 
-def reason_of(reason: Path) -> Path | None:
-    """Return the failed invoice that a reason is about, there or not; None for a file that is no reason of ours."""
-    name = reason.name.removesuffix(REASON_SUFFIX)
-    if split_ending(name)[1]:
-        return reason.with_name(name)
-    # The end of a name too long to carry the suffix was cut off.
-    cut = len(os.fsencode(reason.name)) > _LONGEST_NAME - _LONGEST_CHARACTER
-    if not cut:
-        return None
-    invoices = reason.parent.glob(f"{glob.escape(name)}*.[pP][dD][fF]")
-    return next((invoice for invoice in invoices if reason_path(invoice) == reason), reason.with_name(name))
+def orphaned_reasons(names: Collection[str]) -> list[tuple[str, str]]:
+    """Return, of all names in a failed folder, each reason that has no invoice there, and that invoice's name.
+
+    Where the end of a name too long to carry the suffix was cut off, what is left stands for the name.
+    """
+    kept = {_fitted(name, REASON_SUFFIX) for name in names if split_ending(name)[1]}
+    orphans = ((name, name.removesuffix(REASON_SUFFIX)) for name in names if name.endswith(REASON_SUFFIX))
+    return [(reason, invoice) for reason, invoice in orphans if reason not in kept and _is_ours(reason, invoice)]
+
+
+def _is_ours(reason: str, invoice: str) -> bool:
+    """Whether we have written a file of this name: one for a PDF, or with the end of the PDF's name cut off."""
+    return bool(split_ending(invoice)[1]) or len(os.fsencode(reason)) > _LONGEST_NAME - _LONGEST_CHARACTER
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -5,19 +5,22 @@ same call finishes what was begun. What is moved is what was read: a file that c
 """
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable
+from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import named_like, reason_path, targets
+from invoicedrop.inbox.held_folders import HeldFolders
 from invoicedrop.inbox.identity import Identity, digest, identity_of
 from invoicedrop.inbox.reason_files import ReasonFiles
 from invoicedrop.reasons import Reason, reason_text
-from invoicedrop.system import disk, permissions
-from invoicedrop.system.mover import DEFAULT_MOVER, Mover, asides, is_placeholder
+from invoicedrop.system import disk, file_errors, permissions
+from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
+from invoicedrop.system.presence import is_folder, is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
@@ -33,7 +36,7 @@ class _Original(NamedTuple):
             identity = identity_of(path.lstat())
         except FileNotFoundError:
             return False
-        return identity == self.identity or (self.sha256 is not None and digest(path) == self.sha256)
+        return identity.is_like(self.identity) or (self.sha256 is not None and digest(path) == self.sha256)
 
 
 class Filing:
@@ -63,24 +66,30 @@ class Filing:
         self._timing = timing
         self._mover = mover
         self._clock = clock
-        self._reasons = ReasonFiles(failed_dir, file_mode=file_mode)
+        self._folders = HeldFolders()
+        self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
 
-    def clean_up(self) -> None:
-        """Clear what a crash left: to be called before anything is filed.
+    def clean_up(self) -> bool:
+        """Clear what a crash left, before anything is filed; return whether nothing is left of it.
+
+        Names like ours are believed only if they are what we make: what somebody else made stays as it is.
 
         Raises:
             FolderUnavailable: a folder cannot be used now.
 
         """
+        for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
+            try:
+                with self._folders.held(folder) as path:
+                    disk.clear_unfinished(path, self._folders.owner_in(path))
+            except OSError as error:
+                raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
         try:
-            for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
-                disk.clear_unfinished(folder)
-            for folder in asides(self.drop_dir):
-                for path in folder.iterdir():
-                    self._put_back(path)
-                folder.rmdir()
+            with self._folders.held(self.drop_dir) as drop:
+                names = [name for name in os.listdir(drop) if is_aside(name)]  # noqa: PTH208 - names
+                return [self._empty_aside(drop, name) for name in names].count(False) == 0
         except OSError as error:
-            raise FolderUnavailable(f"{error.filename}: {error.strerror or error}") from error
+            raise FolderUnavailable(f"{self.drop_dir}: {error.strerror or error}") from error
 
     def prepare(self) -> float:
         """Make the processed and failed folders, and check that all three can be written.
@@ -92,7 +101,7 @@ class Filing:
 
         """
         try:
-            present = self.drop_dir.is_dir()
+            present = is_folder(self.drop_dir)
         except OSError as error:
             refusal = permissions.explained(self.drop_dir, error)
             raise FolderUnavailable(
@@ -104,11 +113,15 @@ class Filing:
         ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
-                if folder != self.drop_dir:
+                # Never where somebody's link leads: that is told below.
+                if folder != self.drop_dir and not self._folders.leads_elsewhere(folder):
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
-                trial = disk.write_new(folder, b"may be removed")
-                ahead = trial.stat().st_ctime - self._clock()
-                disk.remove(trial)
+                with self._folders.held_anew(folder) as path:
+                    trial = disk.write_new(path, b"may be removed")
+                    status = trial.stat()
+                    disk.remove(trial)
+                    self._folders.note_owner(path, status.st_uid)
+                ahead = status.st_ctime - self._clock()
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
@@ -122,7 +135,8 @@ class Filing:
         Raises:
             Changed: the file under this name is not the one with this `sha256`.
             FolderUnavailable: a folder cannot be used now.
-            Deferred: this one file cannot be moved now.
+            FileUnavailable: this one file cannot be moved now.
+            Deferred: the folder that it goes to has been made anew.
 
         """
         return self._file(name, self.processed_dir, _Original(identity, sha256), resumed=resumed)
@@ -148,56 +162,70 @@ class Filing:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""
         self._reasons.forget(filed_as)
 
-    def sweep_reasons(self) -> None:
-        """Remove every reason whose invoice is no longer beside it.
+    def sweep_reasons(self, seconds: float = math.inf) -> bool:
+        """Remove every reason whose invoice is no longer beside it; return whether some are left after `seconds`.
 
         Raises:
             FolderUnavailable: the failed folder cannot be read now.
 
         """
-        self._reasons.sweep()
+        return self._reasons.sweep(seconds)
 
     def lies_in(self, folder: Path, name: str, sha256: str) -> Path | None:
         """Find the file that a crash kept us from recording: `name`, or `name` made unique, with this content.
 
         Raises:
             FolderUnavailable: the folder cannot be read now.
+            FileUnavailable: a file that may be it cannot be read now.
 
         """
         try:
-            return next((path for path in named_like(folder, name) if digest(path) == sha256), None)
+            with self._folders.held(folder) as held_path:
+                paths = named_like(held_path, name)
+                try:
+                    return next((folder / path.name for path in paths if digest(path) == sha256), None)
+                except OSError as error:
+                    if file_errors.is_everybodys(error):
+                        raise
+                    detail = f"{name} in {folder} cannot be read: {file_errors.in_words(error)}"
+                    raise FileUnavailable(self._timing.file_retry, detail) from error
         except OSError as error:
             raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
 
     def _file(self, name: str, folder: Path, original: _Original, *, resumed: bool, reason: str | None = None) -> Path:
-        source = self.drop_dir / name
         try:
-            if not original.is_at(source):
-                raise Changed("the file is not the one that was read")
-            filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
-            if filed_as is not None:
-                self._finish(source, filed_as, original, reason)
-                return filed_as
-            for target in targets(folder, name, self._clock()):
-                if os.path.lexists(target):
-                    continue
-                try:
-                    self._move(source, target, original, reason)
-                except FileExistsError:
-                    continue
-                self._sync(folder)
-                return target
+            with self._folders.held(self.drop_dir) as drop, self._folders.held(folder) as target:
+                filed_as = self._file_held(drop / name, target, original, resumed=resumed, reason=reason)
+                return folder / filed_as.name
         except OSError as error:
-            raise self._trouble(source, folder, error) from error
+            raise self._trouble(self.drop_dir / name, folder, error) from error
+
+    def _file_held(self, source: Path, folder: Path, original: _Original, *, resumed: bool, reason: str | None) -> Path:
+        """Move a file between two folders that are held."""
+        if not original.is_at(source):
+            raise Changed("the file is not the one that was read")
+        filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
+        if filed_as is not None:
+            self._finish(source, filed_as, original, reason)
+            return filed_as
+        for target in targets(folder, source.name, self._clock()):
+            if is_there(target):
+                continue
+            try:
+                self._move(source, target, original, reason)
+            except FileExistsError:
+                continue
+            self._sync(source, target)
+            return target
         raise AssertionError("there is always another name")
 
     def _find_half_done(self, source: Path, folder: Path, sha256: str | None, *, resumed: bool) -> Path | None:
         """Find what a crash left of this very move: the file under its new name too, or a whole copy of it."""
         # Without a crash nothing was left half done under another name: no need to go through a folder of thousands.
-        if not resumed and not os.path.lexists(folder / source.name):
+        if not resumed and not is_there(folder / source.name):
             return None
         for path in named_like(folder, source.name):
-            if resumed and is_placeholder(path):
+            if resumed and is_placeholder(path, self._folders.owner_in(folder)):
                 disk.remove(path)
             elif _is_our_copy(path, source) or (resumed and sha256 is not None and digest(path) == sha256):
                 return path
@@ -205,11 +233,11 @@ class Filing:
 
     def _finish(self, source: Path, filed_as: Path, original: _Original, reason: str | None) -> None:
         """Finish a move that a crash left half done."""
-        if reason is not None and not reason_path(filed_as).exists():
+        if reason is not None and not is_there(reason_path(filed_as)):
             self._reasons.write(filed_as, reason)
         disk.give_mode(filed_as, self._file_mode)
         self._mover.withdraw(source, original.is_at)
-        self._sync(filed_as.parent)
+        self._sync(source, filed_as)
 
     def _move(self, source: Path, target: Path, original: _Original, reason: str | None) -> None:
         if reason is None:
@@ -222,7 +250,7 @@ class Filing:
         """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
         copied = self._move_or_copy(source, target, original.sha256)
         if not copied and not original.is_at(target):
-            self._put_back(target)
+            self._put_back(target, source.parent)
             raise Changed("the file was exchanged while it was being moved")
         disk.give_mode(target, self._file_mode)
 
@@ -242,7 +270,8 @@ class Filing:
         identity = identity_of(source.lstat())
         temporary = disk.copy_new(source, target.parent)
         try:
-            same = digest(temporary) == (sha256 or digest(source))
+            copied = digest(temporary)
+            same = copied == (sha256 or digest(source))
             if same:
                 self._mover.move(temporary, target)
         finally:
@@ -250,35 +279,63 @@ class Filing:
         if not same:
             raise Changed("the file changed while it was copied")
         disk.sync_folder(target.parent)
-        self._mover.withdraw(source, lambda aside: identity_of(aside.lstat()) == identity)
+        self._mover.withdraw(source, _Original(identity, copied).is_at)
 
-    def _put_back(self, path: Path) -> None:
+    def _put_back(self, path: Path, drop: Path) -> None:
         """Move a file that is not ours to file back into the drop folder."""
-        for target in targets(self.drop_dir, path.name, self._clock()):
+        for target in targets(drop, path.name, self._clock()):
             try:
                 self._move_or_copy(path, target, None)
             except FileExistsError:
                 continue
             return
 
-    def _sync(self, folder: Path) -> None:
-        disk.sync_folder(folder)
-        disk.sync_folder(self.drop_dir)
+    def _empty_aside(self, drop: Path, name: str) -> bool:
+        """Put back what a crash left aside; return whether nothing of ours is left. Its trouble is its own."""
+        try:
+            with held_aside(drop / name, self._folders.owner_in(drop)) as aside:
+                if aside is None:
+                    return True
+                for path in aside.iterdir():
+                    self._put_back(path, drop)
+            (drop / name).rmdir()
+        except NotADirectoryError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _sync(self, source: Path, target: Path) -> None:
+        disk.sync_folder(target.parent)
+        disk.sync_folder(source.parent)
 
     def _trouble(self, source: Path, folder: Path, error: OSError) -> Changed | Deferred | FolderUnavailable:
-        """Return what it means that a file cannot be moved: it is gone, or it is its own trouble, or everybody's."""
-        if error.errno == errno.ENOENT and not os.path.lexists(source) and source.parent.is_dir():
-            return Changed("the file is gone")
-        detail = f"{source.name} cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
-        # A file that has left already is never tried again: only the recovery of a whole folder completes its entry.
-        if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR} and os.path.lexists(source):
-            self.prepare()
-            refusal = permissions.sticky(self.drop_dir)
-            if refusal is not None:
-                detail = f"{detail}; {refusal.sentence}"
-            # A missing folder has just been made; for any other trouble there is no telling when it ends.
-            return Deferred(1.0 if error.errno == errno.ENOENT else self._timing.file_retry, detail)
-        return FolderUnavailable(detail)
+        """Return what it means that a file cannot be moved: it is gone, or it is its own trouble, or everybody's.
+
+        Raises:
+            FolderUnavailable: a trial shows that a folder cannot be used.
+
+        """
+        what = f"{source.name} cannot be moved from {source.parent} to {folder}"
+        if file_errors.is_everybodys(error):
+            why = f"; {permissions.explained(folder, error).sentence}" if error.errno == errno.ENOSPC else ""
+            return FolderUnavailable(f"{what}: {error.strerror or error}{why}")
+        try:
+            if not is_there(source):
+                if error.errno == errno.ENOENT and is_folder(source.parent):
+                    return Changed("the file is gone")
+                # A file that has left is never tried again: only the recovery of a whole folder completes its entry.
+                return FolderUnavailable(f"{what}: {error.strerror or error}")
+        except OSError as unseen:
+            # Whether it has left, nobody knows: it is looked at again.
+            error = unseen
+        self.prepare()
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            # A missing folder has just been made.
+            return Deferred(1.0, f"{what}: {error.strerror or error}")
+        refusal = permissions.sticky(self.drop_dir) if isinstance(error, PermissionError) else None
+        words = f"{error.strerror}; {refusal.sentence}" if refusal is not None else file_errors.in_words(error)
+        return FileUnavailable(self._timing.file_retry, f"{what}: {words}")
 
 
 def _is_our_copy(target: Path, source: Path) -> bool:

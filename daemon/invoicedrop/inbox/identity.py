@@ -16,6 +16,15 @@ class Identity(NamedTuple):
     size: int
     mtime_ns: int
 
+    @property
+    def without_inode(self) -> "Identity":
+        """The same for a file system whose inode numbers change from look to look: device and inode are 0."""
+        return self._replace(device=0, inode=0)
+
+    def is_like(self, other: "Identity") -> bool:
+        """Whether both are the same state of one file, as far as can be told where one is without its inode."""
+        return self == other or (0 in {self.inode, other.inode} and self[2:] == other[2:])
+
 
 def identity_of(status: os.stat_result) -> Identity:
     """Return the identity of the file with this status."""

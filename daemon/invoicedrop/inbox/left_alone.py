@@ -49,15 +49,13 @@ class LeftAlone:
         name = entry.name
         if entry.left_alone is None or name.startswith(disk.TEMPORARY) or name.endswith(REASON_SUFFIX):
             return None
+        if entry.status is None:
+            return "named by an order, but it cannot be looked at" if self._is_orders(name) else None
         if stat.S_ISDIR(entry.status.st_mode):
             return self._folder_awaited(name)
         if not stat.S_ISREG(entry.status.st_mode):
             return f"{entry.left_alone}, named like an invoice: only files are taken" if self._is_meant(name) else None
-        if entry.left_alone == TEMPORARY_FILE or name.startswith("."):
-            return self._unfinished(entry)
-        if self._is_meant(name):
-            return "named by an order, but without the ending .pdf"
-        return "a PDF inside, but without the ending .pdf" if self._holds_pdf(name) else None
+        return self._file_awaited(entry, entry.status.st_mtime)
 
     def _is_meant(self, name: str) -> bool:
         """Whether a name is an invoice's, or is an order's without or with another ending."""
@@ -77,10 +75,18 @@ class LeftAlone:
             return "a folder with PDFs in it: only files directly in the drop folder are taken"
         return None
 
+    def _file_awaited(self, entry: FolderEntry, modified: float) -> str | None:
+        name = entry.name
+        if entry.left_alone == TEMPORARY_FILE or name.startswith("."):
+            return self._unfinished(entry) if self._now - modified >= _STILL_COPIED else None
+        if self._is_meant(name):
+            return "named by an order, but without the ending .pdf"
+        return "a PDF inside, but without the ending .pdf" if self._holds_pdf(name) else None
+
     def _unfinished(self, entry: FolderEntry) -> str | None:
-        """Judge a temporary or hidden name: a copy that was broken off, if it is old."""
+        """Judge an old temporary or hidden name: a copy that was broken off, perhaps."""
         name = entry.name.casefold()
-        if name in _OF_THE_SYSTEM or self._now - entry.status.st_mtime < _STILL_COPIED:
+        if name in _OF_THE_SYSTEM:
             return None
         if entry.left_alone == TEMPORARY_FILE and not name.startswith("~$"):
             return "a temporary name for more than an hour: its copying may have been broken off"

@@ -7,8 +7,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from invoicedrop.errors import Changed, FolderUnavailable
+from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.names import split_ending
+from invoicedrop.system import file_errors
+from invoicedrop.system.presence import is_there
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
 TEMPORARY_FILE: Final = "temporary file"
@@ -24,18 +27,22 @@ _KINDS: Final = {
 
 
 class FolderEntry(NamedTuple):
-    """One name in a drop folder; `left_alone` is why it is no invoice, None if it is one. Links are not followed."""
+    """One name in a drop folder; `left_alone` is why it is no invoice, None if it is one. Links are not followed.
+
+    Where the entry cannot be looked at, `error` says why, `status` is None, and the name alone decides.
+    """
 
     name: str
-    status: os.stat_result
+    status: os.stat_result | None
     left_alone: str | None
+    error: OSError | None = None
 
 
 def list_folder(folder: Path) -> Iterator[FolderEntry]:
     """Go through the entries of a folder, in no order; one that vanishes meanwhile is left out.
 
     Raises:
-        OSError: the folder, or one of its entries, cannot be read.
+        OSError: the folder cannot be read, or the trouble with an entry is the whole disk's or process's.
 
     """
     with os.scandir(folder) as entries:
@@ -44,6 +51,9 @@ def list_folder(folder: Path) -> Iterator[FolderEntry]:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                yield _unseen(entry.name, error)
+                continue
             yield FolderEntry(entry.name, status, why_left_alone(entry.name, status.st_mode))
 
 
@@ -51,39 +61,56 @@ def look_up(folder: Path, name: str) -> FolderEntry:
     """Return the entry of this name.
 
     Raises:
-        OSError: there is none, or it cannot be read.
+        OSError: there is none, or the trouble is the whole disk's or process's.
 
     """
-    status = os.lstat(folder / name)
+    try:
+        status = os.lstat(folder / name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        return _unseen(name, error)
     return FolderEntry(name, status, why_left_alone(name, status.st_mode))
 
 
-def require_present(path: Path) -> None:
+def require_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> None:
     """Check that there still is something at `path`.
 
     Raises:
         Changed: there is nothing any more.
-        FolderUnavailable: it cannot be seen now.
+        FileUnavailable: it cannot be looked at now.
+        FolderUnavailable: no file can be looked at now.
 
     """
-    if not is_there(path):
+    if not is_present(path, timing=timing):
         raise Changed("the file is gone")
 
 
-def is_there(path: Path) -> bool:
+def is_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> bool:
     """Whether there is something at `path`.
 
     Raises:
-        FolderUnavailable: it cannot be seen now.
+        FileUnavailable: it cannot be looked at now.
+        FolderUnavailable: no file can be looked at now.
 
     """
     try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
+        return is_there(path)
     except OSError as error:
-        raise FolderUnavailable(f"{path} cannot be seen: {error.strerror or error}") from error
-    return True
+        if file_errors.is_everybodys(error):
+            raise FolderUnavailable(f"{path} cannot be looked at: {error.strerror or error}") from error
+        raise FileUnavailable(timing.file_retry, unseen_in_words(path.name, error)) from error
+
+
+def unseen_in_words(name: str, error: OSError) -> str:
+    """Return why an entry cannot be looked at, in words."""
+    return f"{name} cannot be looked at: {file_errors.in_words(error)}"
+
+
+def _unseen(name: str, error: OSError) -> FolderEntry:
+    if file_errors.is_everybodys(error):
+        raise error
+    return FolderEntry(name, None, _why_ignored(name), error)
 
 
 def why_left_alone(name: str, mode: int) -> str | None:

@@ -15,15 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from invoicedrop.errors import Changed, Deferred, FolderUnavailable, Rejected
+from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable, Rejected
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.reasons import Reason
-from invoicedrop.system import disk, permissions
+from invoicedrop.system import disk, file_errors, permissions
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _CHUNK: Final = 1 << 20
-_ONE_FILE: Final = {errno.EACCES, errno.EPERM, errno.EIO}
 
 
 class Snapshot:
@@ -72,7 +71,7 @@ def take_snapshot(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING
     Raises:
         Changed: there is no such regular file any more, or it changed while it was read.
         Rejected: it is larger than `max_bytes` (then it is not read).
-        Deferred: this one file cannot be read now.
+        FileUnavailable: this one file cannot be read now.
         FolderUnavailable: no file can be read now.
 
     """
@@ -122,7 +121,8 @@ def _copy(source: int, target: int, status: os.stat_result) -> None:
         if count == 0:
             break
         copied += count
-    if copied != size or identity_of(os.fstat(source)) != identity_of(status):
+    # Size and time are enough: behind an open descriptor there is one file, though some FUSE renumber its inode.
+    if copied != size or identity_of(os.fstat(source))[2:] != identity_of(status)[2:]:
         raise Changed("the file changed while it was read")
 
 
@@ -136,9 +136,12 @@ def _copy_chunk(source: int, target: int, count: int) -> int:
         return os.write(target, os.read(source, count))
 
 
-def _trouble(path: Path, error: OSError, timing: Timing) -> Deferred | FolderUnavailable:
-    detail = f"{path.name} in {path.parent} cannot be read: {error.strerror or error}"
+def _trouble(path: Path, error: OSError, timing: Timing) -> FileUnavailable | FolderUnavailable:
+    where = f"{path.name} in {path.parent} cannot be read"
+    if file_errors.is_everybodys(error):
+        return FolderUnavailable(f"{where}: {error.strerror or error}")
     with suppress(OSError):
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
-            detail = f"{detail}; {permissions.unreadable(path).sentence}"
-    return Deferred(timing.file_retry, detail) if error.errno in _ONE_FILE else FolderUnavailable(detail)
+            words = f"{error.strerror}; {permissions.unreadable(path).sentence}"
+            return FileUnavailable(timing.file_retry, f"{where}: {words}")
+    return FileUnavailable(timing.file_retry, f"{where}: {file_errors.in_words(error)}")

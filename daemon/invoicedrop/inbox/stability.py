@@ -16,6 +16,8 @@ from invoicedrop.inbox.identity import Identity
 
 WINDOW: Final = 4000
 """Files tracked at once, not counting those put off: a longer backlog waits in the folder, not in memory."""
+_RENUMBERED: Final = 3
+"""So often a file may have got another inode number, nothing else having changed: then inode numbers say nothing."""
 
 
 @dataclass(slots=True)
@@ -23,7 +25,7 @@ class TrackedFile:
     """One file: what it was last seen as and since when, its place in the order of arrival, and when it is due.
 
     It is `busy` from `take` until it comes back, `waits` while it is put off, and counts as `retried` from then on
-    until it changes.
+    until it changes. `renumbered` counts how often only its inode number has changed.
     """
 
     identity: Identity
@@ -33,6 +35,7 @@ class TrackedFile:
     busy: bool = False
     waits: bool = False
     retried: bool = False
+    renumbered: int = 0
 
 
 class StabilityTracker:
@@ -49,6 +52,8 @@ class StabilityTracker:
         self._retry_next = False
         self._put_off = 0
         self._arrivals = 0
+        self.unstable_inodes = False
+        """Whether inode numbers were seen to change from look to look, so that files are compared without them."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -69,8 +74,13 @@ class StabilityTracker:
     def observe(self, name: str, identity: Identity) -> None:
         """A file is there, like this."""
         file = self._files.get(name)
-        if file is not None and (file.identity == identity or file.busy):
+        if file is not None and (file.identity.is_like(identity) or file.busy):
             return
+        if file is not None:
+            file.renumbered = file.renumbered + 1 if file.identity[2:] == identity[2:] else 0
+            self.unstable_inodes = self.unstable_inodes or file.renumbered >= _RENUMBERED
+        if self.unstable_inodes:
+            identity = identity.without_inode
         now = self._clock()
         if file is None:
             self._arrivals += 1
@@ -134,11 +144,26 @@ class StabilityTracker:
         """The file is done with, or to be looked at anew."""
         self._files.pop(name, None)
 
-    def put_back(self, name: str) -> None:
-        """The file could not be worked on, through no fault of its own: it keeps its place in the order."""
+    def settle_again(self, name: str) -> None:
+        """The file is not the one that was taken: it is new as it is seen next, and until then waits anew."""
+        file = self._files.get(name)
+        if file is not None:
+            file.busy = file.retried = False
+            file.since = self._clock()
+            file.due = file.since + self._settle_seconds
+            heappush(self._settling, (file.due, file.arrival, name))
+
+    def put_back(self, name: str, *, last: bool = False) -> None:
+        """The file could not be worked on, through no fault of its own: it keeps its place in the order.
+
+        `last`: it may be its fault after all, so that the others come first.
+        """
         file = self._files.get(name)
         if file is not None:
             file.busy = False
+            if last:
+                self._arrivals += 1
+                file.arrival, file.due = self._arrivals, self._clock()
             self._queue(file, name)
 
     def put_off(self, name: str, delay: float) -> None:

@@ -16,12 +16,15 @@ from typing import Final
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events, News
 from invoicedrop.inbox.identity import Identity, identity_of
-from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up
+from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up, unseen_in_words
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
+from invoicedrop.system.mover import is_aside
 
 _SCAN_SHARE: Final = 20
 """A scan that takes long is followed by this many times its length of something else."""
+_NAMED: Final = 100
+"""While more entries than these are left alone, new ones are only counted."""
 _LINK_GRACE: Final = 0.05
 """Seconds in which the event of a write follows that of the file's creation, on its way through kernel and threads."""
 _TAIL: Final = 1024
@@ -31,8 +34,10 @@ _TAIL: Final = 1024
 class Watcher:
     """One drop folder, watched by scans and, unless `events` is None, by events. All methods are for one thread.
 
-    `on_ignored(name, why)` is called once for each file that is left alone. `waiting` is the number of invoices that
-    the last scan found; with a `longer_backlog` there are more than are tracked.
+    `on_ignored(name, why)` is called once for each file that is left alone, while they are at most 100; beyond,
+    `on_many_ignored(how many there are)` once for all that are new in a scan. `waiting` is the number of invoices that
+    the last scan found; with a `longer_backlog` there are more than are tracked. `unseen` are those that could not be
+    looked at, with the reason.
     """
 
     def __init__(
@@ -43,17 +48,21 @@ class Watcher:
         scan_interval: float,
         events: Events | None,
         on_ignored: Callable[[str, str], None],
+        on_many_ignored: Callable[[int], None] = lambda _count: None,
         own_folders: Iterable[Path] = (),
     ) -> None:
         self.folder = folder
         self.tracker = tracker
         self.waiting = 0
         self.longer_backlog = False
+        self.unseen: dict[str, str] = {}
         self._scan_interval = scan_interval
         self._events = events
         self._on_ignored = on_ignored
+        self._on_many_ignored = on_many_ignored
         self._own_names = {path.name for path in own_folders if path.parent == folder}
         self._left_alone: set[str] = set()
+        self._unnamed = 0
         self._watched: tuple[int, int] | None = None
         self._next_scan = 0.0
 
@@ -96,13 +105,19 @@ class Watcher:
             return
         try:
             entry = look_up(self.folder, name)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             self.tracker.forget(name)
+            return
+        except OSError:
+            # Whatever it is, the next scan meets it, too.
             return
         if self._is_own(entry):
             return
         if entry.left_alone is not None:
+            self.tracker.forget(name)
             self._leave_alone(name, entry.left_alone)
+            return
+        if entry.status is None:
             return
         identity = identity_of(entry.status)
         self.tracker.observe(name, identity)
@@ -140,23 +155,29 @@ class Watcher:
         """Show the tracker what is there; of a backlog that is too long for it, the oldest."""
         seen: set[str] = set()
         left_alone: set[str] = set()
+        unseen: dict[str, str] = {}
         newcomers: list[tuple[int, str, Identity]] = []
         wanted = self.tracker.room + 1
         waiting = 0
         for entry in list_folder(self.folder):
-            if self._is_own(entry):
-                continue
             if entry.left_alone is not None:
-                left_alone.add(entry.name)
-                self._leave_alone(entry.name, entry.left_alone)
+                if not self._is_own(entry):
+                    left_alone.add(entry.name)
+                    self._leave_alone(entry.name, entry.left_alone)
                 continue
             waiting += 1
+            if entry.status is None:
+                # Not seen is not gone: what is known of it stays.
+                seen.add(entry.name)
+                if entry.error is not None and len(unseen) < _NAMED:
+                    unseen[entry.name] = unseen_in_words(entry.name, entry.error)
+                continue
             identity = identity_of(entry.status)
             if entry.name in self.tracker:
                 seen.add(entry.name)
                 self.tracker.observe(entry.name, identity)
                 continue
-            newcomers.append((entry.status.st_mtime_ns, entry.name, identity))
+            newcomers.append((identity.mtime_ns, entry.name, identity))
             if len(newcomers) >= 2 * wanted:
                 # A backlog of any length takes the memory of those that are wanted.
                 newcomers.sort()
@@ -168,17 +189,29 @@ class Watcher:
             self.tracker.observe(name, identity)
         self.tracker.keep_only(seen)
         self.waiting = waiting
+        self.unseen = unseen
         self._left_alone = left_alone
+        if self._unnamed:
+            self._unnamed = 0
+            self._on_many_ignored(len(left_alone))
 
     def _is_own(self, entry: FolderEntry) -> bool:
         """Whether this is one of our own folders, or an unfinished file of ours."""
-        own_folder = entry.name in self._own_names and stat.S_ISDIR(entry.status.st_mode)
-        return own_folder or entry.name.startswith(disk.TEMPORARY)
+        if entry.status is None:
+            # One that cannot be looked at is taken for ours by its name.
+            return entry.name in self._own_names or is_aside(entry.name) or disk.is_unfinished(entry.name)
+        if stat.S_ISDIR(entry.status.st_mode):
+            return entry.name in self._own_names or is_aside(entry.name)
+        return stat.S_ISREG(entry.status.st_mode) and disk.is_unfinished(entry.name)
 
     def _leave_alone(self, name: str, why: str) -> None:
-        if name not in self._left_alone:
-            self._left_alone.add(name)
+        if name in self._left_alone:
+            return
+        self._left_alone.add(name)
+        if len(self._left_alone) <= _NAMED:
             self._on_ignored(name, why)
+        else:
+            self._unnamed += 1
 
 
 def _linked_in(status: os.stat_result) -> bool:
@@ -199,7 +232,7 @@ def ends_like_a_pdf(path: Path, identity: Identity) -> bool:
     if descriptor is None:
         return False
     try:
-        if identity_of(os.fstat(descriptor)) != identity:
+        if not identity_of(os.fstat(descriptor)).is_like(identity):
             return False
         head = os.pread(descriptor, _TAIL, 0)
         tail = os.pread(descriptor, _TAIL, max(0, identity.size - _TAIL))

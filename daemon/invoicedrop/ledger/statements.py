@@ -1,12 +1,12 @@
-"""Every statement that the ledger executes, but for those that make its tables (see `schema`).
+"""Every statement that the ledger executes, but for those that make its tables (`schema`).
 
-Each is plain SQL, in words that SQLite and PostgreSQL share. Parameters have names, written as the standard library's
-sqlite3 takes them (`:name`, one of PEP 249's styles); where a driver takes another style (psycopg: `%(name)s`), one
-substitution over a statement gives that, for no statement has a colon or a percent sign for any other purpose. No
-parameter stands where its type cannot be told from what is beside it (`:name IS NULL`), since PostgreSQL wants to know.
+Each is plain SQL that SQLite and PostgreSQL both execute:
 
-What writes returns a row for what it has written, and none where it found nothing to write: no error, which would end
-the transaction that it shares with others.
+- Parameters have names, in the style of the standard library's sqlite3 (`:name`, PEP 249's "named"). A driver of
+  another style (psycopg: `%(name)s`) needs one substitution: no statement has a colon or a percent sign otherwise.
+- No parameter stands where its type cannot be told from its neighbours (`:name IS NULL`): PostgreSQL refuses that.
+- What writes returns a row, or none if it wrote nothing (`ON CONFLICT`, a stale version). An error instead would undo
+  the transaction, which other writes share.
 """
 
 from typing import Final

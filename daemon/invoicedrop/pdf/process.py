@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
 from invoicedrop.reasons import Reason
+from invoicedrop.system.confinement import Confinement
 
 _START_SECONDS: Final = 60.0
 """For the interpreter to start and import, on a machine that is busy with other things."""
@@ -59,13 +60,13 @@ class WorkerOptions:
 
     check: str
     memory_mb: int
-    max_files: int
 
 
 class CheckProcess:
     """A process that checks PDFs (see `start`), and our ends of the socket and the pipe to it.
 
-    Used by one thread at a time; `reusable` is whether it is good for another file.
+    Used by one thread at a time. `files` is how many it was asked about, `reusable` whether it is good for another one,
+    `confinement` what confines it (None until it is ready).
     """
 
     def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, lifeline: int) -> None:
@@ -73,8 +74,9 @@ class CheckProcess:
         self._connection = connection
         self._lifeline = lifeline
         self._kill_lock = threading.Lock()
-        self._ready = False
         self._slowed = False
+        self.confinement: Confinement | None = None
+        self.files = 0
         self.reusable = False
 
     @classmethod
@@ -114,12 +116,15 @@ class CheckProcess:
 
     def ready(self) -> bool:
         """Wait for the child's hello, once; return whether it came."""
-        if not self._ready:
-            self._ready = self._receive(_START_SECONDS) == {"hello": True}
-        return self._ready
+        if self.confinement is None:
+            hello = self._receive(_START_SECONDS)
+            with contextlib.suppress(KeyError, TypeError):
+                self.confinement = None if isinstance(hello, Trouble) else Confinement(**hello["hello"])
+        return self.confinement is not None
 
     def ask(self, fd: int, request: bytes) -> None:
         """Send a question: a line of JSON, and the descriptor that it is about."""
+        self.files += 1
         # One that died while it was idle shows in the answer.
         with contextlib.suppress(OSError):
             self._connection.settimeout(_START_SECONDS)

@@ -30,11 +30,14 @@ from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
 from invoicedrop.pdf.lane import STOPPED, Lane
 from invoicedrop.pdf.process import CheckProcess, Trouble, TroubleKind, WorkerOptions
 from invoicedrop.reasons import Reason
+from invoicedrop.system.confinement import Confinement
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
 
 _CHECK: Final = "invoicedrop.pdf.check.check:check"
 _SUSPECTS: Final = 2
 """Places of the slow lane for each of the fast one: more would let hostile files have all the memory."""
+_AHEAD: Final = 50
+"""Files before its last one at which a child's successor is started, so that nobody waits for that."""
 _MOST_PAGES: Final = 500
 _GOOD_PDF: Final = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
@@ -65,11 +68,12 @@ class Validator:
     """
 
     def __init__(
-        self, *, timeout: float, memory_mb: int, workers: int = 2, check: str = _CHECK, max_files: int = 5_000
+        self, *, timeout: float, memory_mb: int, workers: int = 2, check: str = _CHECK, max_files: int = 200
     ) -> None:
         self._timeout = timeout
         self._patience = min(1.0, timeout / 20)
-        self._options = WorkerOptions(check, memory_mb, max_files)
+        self._options = WorkerOptions(check, memory_mb)
+        self._max_files = max_files
         self._fast = Lane(workers)
         self._slow = Lane(workers * _SUSPECTS)
         self._lock = threading.Lock()
@@ -86,7 +90,22 @@ class Validator:
         """
         child = self._started()
         with self._lock:
-            self._idle.append(child)
+            closed = self._closed.is_set()
+            if not closed:
+                self._idle.insert(0, child)  # behind those that are ready
+        if closed:
+            self._end(child)
+
+    def confinement(self) -> Confinement:
+        """Return what confines the children, which one of them says.
+
+        Raises:
+            Stopping, CheckUnavailable: as `check` does.
+
+        """
+        with self._child(fresh=False) as child:
+            assert child.confinement is not None, "it is ready"
+            return child.confinement
 
     def check(self, fd: int, size: int, *, max_pages: int = _MOST_PAGES, expect: Sequence[str] = ()) -> PdfFacts:
         """Check the PDF in the first `size` bytes behind `fd` (a memfd or a file; it is only read, and stays open).
@@ -210,14 +229,18 @@ class Validator:
             yield child
             self._stop_if_closed()
             with self._lock:
-                kept = child.reusable and not self._closed.is_set()
+                kept = child.reusable and child.files < self._max_files and not self._closed.is_set()
                 if kept:
                     self._idle.append(child)
+                alone = self._idle == [child]
         except BaseException:
             self._end(child)
             raise
         if not kept:
             self._end(child)
+        elif alone and child.files == self._max_files - _AHEAD:
+            with contextlib.suppress(CheckUnavailable, Stopping):
+                self.warm_up()
 
     def _waiting_child(self) -> CheckProcess | None:
         with self._lock:

@@ -1,8 +1,9 @@
 """The child process that checks PDFs, and what keeps it small and harmless.
 
 It answers one question after another on the socket that is its standard input: a line of JSON with the file's
-descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, start programs of its own
-accord, write files, or take more memory and processor time than one check may.
+descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, or take more memory and
+processor time than one check may. Before it reads a byte of a PDF it is confined (`confinement`): it opens no files but
+those of the libraries that it has imported, and has no network, no signals, no other processes and programs.
 
 `process` starts it, by calling `main` in a fresh interpreter.
 """
@@ -20,12 +21,17 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
-from invoicedrop.pdf.check.verdict import NeedsCryptographyError, PdfFacts, Refused
+from invoicedrop.pdf.check.verdict import PdfFacts, Refused
+from invoicedrop.system.confinement import Confinement, confine
 
-_OPTIONAL: Final = ("PIL", "fontTools", "brotli", "cryptography", "Crypto")
+_HIDDEN: Final = ("PIL", "fontTools", "brotli", "Crypto")
 """What pypdf takes if it is there: time at the start, memory, and code for hostile files to reach."""
+_SYSTEM_LIBRARIES: Final = frozenset(
+    map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
+)
 _MOST_GROWTH: Final = 48
 """MiB by which a process may have grown since its first file before a fresh one takes over."""
 _LONGEST_LINE: Final = 1_048_576
@@ -36,29 +42,23 @@ _MAPPING: Final = mmap.MAP_PRIVATE | getattr(mmap, "MAP_POPULATE", 0)
 _DESCRIPTORS: Final = 32
 _LOOK_EVERY: Final = 16
 """Files from one look at the process's size to the next."""
+_STATM_LINE: Final = 256
 _LARGE: Final = 1_048_576
 """Bytes of a file behind which the size is looked at in any case."""
 
 Check = Callable[..., PdfFacts]
 
 
-def _import_check(name: str, *, with_cryptography: bool) -> Check:
-    """Import the check `name` (`module:function`), and pypdf without the libraries that the check does not need.
-
-    The second time all of it is imported afresh, with the library that has AES if asked for: pypdf chooses its
-    libraries when it is imported.
-    """
+def _import_check(name: str) -> Check:
+    """Import the check `name` (`module:function`), and pypdf without the libraries that the check does not need."""
+    hidden = list(_HIDDEN)
+    try:
+        importlib.import_module("cryptography.hazmat.primitives.ciphers")
+    except Exception:  # noqa: BLE001 - half an installation, or it does not fit the system's OpenSSL
+        hidden.append("cryptography")
+    for library in hidden:
+        sys.modules[library] = None  # type: ignore[assignment] # as if it were not installed
     module, _, function = name.partition(":")
-    for loaded in list(sys.modules):
-        of_the_check = loaded == module or loaded.startswith("invoicedrop.pdf.check.")
-        of_a_library = loaded.partition(".")[0] in ("pypdf", *_OPTIONAL)
-        if of_a_library or (
-            of_the_check and loaded != Refused.__module__
-        ):  # what is caught here must be what is raised
-            del sys.modules[loaded]
-    for library in _OPTIONAL:
-        if library != "cryptography" or not with_cryptography:
-            sys.modules[library] = None  # type: ignore[assignment] # as if it were not installed
     check: Check = getattr(importlib.import_module(module), function)
     return check
 
@@ -66,25 +66,24 @@ def _import_check(name: str, *, with_cryptography: bool) -> Check:
 class Server:
     """Answers on `connection` until its other end is closed, or a fresh process should take over.
 
-    `check` is what `check_name` imports; after `max_files` files a fresh process takes over in any case.
+    `statm` is our /proc/self/statm, open (None where there is none).
     """
 
-    def __init__(self, connection: socket.socket, check_name: str, check: Check, max_files: int) -> None:
+    def __init__(self, connection: socket.socket, check: Check, statm: int | None) -> None:
         self._connection = connection
-        self._check_name = check_name
         self._check = check
-        self._has_cryptography = False
-        self._max_files = max_files
+        self._statm = statm
         self._files = 0
         self._first_size = 0
         self._last = False
 
-    def serve(self) -> None:
-        """Say hello, then answer."""
+    def serve(self, confinement: Confinement) -> None:
+        """Say hello, and what confines us, then answer."""
         # What has been imported stays: the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._send({"hello": True})
+        gc.enable()
+        self._send({"hello": confinement._asdict()})
         while not self._last and (question := self._question()) is not None:
             descriptor, request = question
             _limit_processor_time(request["timeout"])
@@ -106,7 +105,13 @@ class Server:
             return _refusal(Refused("incomplete", "the file has become shorter than it was"))
         with mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ) as data:
             try:
-                return {"facts": asdict(self._facts(data, request))}
+                facts = self._check(
+                    data,
+                    max_pages=request["max_pages"],
+                    expect=request["expect"],
+                    search_seconds=request["timeout"] / 2,
+                )
+                return {"facts": asdict(facts)}
             except Refused as refused:
                 return _refusal(refused)
             except MemoryError:
@@ -121,30 +126,13 @@ class Server:
         self._last = True
         return {"error": detail}
 
-    def _facts(self, data: mmap.mmap, request: dict[str, Any]) -> PdfFacts:
-        try:
-            return self._check(
-                data,
-                max_pages=request["max_pages"],
-                expect=request["expect"],
-                search_seconds=request["timeout"] / 2,
-            )
-        except NeedsCryptographyError:
-            if self._has_cryptography:
-                raise Refused("encrypted", "it is encrypted with AES, for which the library is missing") from None
-        self._has_cryptography = True
-        self._check = _import_check(self._check_name, with_cryptography=True)
-        return self._facts(data, request)
-
     def _count(self, size: int) -> None:
         """Count a file of `size` bytes; now and then, and after large ones, find out whether memory was given back."""
         self._files += 1
-        if self._files >= self._max_files:
-            self._last = True
-        elif self._files == 1:
-            self._first_size = _pages(1)
+        if self._files == 1:
+            self._first_size = _pages(self._statm, 1)
         elif size >= _LARGE or self._files % _LOOK_EVERY == 0:
-            self._last = self._last or _pages(1) > self._first_size + _MOST_GROWTH * _MIB
+            self._last = self._last or _pages(self._statm, 1) > self._first_size + _MOST_GROWTH * _MIB
 
     def _send(self, answer: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(answer).encode() + b"\n")
@@ -165,13 +153,17 @@ def _live_no_longer_than(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _pages(column: int) -> int:
-    """Return a column of /proc/self/statm, in bytes: 0 is what is mapped, 1 what is resident. 0 where there is none."""
+def _open_statm() -> int | None:
+    """Open /proc/self/statm, which can be read for good then."""
     try:
-        with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - 30 microseconds, not 100
-            return int(statm.read().split()[column]) * mmap.PAGESIZE
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return 0
+        return None
+
+
+def _pages(statm: int | None, column: int) -> int:
+    """Return a column of /proc/self/statm, in bytes: 0 is what is mapped, 1 what is resident. 0 where there is none."""
+    return 0 if statm is None else int(os.pread(statm, _STATM_LINE, 0).split()[column]) * mmap.PAGESIZE
 
 
 def _limit_processor_time(seconds: float) -> None:
@@ -181,25 +173,45 @@ def _limit_processor_time(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 2, hard))
 
 
+def _libraries() -> set[Path]:
+    """Return what may be read: the standard library, the packages that have been imported, and the system's libraries.
+
+    A file that an import needs later is among them. The folders of sys.path are not: one may be the current folder.
+    """
+    standard = Path(os.__file__).parent
+    libraries = {standard, *_SYSTEM_LIBRARIES, *(path for path in map(Path, sys.path) if path.name == "lib-dynload")}
+    for name, module in sys.modules.items():
+        origin = getattr(module, "__file__", None)
+        if "." not in name and origin is not None and standard not in Path(origin).parents:
+            # It may be a link into a store of packages.
+            files = {Path(origin), Path(origin).resolve()}
+            libraries |= {file.parent for file in files} if hasattr(module, "__path__") else files
+    return libraries
+
+
 def _limit(kind: int, value: int) -> None:
     with contextlib.suppress(OSError, ValueError):  # not every system has every limit
         resource.setrlimit(kind, (value, value))
 
 
-def main(*, lifeline: int, check: str, memory_mb: int, max_files: int) -> None:
+def main(*, lifeline: int, check: str, memory_mb: int) -> None:
     """Take on limits that cannot be taken off, and serve on standard input.
 
     `lifeline` is the reading end of a pipe, `check` the check as `module:function`, `memory_mb` how much memory a check
-    may take in MiB, `max_files` the number of files after which the process ends.
+    may take in MiB.
     """
     _live_no_longer_than(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the socket
-    function = _import_check(check, with_cryptography=False)
+    gc.disable()  # a tenth of the start; `serve` goes on with it
+    function = _import_check(check)
     sys.dont_write_bytecode = True
+    statm = _open_statm()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
-    _limit(resource.RLIMIT_AS, _pages(0) + memory_mb * _MIB)  # beyond what is mapped already: that is no file's doing
+    # Beyond what is mapped already: that is no file's doing.
+    _limit(resource.RLIMIT_AS, _pages(statm, 0) + memory_mb * _MIB)
+    confinement = confine(_libraries())
     with socket.socket(fileno=0) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        Server(connection, check, function, max_files).serve()
+        Server(connection, function, statm).serve(confinement)

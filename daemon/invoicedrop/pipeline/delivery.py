@@ -17,13 +17,13 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
-from invoicedrop.inbox.listing import is_there
+from invoicedrop.inbox.listing import is_present
 from invoicedrop.inbox.names import OrderName, parse_name
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile, deferral_logged
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import backoff
@@ -109,7 +109,7 @@ class Delivery:
 
     def _retried(self, row: Entry) -> Entry:
         """Start over what failed before; a copy of what still lies in the failed folder waives nothing."""
-        still_there = row.filed_as is not None and is_there(Path(row.filed_as))
+        still_there = row.filed_as is not None and is_present(Path(row.filed_as), timing=self.context.timing)
         self.twin = Path(row.filed_as or "").name if still_there else None
         return self.ledger.retried(row, waive=not still_there)
 
@@ -290,7 +290,7 @@ class Delivery:
 
     def _file_processed(self) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
-        with deferral_logged(self.log):
+        with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.filing.processed(
                 self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
             )
@@ -321,7 +321,7 @@ class Delivery:
             raise self._logged_deferral(delay, rejection.detail, rejection.reason)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        with deferral_logged(self.log):
+        with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.filing.failed(
                 self.file.name,
                 self.snapshot.identity,

@@ -1,20 +1,17 @@
 """What a delivery needs, and how it ended."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from structlog.typing import FilteringBoundLogger as Log
-
 from invoicedrop.channable.project import Project
-from invoicedrop.errors import Deferred
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pipeline.deferrals import Deferrals
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox
@@ -66,6 +63,11 @@ class DeliveryContext:
     orders: KeyedLock
     timing: Timing = DEFAULT_TIMING
     clock_ahead: float = 0.0
+    deferrals: Deferrals = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember nothing of any file yet."""
+        self.deferrals = Deferrals(self.timing)
 
     def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
@@ -80,13 +82,3 @@ class DeliveryContext:
             first_seen=time.time(),
             items=items,
         )
-
-
-@contextmanager
-def deferral_logged(log: Log) -> Iterator[None]:
-    """Log the deferral of a file that cannot be read, or moved, now."""
-    try:
-        yield
-    except Deferred as trouble:
-        log.warning("invoice.deferred", seconds=round(trouble.delay, 1), detail=trouble.detail)
-        raise

@@ -13,7 +13,7 @@ from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.ledger import Entry, Ledger
 
 LOOKS: Final = 2
-"""So often the API is asked in vain before an invoice is sent again."""
+"""Looks that show nothing before the invoice is sent again."""
 _CLOCK_MARGIN: Final = timedelta(seconds=2)
 """The server's Date header has whole seconds, and travels."""
 
@@ -29,7 +29,7 @@ def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | No
     began = datetime.fromtimestamp(entry.doubt_since, UTC) + clock_ahead - _CLOCK_MARGIN
     ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
     unreadable: list[int] = []
-    for attachment in sorted(order.invoices, key=lambda one: one.id, reverse=True):
+    for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
         sent = ours.get(attachment.id)
         if sent is not None:
             # The same bytes for other items of the order are another invoice.

@@ -1,11 +1,12 @@
 """Files to the upload threads and results back: a fair share for each inbox, and no more than there is time for."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from invoicedrop.errors import LedgerUnavailable, PauseCause, Stopping
+from invoicedrop.errors import LedgerUnavailable, NoThreads, PauseCause, Stopping
 from invoicedrop.pipeline.job import Outcome
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.rate_limiters import RateLimiters
@@ -17,6 +18,29 @@ class _Result(NamedTuple):
     worker: InboxWorker
     name: str
     result: Outcome | BaseException
+
+
+def _started_pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool all of whose threads run: what it would start later might then not be had, in the middle of work.
+
+    Raises:
+        NoThreads: the system gives no more threads.
+
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+    all_run = threading.Barrier(threads + 1)
+    try:
+        for _ in range(threads):
+            pool.submit(all_run.wait)
+    except RuntimeError as error:
+        all_run.abort()
+        pool.shutdown(cancel_futures=True)
+        raise NoThreads(
+            f"the system gives no more threads ({error}), {threads} are wanted: see the limits of this user and this "
+            "service (ulimit -u, TasksMax, pids.max), or set upload_workers lower"
+        ) from error
+    all_run.wait()
+    return pool
 
 
 class Dispatcher:
@@ -41,8 +65,7 @@ class Dispatcher:
         self._on_progress = on_progress
         # While one thread waits for its answer, another one's file is read, checked and filed. Only one, where one
         # uploads: there the order of arrival is kept exactly.
-        threads = 2 * upload_workers if upload_workers > 1 else 1
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._pool = _started_pool(2 * upload_workers if upload_workers > 1 else 1)
         # The next file is at hand when a thread has done with one.
         self._limit = 2 * upload_workers
         self._results: deque[_Result] = deque()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from invoicedrop.channable.client import ApiClient
@@ -17,6 +18,7 @@ from invoicedrop.errors import (
     Changed,
     CheckUnavailable,
     Deferred,
+    FileUnavailable,
     FolderUnavailable,
     LedgerUnavailable,
     PauseCause,
@@ -33,6 +35,7 @@ from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
+from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.file_systems import file_system_of
@@ -41,6 +44,9 @@ from invoicedrop.timing import Timing
 
 _MAX_REPORTED: Final = 100
 """Deferred files whose reason and time are kept for the report."""
+_SWEEP_SLICE: Final = 0.1
+"""Seconds of one turn that the removal of reasons may take, and so many more times this is the pause after it:"""
+_SWEEP_PAUSE: Final = 10
 
 
 class InboxWorker:
@@ -50,6 +56,7 @@ class InboxWorker:
         self,
         inbox: Inbox,
         *,
+        state_dir: Path,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
@@ -94,7 +101,11 @@ class InboxWorker:
             scan_interval=inbox.scan_interval,
             events=Events(wake),
             on_ignored=self._log_ignored,
+            on_many_ignored=self._log_many_ignored,
             own_folders=(inbox.processed_dir, inbox.failed_dir),
+        )
+        self._known_folders = KnownFolders(
+            state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
         )
         self._busy = 0
         self._deferrals: dict[str, tuple[float, str]] = {}
@@ -102,6 +113,10 @@ class InboxWorker:
         self._cleaned_up = False
         self._file_met_trouble = False
         self._recheck_folders = False
+        self._next_trial = 0.0
+        self._failing: set[str] = set()
+        self._names_fail = False
+        self._inodes_told = False
         self._next_sweep = 0.0
 
     # How it is doing
@@ -131,15 +146,16 @@ class InboxWorker:
         """Whether nothing is left here that could be done soon (within `Timing.once_patience`)."""
         if self._busy:
             return False
-        if self._folders.detail is not None or self._api.detail is not None:
+        if (self._folders.detail is not None and not self._names_fail) or self._api.detail is not None:
             return True
         due = self._tracker.next_due()
         return self._scanned and (due is None or due >= time.monotonic() + self._timing.once_patience)
 
     @property
     def has_work_left(self) -> bool:
-        """Whether files are still waiting, or nobody knows."""
-        return bool(self._tracker) or not self._scanned or self._watcher.longer_backlog
+        """Whether files are still waiting, or may be: the folder cannot be scanned, or has more than can be tracked."""
+        unseen = self._watcher.longer_backlog or bool(self._watcher.unseen)
+        return bool(self._tracker) or not self._scanned or unseen
 
     def report(self) -> InboxReport:
         """Return how the inbox is doing, for the status file."""
@@ -151,7 +167,7 @@ class InboxWorker:
             unavailable=self._folders.detail,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
-            put_off={name: (until, detail) for name, (until, detail) in self._deferrals.items() if until > now},
+            put_off=self._put_off(now),
         )
 
     # What the main loop has it do
@@ -163,17 +179,20 @@ class InboxWorker:
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
+            if time.monotonic() >= self._watcher.next_scan and self._known_folders.require_mounted():
+                self._recheck_folders = True
             if not self._scanned or self._recheck_folders:
                 self._prepare()
             self._watcher.look()
             self._sweep()
         except (FolderUnavailable, LedgerUnavailable) as error:
             self._scanned = False
-            self._file_met_trouble = False
+            self._file_met_trouble = self._names_fail = False
             self._folders.trip(error.detail, error.cause)
             return
+        self._log_unseen()
         if not self._file_met_trouble or not len(self._tracker):
-            self._folders.reset()
+            self._reset_folders()
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
@@ -198,22 +217,27 @@ class InboxWorker:
     def collect(self, name: str, result: Outcome | BaseException) -> None:
         """Take the result of a file that was dispatched."""
         self._busy -= 1
-        self._deferrals.pop(storable(name), None)
+        self._deferrals.pop(name, None)
         match result:
             case Outcome():
                 self.outcomes[result] += 1
                 self._tracker.release(name)
-                self._file_met_trouble = False
-                self._folders.reset()
+                self._context.deferrals.forget(name)
+                self._reset_folders()
             case Deferred():
-                self._tracker.put_off(name, result.delay)
-                if len(self._deferrals) < _MAX_REPORTED:
-                    self._deferrals[storable(name)] = (time.time() + result.delay, result.detail)
+                self._defer(name, result.delay, result.detail)
+                if isinstance(result, FileUnavailable):
+                    self._note_failing(name, result)
+                else:
+                    self._failing.clear()
             case Changed():
-                self._tracker.release(name)
+                self._context.deferrals.forget(name)
+                self._tracker.settle_again(name)
                 self._watcher.look_at(name)
             case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable():
-                self._tracker.put_back(name)
+                # The next probe takes another file: this one may be what cannot pass.
+                self._tracker.put_back(name, last=True)
+                self._names_fail = False
                 self._file_met_trouble = True
                 self._recheck_folders = True
                 self._folders.trip(result.detail, result.cause)
@@ -221,14 +245,12 @@ class InboxWorker:
                 self._tracker.put_back(name)
             case _:
                 # A fault of this program: the other invoices go on.
-                self._log.error(
-                    "invoice.deferred",
-                    file=name,
-                    seconds=self._timing.fault_retry,
-                    detail="internal error",
-                    exc_info=result,
-                )
-                self._tracker.put_off(name, self._timing.fault_retry)
+                delay = self._context.deferrals.next_delay(name, self._timing.fault_retry)
+                if self._context.deferrals.is_news(name, repr(result)):
+                    self._log.error(
+                        "invoice.deferred", file=name, seconds=delay, detail="internal error", exc_info=result
+                    )
+                self._defer(name, delay, "internal error")
 
     def pause(self, detail: str, cause: PauseCause) -> None:
         """Dispatch nothing for a while: what all invoices need cannot be used now, for the reason in `detail`."""
@@ -241,15 +263,17 @@ class InboxWorker:
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
-        if self._folders.detail is not None and not self._scanned:
+        if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
+            # Until then `poll` does nothing.
             return self._folders.until
-        due = [self._watcher.next_scan]
+        due = [self._watcher.next_scan, self._next_sweep]
         settled = self._tracker.next_due()
-        if settled is not None:
+        # Where all threads are taken, the next result wakes the loop.
+        if settled is not None and wanted > 0:
             if self.capacity(wanted):
                 due.append(settled)
-            elif not self._busy:
-                due.extend(breaker.until for breaker in (self._api, self._folders) if breaker.detail is not None)
+            elif not self._busy and self._api.detail is not None:
+                due.append(self._api.until)
         return min(due)
 
     def abort(self) -> None:
@@ -266,9 +290,10 @@ class InboxWorker:
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
         self._context.clock_ahead = self._filing.prepare()
-        if not self._cleaned_up:
-            self._filing.clean_up()
-            self._cleaned_up = True
+        if not self._cleaned_up and not self._busy:
+            # Never beside upload threads: what they have begun looks like what a crash left.
+            self._cleaned_up = self._filing.clean_up()
+        self._known_folders.remember()
         self._intake.recover()
         if not self._scanned:
             self._watcher.scan_soon()
@@ -280,8 +305,46 @@ class InboxWorker:
     def _sweep(self) -> None:
         """Remove the reasons of invoices that have left the failed folder, now and then."""
         if time.monotonic() >= self._next_sweep:
-            self._filing.sweep_reasons()
-            self._next_sweep = time.monotonic() + self._timing.reason_sweep
+            some_left = self._filing.sweep_reasons(_SWEEP_SLICE)
+            pause = _SWEEP_SLICE * _SWEEP_PAUSE if some_left else self._timing.reason_sweep
+            self._next_sweep = time.monotonic() + pause
+
+    def _defer(self, name: str, delay: float, detail: str) -> None:
+        self._tracker.put_off(name, delay)
+        if len(self._deferrals) >= _MAX_REPORTED:
+            self._deferrals = {name: known for name, known in self._deferrals.items() if name in self._tracker}
+        if len(self._deferrals) < _MAX_REPORTED:
+            self._deferrals[name] = (time.time() + delay, detail)
+
+    def _put_off(self, now: float) -> dict[str, tuple[float, str]]:
+        """Return until when, and why, files are put off: those that cannot even be looked at until the next scan."""
+        next_scan = now + max(0.0, self._watcher.next_scan - time.monotonic())
+        unseen = {storable(name): (next_scan, detail) for name, detail in self._watcher.unseen.items()}
+        # One that is due stays: it may have to wait for its turn, and then for the same reason.
+        return unseen | {storable(name): known for name, known in self._deferrals.items() if name in self._tracker}
+
+    def _note_failing(self, name: str, trouble: FileUnavailable) -> None:
+        """A file cannot be read or moved: its own trouble, until a trial or several different files say otherwise."""
+        now = time.monotonic()
+        if now >= self._next_trial:
+            self._next_trial = now + self._timing.folder_trial
+            self._recheck_folders = True
+        if not self._context.deferrals.is_repeated(name):
+            self._failing.add(name)
+        if len(self._failing) >= CircuitBreaker.FAILURE_THRESHOLD or self._names_fail:
+            detail = self._folders.detail if self._names_fail else None
+            self._file_met_trouble = self._names_fail = True
+            # Another file may pass at any time, and each waits for its own next try besides.
+            self._folders.trip(
+                detail or f"several files in a row cannot be read or moved, as this one: {trouble.detail}",
+                PauseCause.FOLDER,
+                wait=self._timing.next_file,
+            )
+
+    def _reset_folders(self) -> None:
+        self._file_met_trouble = self._names_fail = False
+        self._failing.clear()
+        self._folders.reset()
 
     def _log_api_change(self, detail: str | None, seconds: float) -> None:
         if detail is None:
@@ -304,6 +367,22 @@ class InboxWorker:
             mode=self._watcher.mode,
             **fields,
         )
+
+    def _log_unseen(self) -> None:
+        for name, detail in self._watcher.unseen.items():
+            if self._context.deferrals.is_news(name, detail):
+                self._log.warning(
+                    "invoice.deferred", file=name, seconds=round(self.inbox.scan_interval, 1), detail=detail
+                )
+        if self._tracker.unstable_inodes and not self._inodes_told:
+            self._inodes_told = True
+            self._log_watching(
+                detail="inode numbers change from look to look here (a FUSE file system without stable ones?): "
+                "files are told apart by size and time alone"
+            )
+
+    def _log_many_ignored(self, count: int) -> None:
+        self._log.info("file.ignored", count=count, why="so many entries are left alone that new ones are only counted")
 
     def _log_ignored(self, name: str, why: str) -> None:
         self._log.info("file.ignored", file=name, why=why)

@@ -46,7 +46,7 @@ class MainLoop:
         return False
 
     def _sleep(self) -> None:
-        """Wait until somebody wakes the loop, or something is due."""
+        """Sleep until the loop is woken, or something is due."""
         free = self.dispatcher.free
         due = min(self.heartbeat.due, *(worker.next_due(free) for worker in self.workers))
         self.waker.wait(due - time.monotonic())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
@@ -29,7 +29,9 @@ from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Settings
+from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
+from invoicedrop.system.presence import is_folder
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
@@ -69,6 +71,8 @@ class Service:
         Raises:
             ConfigError: it cannot start.
             InstanceRunning: another instance holds the state folder.
+            NoThreads: the system gives no threads.
+            CheckUnavailable: it gives no processes.
 
         """
         _require_folders(self._settings)
@@ -78,14 +82,20 @@ class Service:
             rate_limiters = RateLimiters(ledger, self._timing)
             try:
                 # Starting its process takes as long as building the workers and the first look at the folders.
-                with suppress(CheckUnavailable):
-                    validator.warm_up()
+                validator.warm_up()
                 workers = self._build_workers(ledger, validator, rate_limiters)
+                dispatcher = Dispatcher(
+                    workers,
+                    rate_limiters,
+                    self._settings.upload_workers,
+                    wake=self._waker.wake,
+                    on_progress=self._on_progress,
+                )
             except BaseException:
                 validator.close()
                 ledger.close()
                 raise
-            return self._run(workers, ledger, validator, rate_limiters, once=once)
+            return self._run(workers, dispatcher, ledger, validator, rate_limiters, once=once)
 
     def _build_workers(self, ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters) -> list[InboxWorker]:
         orders = KeyedLock()
@@ -93,6 +103,7 @@ class Service:
         return [
             InboxWorker(
                 inbox,
+                state_dir=self._settings.state_dir,
                 token=token_reader(inbox, hide),
                 rate_limiter=rate_limiters.limiter_of(inbox),
                 ledger=ledger,
@@ -110,6 +121,7 @@ class Service:
     def _run(
         self,
         workers: list[InboxWorker],
+        dispatcher: Dispatcher,
         ledger: Ledger,
         validator: PdfCheck,
         rate_limiters: RateLimiters,
@@ -118,9 +130,6 @@ class Service:
     ) -> int:
         settings = self._settings
         systemd = SystemdNotifier()
-        dispatcher = Dispatcher(
-            workers, rate_limiters, settings.upload_workers, wake=self._waker.wake, on_progress=self._on_progress
-        )
         interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
         heartbeat = Heartbeat(settings.state_dir, interval, ledger, systemd)
         loop = MainLoop(
@@ -148,7 +157,7 @@ class Service:
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
                 if not finished:
-                    # Nobody else will log why.
+                    # The process ends here: this line alone can say why.
                     self._log.error("service.stopped", exc_info=True)
                 os._exit(_exit_code(workers, once=once) if finished else exit_codes.FAILED)
         return _exit_code(workers, once=once)
@@ -156,7 +165,9 @@ class Service:
     def _log_start(self) -> None:
         inboxes = len(self._settings.inboxes)
         self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=inboxes)
-        for warning in self._settings.warnings:
+        # The checking processes are offered what we are.
+        shortcoming = confinement.offered().shortcoming
+        for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
 
 
@@ -169,11 +180,15 @@ def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:
 
 
 def _require_folders(settings: Settings) -> None:
-    missing = [
-        f"drop_dir (inbox {inbox.name}): {inbox.drop_dir} does not exist: create it, mount it, or correct the setting"
-        for inbox in settings.inboxes
-        if not inbox.drop_dir.is_dir()
-    ]
+    missing = []
+    for inbox in settings.inboxes:
+        # One that cannot be looked at now is waited for.
+        with suppress(OSError):
+            if not is_folder(inbox.drop_dir):
+                missing.append(
+                    f"drop_dir (inbox {inbox.name}): {inbox.drop_dir} does not exist: create it, mount it, or correct "
+                    "the setting"
+                )
     if missing:
         raise ConfigError(missing)
 

@@ -23,12 +23,12 @@ _GRACE: Final = 10.0
 """Seconds that a fresh report may be older than that many intervals, for a machine that is busy."""
 
 
-def _as_readable(value: Any) -> Any:
+def _as_storable(value: Any) -> Any:
     # An error's words may quote a file name in bytes that are no text, which JSON cannot hold.
     return storable(value) if isinstance(value, str) else value
 
 
-_Text = Annotated[str, BeforeValidator(_as_readable)]
+_Text = Annotated[str, BeforeValidator(_as_storable)]
 
 
 class InboxReport(BaseModel):
@@ -80,7 +80,7 @@ def write(state_dir: Path, report: Report) -> None:
 def read(state_dir: Path) -> Report | None:
     """Return what the service last wrote; None if there is nothing, or nothing that a service has written."""
     try:
-        # Not blocking: whatever lies there under our name, nobody waits for it.
+        # Not blocking: a FIFO in its place would hold us up for ever.
         descriptor = os.open(path_in(state_dir), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             content = os.read(descriptor, _MAX_BYTES)

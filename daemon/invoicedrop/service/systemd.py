@@ -7,6 +7,12 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 import os
 import socket
 from contextlib import suppress
+from typing import Final
+
+from invoicedrop.printable import printable
+
+_LONGEST_STATUS: Final = 1000
+"""Characters, of four bytes at most: systemd drops a message of more than 4096 bytes (NOTIFY_BUFFER_MAX)."""
 
 
 class SystemdNotifier:
@@ -36,7 +42,8 @@ class SystemdNotifier:
         self._send("STOPPING=1")
 
     def status(self, line: str) -> None:
-        """Show how the service is doing, in words; sent when they change."""
+        """Show how the service is doing, in words; sent when they change. They stay one line, and no other command."""
+        line = printable(line)[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")

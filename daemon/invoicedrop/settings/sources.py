@@ -58,7 +58,7 @@ class Layer(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SetValue:
     """One value and where it was written; relative paths in it start from `folder` (None: the working directory)."""
 
     value: Any = field(repr=False)
@@ -86,13 +86,13 @@ class Reading:
         """The TOML file in force, or the one that would be."""
         return (self.file or self.places.config).absolute()
 
-    def entry(self, name: str, value: Any, origin: str, layer: Layer, folder: Path | None = None) -> Entry:
+    def entry(self, name: str, value: Any, origin: str, layer: Layer, folder: Path | None = None) -> SetValue:
         """Return a value with its origin, absolute if it is a path."""
-        return Entry(_located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
+        return SetValue(_located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
 
     def entries(
         self, values: Mapping[str, Any], names: Collection[str], origin: str, layer: Layer, folder: Path | None
-    ) -> dict[str, Entry]:
+    ) -> dict[str, SetValue]:
         """Return the values that have one of `names`, with their origin; every other name is a problem."""
         for name in [name for name in values if name not in names]:
             if name == "name":
@@ -216,14 +216,14 @@ class TomlFile(TomlConfigSettingsSource):
         return self._reading.entries(super().__call__(), names, printable(file), Layer.FILE, file.parent)
 
 
-def provided(reading: Reading) -> dict[str, Entry]:
+def provided(reading: Reading) -> dict[str, SetValue]:
     """Return what the system provides: a state folder, and the token put in place by systemd or a container engine."""
     state = reading.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         values = {"state_dir": reading.entry("state_dir", state, "$STATE_DIRECTORY", Layer.SYSTEM)}
     else:
         folder = reading.places.user_state or platformdirs.user_state_path("invoicedrop")
-        values = {"state_dir": Entry(folder, "user state folder")}
+        values = {"state_dir": SetValue(folder, "user state folder")}
     if secret := find_secret(reading.environ, reading.places.secret):
-        values["api_token_file"] = Entry(secret.path, secret.shown)
+        values["api_token_file"] = SetValue(secret.path, secret.shown)
     return values

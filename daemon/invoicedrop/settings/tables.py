@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.printable import printable
-from invoicedrop.settings.sources import FOLDERS, Entry, Layer, Reading
+from invoicedrop.settings.sources import FOLDERS, Layer, Reading, SetValue
 
 _TOKEN: Final = frozenset({"api_token", "api_token_file"})
 
@@ -20,12 +20,12 @@ class Table(NamedTuple):
 
     label: str
     """The inbox's name, or its number if it has none; empty for the service, and where there are no [[inboxes]]."""
-    entries: dict[str, Entry]
+    entries: dict[str, SetValue]
 
 
-def inbox_tables(top: Mapping[str, Entry], reading: Reading) -> list[Table]:
+def inbox_tables(top: Mapping[str, SetValue], reading: Reading) -> list[Table]:
     """Return what is written for each inbox; a single one where there are no [[inboxes]]."""
-    defaults: dict[str, Entry] = {}
+    defaults: dict[str, SetValue] = {}
     for layer in sorted(Layer, reverse=True):
         # Merged already, but for the token, which has two names.
         values = {name: entry for name, entry in top.items() if entry.layer is layer and name in reading.names.inbox}
@@ -54,21 +54,21 @@ def inbox_tables(top: Mapping[str, Entry], reading: Reading) -> list[Table]:
     return tables
 
 
-def _laid_over(lower: Mapping[str, Entry], upper: Mapping[str, Entry]) -> dict[str, Entry]:
+def _laid_over(lower: Mapping[str, SetValue], upper: Mapping[str, SetValue]) -> dict[str, SetValue]:
     """Return the values of both, `upper` before `lower`; a token is taken from one of them, inline or as a file."""
     hidden = _TOKEN if _TOKEN & upper.keys() else frozenset()
     return {name: entry for name, entry in lower.items() if name not in hidden} | dict(upper)
 
 
-def _with_folders(values: dict[str, Entry]) -> dict[str, Entry]:
+def _with_folders(values: dict[str, SetValue]) -> dict[str, SetValue]:
     """Add the default folders, so that they are described and compared like any others."""
     drop_dir = values["drop_dir"].value if "drop_dir" in values else None
     if not isinstance(drop_dir, Path):
         return values
-    return {name: Entry(drop_dir / name.removesuffix("_dir"), "inside drop_dir") for name in FOLDERS[1:]} | values
+    return {name: SetValue(drop_dir / name.removesuffix("_dir"), "inside drop_dir") for name in FOLDERS[1:]} | values
 
 
-def _raw_tables(inboxes: Entry, reading: Reading) -> list[dict[str, Any]]:
+def _raw_tables(inboxes: SetValue, reading: Reading) -> list[dict[str, Any]]:
     value, form = inboxes.value, "tables: [[inboxes]], two brackets"
     try:
         if inboxes.layer is Layer.ENVIRONMENT:

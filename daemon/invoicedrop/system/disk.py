@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -10,12 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from invoicedrop.system.presence import is_folder
+
 TEMPORARY: Final = ".invoicedrop-"
 """Prefix of the names of unfinished files and folders of ours."""
-_UNFINISHED: Final = ".tmp"
-"""Suffix of unfinished files: what a crash left of them may be removed."""
-# A name that leads to no regular file (any more): gone, a link (O_NOFOLLOW), a folder, a socket, a device.
-_NOT_A_FILE: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR}
+_UNFINISHED: Final = re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}\.tmp")
+"""The names of unfinished files: what a crash left of them may be removed."""
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR}
+_NOT_A_FILE: Final = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
+"""What opening a link (O_NOFOLLOW), a folder, a socket or a device answers; a broken disk may answer so as well."""
 
 
 def open_regular(path: Path) -> int | None:
@@ -30,7 +34,7 @@ def open_regular(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in _NOT_A_FILE:
+        if error.errno in _GONE or (error.errno in _NOT_A_FILE and not _is_regular(path)):
             return None
         raise
     regular = False
@@ -40,6 +44,13 @@ def open_regular(path: Path) -> int | None:
         if not regular:
             os.close(descriptor)
     return descriptor if regular else None
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def replace(source: Path, target: Path) -> None:
@@ -53,6 +64,16 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
+def unfinished_name() -> str:
+    """Return a name for an unfinished file, which nobody can foresee."""
+    return f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is an unfinished one of ours, as far as the name says."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def write_new(folder: Path, content: bytes) -> Path:
     """Write a temporary file of ours into `folder`, on disk when this returns."""
     return _fill_new(folder, io.BytesIO(content))
@@ -62,30 +83,43 @@ def copy_new(source: Path, folder: Path) -> Path:
     """Copy `source`, with its times, into a temporary file of ours in `folder`, on disk when this returns."""
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
-        copy = _fill_new(folder, stream)
-        status = os.fstat(stream.fileno())
-    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    return copy
+        return _fill_new(folder, stream, times_of=stream.fileno())
 
 
-def _fill_new(folder: Path, content: BinaryIO) -> Path:
-    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}{_UNFINISHED}"
+def _fill_new(folder: Path, content: BinaryIO, *, times_of: int | None = None) -> Path:
+    path = folder / unfinished_name()
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             shutil.copyfileobj(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
+            if times_of is not None:
+                status = os.fstat(times_of)
+                # Not by its name, which may be somebody's link by now.
+                os.utime(stream.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
     except BaseException:
         remove(path)
         raise
     return path
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Remove the unfinished files that a crash left in `folder`."""
-    for path in folder.glob(f"{TEMPORARY}*{_UNFINISHED}"):
-        remove(path)
+def clear_unfinished(folder: Path, owner: int) -> None:
+    """Remove the unfinished files that a crash left in `folder`: regular files of this user (uid), and nothing else.
+
+    One that cannot be removed stays: it is in nobody's way.
+
+    Raises:
+        OSError: the folder cannot be read.
+
+    """
+    for name in os.listdir(folder):  # noqa: PTH208 - names
+        if is_unfinished(name):
+            path = folder / name
+            with suppress(OSError):
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_uid == owner:
+                    remove(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,7 +137,7 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path, *, parents: bool, mode: int | None = None) -> None:
     """Make a folder where it is missing, with its parents if wanted; `mode` is for the folder itself, if it is made."""
-    if folder.is_dir():
+    if is_folder(folder):
         return
     if mode is None:
         folder.mkdir(parents=parents, exist_ok=True)

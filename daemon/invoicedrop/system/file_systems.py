@@ -5,10 +5,13 @@ Source: /proc/self/mountinfo (https://man7.org/linux/man-pages/man5/proc_pid_mou
 
 import os
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+UNKNOWN: Final = "unknown"
+"""The kind of a file system that is not listed, or where nobody may look."""
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
@@ -60,23 +63,31 @@ class FileSystem(NamedTuple):
 
 def file_system_of(path: Path, mounts: str | None = None) -> FileSystem:
     """Return the file system that `path` lies on, or would lie on; `mounts` is the text of mountinfo, if at hand."""
+    real = Path(os.path.realpath(path))
+    nearest = FileSystem(UNKNOWN, Path("/"), Nature.UNKNOWN)
+    for mount_point, kind in _mounts(mounts):
+        # Of several mounts on one folder, the last one hides the others.
+        if real.is_relative_to(mount_point) and len(mount_point.parts) >= len(nearest.mount_point.parts):
+            nearest = FileSystem(kind, mount_point, _nature(kind))
+    return nearest
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted exactly at `path`."""
+    return any(mount_point == path for mount_point, _ in _mounts())
+
+
+def _mounts(mounts: str | None = None) -> Iterator[tuple[Path, str]]:
+    """Yield where something is mounted, and the kind of it, in the order of mounting."""
     if mounts is None:
         try:
             mounts = os.fsdecode(_MOUNTS.read_bytes())
         except OSError:
             mounts = ""
-    real = Path(os.path.realpath(path))
-    nearest = FileSystem("unknown", Path("/"), Nature.UNKNOWN)
     for line in mounts.splitlines():
         left, separator, right = line.partition(" - ")
-        if not separator:
-            continue
-        mount_point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4]))
-        # Of several mounts on one folder, the last one hides the others.
-        if real.is_relative_to(mount_point) and len(mount_point.parts) >= len(nearest.mount_point.parts):
-            kind = right.split()[0]
-            nearest = FileSystem(kind, mount_point, _nature(kind))
-    return nearest
+        if separator:
+            yield Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4])), right.split()[0]
 
 
 def _nature(kind: str) -> Nature:

@@ -13,20 +13,23 @@ None of them crosses file systems (EXDEV, between bind mounts as well): there `i
 import ctypes
 import errno
 import os
+import re
 import secrets
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
 
 from invoicedrop.system.disk import TEMPORARY, remove, replace
+from invoicedrop.system.held_folder import held
 
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK})
-_ASIDE: Final = f"{TEMPORARY}aside-"
-"""Prefix of the folders in which a file is put aside; what a crash left in them must go back."""
+_ASIDE_PREFIX: Final = f"{TEMPORARY}aside-"
+_ASIDE: Final = re.compile(rf"{re.escape(_ASIDE_PREFIX)}[0-9a-f]{{16}}")
+"""The names of the folders in which a file is put aside; what a crash left in them must go back."""
 _PLACEHOLDER_MODE: Final = 0o200
 
 
@@ -85,16 +88,18 @@ class Mover:
 
         To look before removing would leave a gap; so the file is first put aside, where nobody else reaches it.
         """
-        folder = path.parent / f"{_ASIDE}{secrets.token_hex(8)}"
+        folder = path.parent / f"{_ASIDE_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir(mode=0o700)
-        aside = folder / path.name
         try:
-            replace(path, aside)
-            if is_ours(aside):
-                remove(aside)
-            else:
-                with suppress(FileExistsError):
-                    self.move(aside, path)
+            # Held, and no link: whoever may write beside it can exchange the folder, too.
+            with held(folder, follow=False) as inside:
+                aside = inside / path.name
+                replace(path, aside)
+                if is_ours(aside):
+                    remove(aside)
+                else:
+                    with suppress(FileExistsError):
+                        self.move(aside, path)
         except FileNotFoundError:
             # Somebody else has removed it.
             pass
@@ -121,12 +126,25 @@ def _move_onto_placeholder(source: Path, target: Path) -> None:
         raise
 
 
-def is_placeholder(path: Path) -> bool:
-    """Whether this is what a crash left of a move: empty, and of a mode that no real file has."""
+def is_placeholder(path: Path, owner: int) -> bool:
+    """Whether this is what a crash left of a move of this user's (uid): empty, and of a mode that no real file has."""
     status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_size == 0 and stat.S_IMODE(status.st_mode) == _PLACEHOLDER_MODE
+    ours = stat.S_ISREG(status.st_mode) and status.st_uid == owner
+    return ours and status.st_size == 0 and stat.S_IMODE(status.st_mode) == _PLACEHOLDER_MODE
 
 
-def asides(folder: Path) -> list[Path]:
-    """Return the folders inside `folder` in which a crash left a file aside, or nothing."""
-    return list(folder.glob(f"{_ASIDE}*"))
+def is_aside(name: str) -> bool:
+    """Whether a folder of this name is one in which we put a file aside, as far as the name says."""
+    return _ASIDE.fullmatch(name) is not None
+
+
+@contextmanager
+def held_aside(folder: Path, owner: int) -> Iterator[Path | None]:
+    """Hold a folder in which a crash left a file aside while the block runs; None if it is not this user's (uid).
+
+    Raises:
+        OSError: it cannot be opened, or is no folder but a link.
+
+    """
+    with held(folder, follow=False) as inside:
+        yield inside if inside.stat().st_uid == owner else None

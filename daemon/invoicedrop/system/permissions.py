@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from invoicedrop.system.presence import is_there
+
 _RIGHTS: Final = (("r", os.R_OK), ("w", os.W_OK), ("x", os.X_OK))
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -75,7 +77,7 @@ def explained(folder: Path, error: OSError) -> Refusal:
             f"mount it writable; under systemd, name it in ReadWritePaths={folder} (systemctl edit invoicedrop)",
         )
     if error.errno in _FULL:
-        return Refusal(f"the disk of {folder} is full ({error.strerror})", "make room there")
+        return _full(folder, error)
     if error.errno == errno.ENOENT:
         return missing_folder(folder)
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
@@ -117,6 +119,19 @@ def owned(status: os.stat_result) -> str:
     return f"{user_name(status.st_uid)}:{group_name(status.st_gid)} ({stat.filemode(status.st_mode)})"
 
 
+def _full(folder: Path, error: OSError) -> Refusal:
+    """Tell a disk without room from one that can hold no more files (inodes), however much room it has."""
+    with suppress(OSError):
+        status = os.statvfs(folder)
+        if error.errno == errno.ENOSPC and status.f_files and not status.f_favail:
+            return Refusal(
+                f"the file system of {folder} can hold no more files, though not for want of room: it is out of inodes "
+                f"({error.strerror})",
+                f"remove files there that nobody needs (df -i {shlex.quote(str(folder))} counts them)",
+            )
+    return Refusal(f"the disk of {folder} is full ({error.strerror})", "make room there")
+
+
 def _us() -> str:
     return f"{user_name(os.geteuid())}:{group_name(os.getegid())}"
 
@@ -126,7 +141,11 @@ def _refused(folder: Path) -> Refusal:
     ancestor = Path("/")
     for part in Path(os.path.realpath(folder)).parts:
         child = ancestor / part
-        if not os.path.lexists(child):
+        try:
+            visible = is_there(child)
+        except PermissionError:
+            visible = False
+        if not visible:
             if os.access(ancestor, os.X_OK, effective_ids=True):
                 # It is to be made here, and that is what is refused.
                 break

@@ -7,6 +7,7 @@ touched but our own trial files.
 import os
 import stat
 from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,14 @@ from rich.console import Console
 
 from invoicedrop import exit_codes
 from invoicedrop.commands import access
-from invoicedrop.commands.check import folders, network
+from invoicedrop.commands.check import folders, left_alone, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
-from invoicedrop.errors import ConfigError, LedgerUnavailable
+from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE
+from invoicedrop.pdf.validator import Validator
 from invoicedrop.service import lock
+from invoicedrop.service.service import new_validator
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
 
@@ -35,13 +38,35 @@ def check(settings: Settings, console: Console) -> int:
 
 def collect(settings: Settings) -> list[Finding]:
     """Test everything and return the findings, those of each inbox's folders first."""
-    findings = _user(settings)
-    for inbox in settings.inboxes:
-        findings += folders.of_inbox(inbox)
-        findings += folders.left_alone(inbox, settings.folders)
-    findings += folders.of_state(settings.state_dir)
-    findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
+    with closing(new_validator(settings)) as validator:
+        # Its process starts while we look at the folders.
+        with suppress(CheckUnavailable):
+            validator.warm_up()
+        findings = _user(settings)
+        for inbox in settings.inboxes:
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir)
+            findings += left_alone.of_inbox(inbox, settings.folders)
+        findings += folders.of_state(settings.state_dir)
+        findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
+        findings.append(_pdf_check(validator))
     return findings + _ledger_and_network(settings)
+
+
+def _pdf_check(validator: Validator) -> Finding:
+    """Judge what confines the processes that read PDFs."""
+    subject = "PDF check"
+    try:
+        shortcoming = validator.confinement().shortcoming
+    except CheckUnavailable as error:
+        remedy = "see that memory and processes are left for us, and that the installation is whole"
+        return Finding(subject, "", Level.PROBLEM, str(error), remedy)
+    if not shortcoming:
+        return Finding(subject, "", Level.OK, "PDFs are read in a process that Landlock and seccomp confine")
+    remedy = (
+        "run Linux 5.13 or newer with landlock in /sys/kernel/security/lsm (boot option lsm=), and a container with a "
+        "seccomp profile that lets landlock_* and seccomp through"
+    )
+    return Finding(subject, "", Level.WARNING, shortcoming, remedy)
 
 
 def _user(settings: Settings) -> list[Finding]:

@@ -3,8 +3,7 @@
 import errno
 import os
 import threading
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -13,18 +12,18 @@ from typing import Final
 from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
-from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder
+from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox
-from invoicedrop.system import permissions
+from invoicedrop.system import file_errors, permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
 
 _EVENT_DEADLINE: Final = 2.0
 """Seconds; an event of this machine takes a millisecond."""
 _MAX_ENTRIES: Final = 10_000
 """Of a longer drop folder, only so many entries are checked for files that we may not read."""
-_MAX_NAMED: Final = 5
-"""Of what is left alone, only so many are named."""
+_MAX_NAMED: Final = 10
+"""Waiting files that cannot be looked at or read are named, up to so many."""
 _MANY_FILES: Final = 10
 """Room for fewer invoices of the largest size than this is worth a warning."""
 _FEW_INODES: Final = 1_000
@@ -33,11 +32,17 @@ _GIB: Final = 1 << 30
 _LIMITS: Final = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=1048576"
 
 
-def of_inbox(inbox: Inbox, *, event_deadline: float = _EVENT_DEADLINE) -> list[Finding]:
+def of_inbox(inbox: Inbox, *, state_dir: Path | None = None, event_deadline: float = _EVENT_DEADLINE) -> list[Finding]:
     """Test an inbox's three folders, moves between them, events, room, and the files that wait there.
 
-    `event_deadline` is how long an event is waited for, in seconds.
+    `state_dir` has the daemon's memory of what was mounted there; `event_deadline` is how long an event is waited for,
+    in seconds.
     """
+    for subject, folder in (("drop", inbox.drop_dir), ("processed", inbox.processed_dir), ("failed", inbox.failed_dir)):
+        missing = None if state_dir is None else missing_mount(state_dir, inbox.name, folder)
+        if missing is not None:
+            # To try the folder in its place would write into the mount point.
+            return [Finding(f"{subject}_dir", inbox.name, Level.PROBLEM, missing, "mount it, or do as it says")]
     refusal = trials.use(inbox.drop_dir)
     if refusal is not None:
         # What is inside it, and moves out of it, would fail for the same reason.
@@ -54,7 +59,7 @@ def of_inbox(inbox: Inbox, *, event_deadline: float = _EVENT_DEADLINE) -> list[F
 
 def of_state(state_dir: Path) -> list[Finding]:
     """Test the state folder: the ledger must be written safely, and survive a reboot."""
-    if not os.path.lexists(state_dir) and trials.can_be_made(state_dir):
+    if trials.is_missing(state_dir) and trials.can_be_made(state_dir):
         finding = Finding("state_dir", "", Level.OK, f"{state_dir}: is made at the first start")
         return [finding, *_durability(state_dir, file_system_of(state_dir))]
     refusal = trials.use(state_dir)
@@ -127,13 +132,29 @@ def _sticky(inbox: Inbox) -> Iterator[Finding]:
 
 
 def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
-    """Look for waiting files that we may not read; only trouble is worth a finding."""
-    invoices = (
-        inbox.drop_dir / entry.name
-        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES)
-        if entry.left_alone is None
-    )
-    unreadable = [path for path in invoices if not os.access(path, os.R_OK, effective_ids=True)]
+    """Try to read the start of the files that wait; only trouble is worth a finding."""
+    unreadable: list[Path] = []
+    troubles: list[tuple[str, OSError]] = []
+    try:
+        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES):
+            if entry.left_alone is not None:
+                continue
+            path = inbox.drop_dir / entry.name
+            trouble = entry.error or trials.read_start(path)
+            if isinstance(trouble, PermissionError) and entry.status is not None and not _may_read(path):
+                unreadable.append(path)
+            elif trouble is not None:
+                troubles.append((entry.name, trouble))
+    except OSError as error:
+        yield _refused("waiting files", inbox, permissions.explained(inbox.drop_dir, error))
+        return
+    for name, trouble in troubles[:_MAX_NAMED]:
+        refusal = file_errors.meaning(trouble)
+        text = f"{name!r} cannot be read ({trouble.strerror}): {refusal.problem}"
+        yield Finding("waiting files", inbox.name, Level.PROBLEM, text, refusal.remedy)
+    if len(troubles) > _MAX_NAMED:
+        text = f"{len(troubles) - _MAX_NAMED} files more cannot be read"
+        yield Finding("waiting files", inbox.name, Level.PROBLEM, text, "as above, then check again")
     if not unreadable:
         return
     with suppress(FileNotFoundError):
@@ -142,23 +163,8 @@ def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
         yield Finding("waiting files", inbox.name, Level.PROBLEM, first.problem + others, first.remedy)
 
 
-def left_alone(inbox: Inbox, own_folders: Collection[Path]) -> list[Finding]:
-    """Name what is left alone in the drop folder, and perhaps meant as an invoice."""
-    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=own_folders, now=time.time())
-    awaited: list[str] = []
-    # Whether the folder can be read is another finding.
-    with suppress(OSError):
-        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES):
-            why = judge.why_awaited(entry)
-            if why is not None:
-                awaited.append(f"{entry.name} ({why})")
-    if not awaited:
-        return []
-    shown = "; ".join(awaited[:_MAX_NAMED]) + (f"; and {len(awaited) - _MAX_NAMED} more" * (len(awaited) > _MAX_NAMED))
-    remedy = (
-        "if an invoice is meant: give it its order's name with .pdf, directly in the drop folder; else take it away"
-    )
-    return [Finding("left alone", inbox.name, Level.WARNING, f"perhaps meant as invoices: {shown}", remedy)]
+def _may_read(path: Path) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _events(inbox: Inbox, deadline: float) -> Finding:

@@ -6,7 +6,6 @@ folders made for the trial included.
 
 import errno
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Final
 from invoicedrop.inbox.events import Events
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.mover import DEFAULT_MOVER
+from invoicedrop.system.presence import is_folder, is_there
 
 _TRIES: Final = 3
 """A daemon that starts, or recovers from trouble, removes trial files as leftovers: then they are made again."""
@@ -32,7 +32,7 @@ def use(folder: Path) -> permissions.Refusal | None:
         _move_file(folder, folder)
 
     try:
-        if not folder.is_dir() and folder.exists():
+        if not is_folder(folder) and is_there(folder):
             return permissions.explained(folder, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
         retry(trial)
     except OSError as error:
@@ -65,7 +65,7 @@ def retry(trial: Callable[[], None]) -> None:
 def _move_file(source: Path, target: Path) -> None:
     """Write a trial file in one folder, move it to another (or rename it within), and delete it there."""
     trial = disk.write_new(source, _CONTENT)
-    moved = target / f"{disk.TEMPORARY}{secrets.token_hex(8)}.tmp"
+    moved = target / disk.unfinished_name()
     try:
         DEFAULT_MOVER.move(trial, moved)
         moved.unlink()
@@ -84,7 +84,7 @@ def temporarily_made(folder: Path, drop_dir: Path) -> Iterator[None]:
         OSError: it cannot be made.
 
     """
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    missing = [path for path in (folder, *folder.parents) if is_missing(path)]
     try:
         disk.make_folder(folder, parents=drop_dir not in folder.parents)
         yield
@@ -95,9 +95,31 @@ def temporarily_made(folder: Path, drop_dir: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing at `path`; what cannot be looked at is not taken for missing."""
+    try:
+        return not is_there(path)
+    except OSError:
+        return False
+
+
+def read_start(path: Path) -> OSError | None:
+    """Return the error that reading the start of a waiting file meets, if it meets one."""
+    try:
+        descriptor = disk.open_regular(path)
+        if descriptor is not None:
+            try:
+                os.read(descriptor, 1)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        return error
+    return None
+
+
 def can_be_made(folder: Path) -> bool:
     """Whether the nearest parent that exists lets us make `folder`."""
-    parent = next(parent for parent in folder.parents if os.path.lexists(parent))
+    parent = next(parent for parent in folder.parents if not is_missing(parent))
     return os.access(parent, os.W_OK | os.X_OK, effective_ids=True)
 
 

@@ -4,7 +4,6 @@ The daemon's own report adds why it does nothing. All is only read, whether the 
 length takes the memory of its first thousand files.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,16 +23,18 @@ from invoicedrop.commands.status.overview import (
 )
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.inbox.left_alone import LeftAlone
-from invoicedrop.inbox.listing import list_folder
+from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.printable import storable
 from invoicedrop.reasons import advice
 from invoicedrop.service import lock, status_file
+from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.local_time import midnight
+from invoicedrop.system.presence import is_there
 
 _MAX_FILES: Final = 1_000
 """Files in a list; the totals count all."""
@@ -138,25 +139,34 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
     left_alone: list[LeftAloneFile] = []
     judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
     total = 0
+    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
+    if missing[0] is not None:
+        return _DropFolder([], 0, [], missing[0])
     try:
-        for folder_entry in list_folder(inbox.drop_dir):
-            name, file_stat = folder_entry.name, folder_entry.status
-            if folder_entry.left_alone is not None:
-                why = judge.why_awaited(folder_entry) if len(left_alone) < _MAX_FILES else None
-                if why is not None:
-                    left_alone.append(LeftAloneFile(inbox.name, storable(name), why, file_stat.st_mtime))
+        for listed in list_folder(inbox.drop_dir):
+            if listed.left_alone is not None:
+                why_awaited = judge.why_awaited(listed) if len(left_alone) < _MAX_FILES else None
+                if why_awaited is not None:
+                    changed = None if listed.status is None else listed.status.st_mtime
+                    left_alone.append(LeftAloneFile(inbox.name, storable(listed.name), why_awaited, changed))
                 continue
             total += 1
-            entry = entries.get((inbox.name, storable(name)))
-            # Another file under the same name is another invoice.
-            own_entry = entry if entry is not None and entry.size == file_stat.st_size else None
-            files.append(_waiting_file(sources, inbox, storable(name), file_stat.st_mtime, own_entry, report))
+            name = storable(listed.name)
+            entry = entries.get((inbox.name, name))
+            if listed.status is None:
+                why = "" if listed.error is None else unseen_in_words(listed.name, listed.error)
+                files.append(_unseen_file(sources, inbox, name, entry, why))
+            else:
+                # Another file under the same name is another invoice.
+                own_entry = entry if entry is not None and entry.size == listed.status.st_size else None
+                files.append(_waiting_file(sources, inbox, name, listed.status.st_mtime, own_entry, report))
             if len(files) >= 2 * _MAX_FILES:
                 files = sorted(files, key=_urgency)[:_MAX_FILES]
     except OSError as error:
         return _DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
-    left_alone.sort(key=lambda file: (file.since, file.file))
-    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, left_alone, None)
+    left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
+    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, left_alone, missing[1] or missing[2])
 
 
 def _waiting_file(
@@ -171,6 +181,19 @@ def _waiting_file(
         in_doubt=entry is not None and entry.doubt_since is not None,
         why=why,
         until=until,
+    )
+
+
+def _unseen_file(sources: _Sources, inbox: Inbox, name: str, entry: Entry | None, why: str) -> WaitingFile:
+    """Tell of a file that cannot be looked at: the daemon looks again at each scan."""
+    return WaitingFile(
+        inbox=inbox.name,
+        file=name,
+        since=sources.now if entry is None else entry.first_seen,
+        order_id=None if entry is None else entry.order_id,
+        in_doubt=entry is not None and entry.doubt_since is not None,
+        why=why,
+        until=sources.now + inbox.scan_interval if sources.daemon.running else None,
     )
 
 
@@ -249,7 +272,7 @@ def _failed_files(sources: _Sources) -> list[FailedFile]:
     for entry in sources.entries(State.FAILED):
         if len(files) == _MAX_FILES:
             break
-        if entry.filed_as is None or entry.reason is None or not os.path.lexists(entry.filed_as):
+        if entry.filed_as is None or entry.reason is None or _is_gone(Path(entry.filed_as)):
             continue
         problem, remedy = advice(entry.reason)
         files.append(
@@ -269,6 +292,14 @@ def _failed_files(sources: _Sources) -> list[FailedFile]:
 
 
 # The folders
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is nothing at `path`; what cannot be looked at may be there."""
+    try:
+        return not is_there(path)
+    except OSError:
+        return False
 
 
 def _count_in(folder: Path) -> int:

@@ -24,12 +24,12 @@ class WaitingFile:
 
 @dataclass(frozen=True, slots=True)
 class LeftAloneFile:
-    """What is left alone in a drop folder, although somebody may wait for it; `since` is when it last changed."""
+    """What is left alone in a drop folder, and somebody may wait for; `since` is when it last changed, if known."""
 
     inbox: str
     file: str
     why: str
-    since: float
+    since: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,10 @@ def _left_alone(overview: Overview, console: Console, *, several: bool) -> None:
     print_line(console)
     print_line(console, ("Left alone, perhaps meant as invoices", "bold yellow"))
     files = overview.left_alone
-    rows = [(file.inbox, file.file, clock(file.since, overview.now), file.why) for file in files[:_MAX_ROWS]]
+    rows = [
+        (file.inbox, file.file, "" if file.since is None else clock(file.since, overview.now), file.why)
+        for file in files[:_MAX_ROWS]
+    ]
     _table(console, ("file", "since", "why"), rows, several=several)
     if len(files) > len(rows):
         print_line(console, f"and {len(files) - len(rows)} more")

@@ -32,7 +32,6 @@ def check(
 
     Raises:
         Refused: it is not one.
-        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
 
     """
     with pypdf.apply_configuration(CONFIGURATION):

@@ -29,7 +29,7 @@ from pypdf.generic import (
 from invoicedrop.pdf.check.streams import Contents
 from invoicedrop.pdf.check.structure import Layout
 from invoicedrop.pdf.check.syntax import Name, Ref, parse
-from invoicedrop.pdf.check.verdict import NeedsCryptographyError, Refused
+from invoicedrop.pdf.check.verdict import Refused
 
 # What it logs about a file quotes the file's content.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
@@ -148,7 +148,6 @@ class Document:
 
         Raises:
             Refused: it cannot be read.
-            NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
 
         """
         with _reading():
@@ -162,7 +161,6 @@ def open_document(layout: Layout, contents: Contents, max_pages: int) -> Documen
 
     Raises:
         Refused: it needs a password, has no pages or more than `max_pages`, or cannot be read.
-        NeedsCryptographyError: it is encrypted in a way that needs a library which is not loaded.
 
     """
     with _reading():
@@ -213,7 +211,7 @@ def _reading() -> Iterator[None]:
         raise  # an incomplete installation is no fault of the file
     except DependencyError as e:
         if "cryptography" in str(e):
-            raise NeedsCryptographyError from None
+            raise Refused("encrypted", "it is encrypted with AES, for which the library is missing") from None
         raise Refused("damaged", "its pages need a decoder that is not for pages") from None
     except RecursionError:
         raise Refused("damaged", "its objects are nested too deep") from None

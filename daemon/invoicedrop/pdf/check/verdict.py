@@ -15,10 +15,6 @@ class Refused(Exception):  # noqa: N818 - it is a verdict, not a fault
         self.detail = detail
 
 
-class NeedsCryptographyError(Exception):
-    """The file is encrypted with AES, and this process has not loaded the library for it."""
-
-
 @dataclass(frozen=True, slots=True)
 class PdfFacts:
     """What a good invoice says about itself, for the log and the ledger; nothing of its content.

@@ -1,0 +1,75 @@
+"""The folders of an inbox, each held open while something is done in it, and only if it is where it was.
+
+Whoever may write into the drop folder can put a link in the place of a folder inside it. So where each folder really
+lies is remembered when it is first seen, for as long as the service runs; a link that an administrator has set is there
+from the start. A new disk in the same place (a share that is mounted anew) is told once, and then accepted.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from invoicedrop.errors import FolderUnavailable
+from invoicedrop.system.held_folder import Place, held, is_strangers_link, place_of
+
+
+class HeldFolders:
+    """Opens folders, and remembers where each lies and which owner our own files have there. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._places: dict[Path, Place] = {}
+        self._owners: dict[str, int] = {}
+
+    @contextmanager
+    def held(self, folder: Path) -> Iterator[Path]:
+        """Hold a folder while the block runs; yield the path that leads to it meanwhile.
+
+        Raises:
+            FolderUnavailable: it is another one than `held_anew` saw.
+            OSError: it cannot be opened.
+
+        """
+        with held(folder) as path:
+            place = place_of(path)
+            if place != self._places.setdefault(folder, place):
+                raise FolderUnavailable(f"{folder} has become another folder: it is looked at anew")
+            yield path
+
+    @contextmanager
+    def held_anew(self, folder: Path) -> Iterator[Path]:
+        """Hold a folder as `held` does, also if it is on another disk by now.
+
+        Raises:
+            FolderUnavailable: it leads elsewhere than before, or where a stranger has it lead.
+            OSError: it cannot be opened.
+
+        """
+        with held(folder) as path:
+            place = place_of(path)
+            before = self._places.get(folder)
+            if before is None and is_strangers_link(folder):
+                raise FolderUnavailable(
+                    f"{folder} is a link to {place.path}, made by somebody who does not own the folder around it: "
+                    "remove it, or make it anew as root"
+                )
+            if before is not None and before.path != place.path:
+                raise FolderUnavailable(
+                    f"{folder} leads to {place.path} now, and led to {before.path} when the service started: put it "
+                    "back, or start the service again if this is meant"
+                )
+            self._places[folder] = place
+            yield path
+
+    def leads_elsewhere(self, folder: Path) -> bool:
+        """Whether the path of a folder, which need not be there, leads elsewhere than before."""
+        before = self._places.get(folder)
+        return before is not None and os.path.realpath(folder) != before.path
+
+    def note_owner(self, path: Path, uid: int) -> None:
+        """Remember the owner of a file of ours in the folder held as `path`: a share may give its files another one."""
+        self._owners[place_of(path).path] = uid
+
+    def owner_in(self, path: Path) -> int:
+        """Return the uid that our own files have in the folder held as `path`."""
+        return self._owners.get(place_of(path).path, os.geteuid())

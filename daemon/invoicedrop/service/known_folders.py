@@ -1,0 +1,111 @@
+"""Which file systems the folders of an inbox were on: a mount that is missing leaves an empty folder in its place.
+
+What was seen while a folder could be used is kept in `folders.json` in the state folder. A folder that was on a mount
+(a share, a disk) which is not mounted any more, and now lies on what is beneath, is not used.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from invoicedrop.errors import FolderUnavailable
+from invoicedrop.printable import storable
+from invoicedrop.system import disk
+from invoicedrop.system.file_systems import UNKNOWN, FileSystem, Nature, file_system_of, is_mount_point
+
+_FILE_NAME: Final = "folders.json"
+
+
+class KnownFolders:
+    """The folders of one inbox, and on which device each was when it was last judged."""
+
+    def __init__(self, state_dir: Path, inbox: str, folders: tuple[Path, ...]) -> None:
+        self._state_dir = state_dir
+        self._inbox = inbox
+        self._folders = folders
+        self._devices: tuple[int | None, ...] = ()
+
+    def require_mounted(self) -> bool:
+        """Check that no folder has lost its mount; return whether one lies on another device than at the last check.
+
+        Raises:
+            FolderUnavailable: one has, with what to do, whether that is meant or not.
+
+        """
+        devices = tuple(_device(folder) for folder in self._folders)
+        if devices == self._devices:
+            return False
+        self._devices = ()
+        for folder in self._folders:
+            missing = missing_mount(self._state_dir, self._inbox, folder)
+            if missing is not None:
+                raise FolderUnavailable(missing)
+        self._devices = devices
+        return True
+
+    def remember(self) -> None:
+        """Keep on what the folders, which can all be used now, are mounted; no harm is done where that fails."""
+        seen = {
+            storable(folder): {"kind": found.kind, "mount_point": storable(found.mount_point)}
+            for folder in self._folders
+            for found in [file_system_of(folder)]
+            if found.kind != UNKNOWN
+        }
+        with suppress(OSError):
+            known = _read(self._state_dir)
+            if known.get(self._inbox) == seen:
+                return
+            path = self._state_dir / _FILE_NAME
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps({**known, self._inbox: seen}, indent=1), encoding="utf-8")
+            disk.replace(temporary, path)
+
+
+def missing_mount(state_dir: Path, inbox: str, folder: Path) -> str | None:
+    """Return what is wrong, and what to do, where the mount that `folder` was on is missing; None if it is not."""
+    try:
+        known = _read(state_dir).get(inbox, {})
+    except OSError:
+        # Whoever cannot read it (another user) knows of no mount.
+        return None
+    before = known.get(storable(folder)) if isinstance(known, dict) else None
+    if not isinstance(before, dict):
+        return None
+    kind, mount_point = str(before.get("kind")), Path(str(before.get("mount_point", "/")))
+    now = file_system_of(folder)
+    if now.kind == UNKNOWN or is_mount_point(mount_point) or not _is_beneath(now, mount_point):
+        return None
+    return (
+        f"{folder} was on {mount_point} ({kind}), which is not mounted now; in its place is a folder of "
+        f"{now.mount_point} ({now}): is its share mounted? If the folder was moved on purpose, remove "
+        f"{state_dir / _FILE_NAME}"
+    )
+
+
+def _is_beneath(now: FileSystem, mount_point: Path) -> bool:
+    """Whether this is what a missing mount leaves visible; another share in its place is a move."""
+    return now.nature is not Nature.NETWORK and mount_point.is_relative_to(now.mount_point)
+
+
+def _device(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_dev
+    except OSError:
+        # What is wrong there is found by whoever uses it.
+        return None
+
+
+def _read(state_dir: Path) -> Mapping[str, Any]:
+    """Return what is remembered; nothing where there is no such file, or no sense in it.
+
+    Raises:
+        OSError: it cannot be read now.
+
+    """
+    try:
+        known = json.loads((state_dir / _FILE_NAME).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

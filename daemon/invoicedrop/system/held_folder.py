@@ -1,0 +1,50 @@
+"""A folder that is held open: what is done in it is done there, wherever its name leads meanwhile.
+
+A path is walked anew by each call, so that whoever may write into one of its folders can put a link in between. A path
+below `/proc/self/fd/N` is not walked: it begins at the open folder itself (proc_pid_fd(5)), as openat(2) does, also for
+calls that take no descriptor. Only the last name is looked up, so nothing may follow that one (O_NOFOLLOW, lstat).
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a folder really lies: its path without links, and its device (`st_dev`)."""
+
+    path: str
+    device: int
+
+
+@contextmanager
+def held(folder: Path, *, follow: bool = True) -> Iterator[Path]:
+    """Hold a folder open while the block runs; yield the path that leads to it meanwhile.
+
+    Raises:
+        OSError: it cannot be opened; ENOTDIR if it is a link and `follow` is false.
+
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(folder, flags)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def place_of(path: Path) -> Place:
+    """Return where the folder lies that is held as `path`."""
+    return Place(str(path.readlink()), path.stat().st_dev)
+
+
+def is_strangers_link(folder: Path) -> bool:
+    """Whether a folder is a link that neither root, nor we, nor the owner of the folder around it has made.
+
+    So the kernel judges links in a folder that everybody writes to (proc_sys_fs(5), protected_symlinks).
+    """
+    status = folder.lstat()
+    return stat.S_ISLNK(status.st_mode) and status.st_uid not in {0, os.geteuid(), folder.parent.stat().st_uid}

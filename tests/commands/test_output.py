@@ -1,0 +1,35 @@
+"""What commands print, whatever the words are."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from rich.console import Console
+
+from foreign_text import TRICKS, is_harmless
+from invoicedrop.commands import health
+from invoicedrop.commands.output import print_line, print_table
+from invoicedrop.service import status_file
+from invoicedrop.service.status_file import InboxReport, Report
+
+
+@given(text=TRICKS)
+def test_what_is_printed_is_harmless(text: str) -> None:
+    """A row of a table is one line, a line is one line, and neither steers the terminal."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    print_table(console, ("file", "found"), [(text, text), ("8355.pdf", (text, "red"))])
+    print_line(console, "about ", (text, "bold"))
+    lines = stream.getvalue().removesuffix("\n").split("\n")
+    assert len(lines) == 4
+    assert all(map(is_harmless, lines))
+
+
+def test_health_is_told_in_harmless_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an inbox's trouble quotes (a file name, the API) is one line of `health`."""
+    inbox = InboxReport(unavailable="8355\n\x1b[2J\u202e.pdf cannot be moved")
+    status_file.write(tmp_path, Report(pid=1, beat=time.time(), interval=60, inboxes={"shop": inbox}))
+    assert health.health(tmp_path) == 1
+    assert capsys.readouterr().out == "inbox shop is unavailable: 8355\\n\\x1b[2J\\u202e.pdf cannot be moved\n"

@@ -1,0 +1,159 @@
+"""A mount that is missing, a file system without inodes, a system without threads: each is said, and waited for."""
+
+import ctypes
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from invoicedrop.sandbox import Running
+from invoicedrop.sandbox.paper import invoice_pdf
+from merchant import COMMAND, Merchant, running
+from quick_service import QUICK, program
+from waiting import wait_until
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_MNT_DETACH = 2
+_NOBODY = 65_534
+# May pass every folder, so that Python is found wherever it is; the limits hold all the same.
+_PASSES = "+dac_override"
+_AS_NOBODY = (
+    *("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"),
+    *(f"--inh-caps={_PASSES}", f"--ambient-caps={_PASSES}", "--bounding-set=-sys_resource,-sys_admin"),
+)
+_QUICK = replace(QUICK, longest_probe=0.2)
+
+
+@contextmanager
+def _tmpfs(at: Path, options: str = "size=8m") -> Iterator[None]:
+    """Mount a file system in memory while the block runs."""
+    if os.geteuid() != 0 or _LIBC.mount(b"none", os.fsencode(at), b"tmpfs", 0, options.encode()) != 0:
+        pytest.skip("no file system may be mounted here")
+    try:
+        yield
+    finally:
+        _LIBC.umount2(os.fsencode(at), _MNT_DETACH)
+
+
+@pytest.mark.parametrize("place", ["drop", "drop/processed", "drop/failed"])
+def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, place: str) -> None:
+    """A mount point without its mount makes the inbox unavailable, at work and at a start; with it, all goes on."""
+    folder = merchant.home / place
+    folder.mkdir(exist_ok=True)
+    with running(merchant, program=program(_QUICK)) as daemon:
+        daemon.wait_for("inbox.watching")
+        with _tmpfs(folder):
+            shutil.copy(_pdf(merchant, "1.pdf"), merchant.drop)
+            daemon.wait_for("invoice.processed")
+            wait_until(lambda: "tmpfs" in (merchant.state / "folders.json").read_text(), what="its memory")
+        daemon.wait_for("inbox.unavailable")
+        told = str(daemon.events("inbox.unavailable")[-1]["detail"])
+        assert str(folder) in told
+        assert "is its share mounted?" in told
+        shutil.copy(_pdf(merchant, "2.pdf"), merchant.drop)
+        assert "is its share mounted?" in merchant.run("status").stdout.replace("\n", " ")
+        wait_until(lambda: "is its share mounted?" in merchant.run("health").stdout, what="a beat")
+        assert merchant.run("health").returncode == 1
+        checked = merchant.run("check")
+        assert checked.returncode == 1
+        assert "is its share mounted?" in " ".join(checked.stdout.split())
+        assert daemon.stop() == 0
+    with running(merchant, program=program(_QUICK)) as daemon:
+        daemon.wait_for("inbox.unavailable")
+        assert (merchant.drop / "2.pdf").exists()
+        assert daemon.events("invoice.found") == []
+        with _tmpfs(folder):
+            if place == "drop":
+                shutil.copy(_pdf(merchant, "2.pdf"), folder)
+            daemon.wait_for("inbox.watching")
+            daemon.wait_for("invoice.processed")
+            assert daemon.stop() == 0
+
+
+def test_a_folder_that_was_moved_on_purpose_is_used_again(merchant: Merchant) -> None:
+    """Removing `folders.json`, as the message says, is enough for a folder that is local from now on."""
+    with _tmpfs(merchant.drop), running(merchant, program=program(_QUICK)) as daemon:
+        daemon.wait_for("inbox.watching")
+        assert daemon.stop() == 0
+    with running(merchant, program=program(_QUICK)) as daemon:
+        daemon.wait_for("inbox.unavailable")
+        remembered = merchant.state / "folders.json"
+        assert str(remembered) in str(daemon.events("inbox.unavailable")[0]["detail"])
+        remembered.unlink()
+        daemon.wait_for("inbox.watching")
+        shutil.copy(_pdf(merchant, "1.pdf"), merchant.drop)
+        daemon.wait_for("invoice.processed")
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"default": 1}', '{"default": {"/x": 5}}', '{"default": null}'])
+def test_a_memory_without_sense_stops_nothing(merchant: Merchant, content: str) -> None:
+    """Whatever stands in `folders.json`, the daemon starts, and writes it anew."""
+    merchant.state.mkdir()
+    (merchant.state / "folders.json").write_text(content)
+    merchant.drop_pdf("1.pdf")
+    assert merchant.run("run", "--once").returncode == 0
+    assert str(merchant.drop) in json.loads((merchant.state / "folders.json").read_text())["default"]
+
+
+def test_a_file_system_that_is_out_of_inodes_is_told_as_that(merchant: Merchant) -> None:
+    """Where no more files can be made though there is room, the log says so, and does not ask for room."""
+    with _tmpfs(merchant.drop, "size=8m,nr_inodes=10"), running(merchant, program=program(_QUICK)) as daemon:
+        daemon.wait_for("inbox.watching")
+        for number in range(20):
+            try:
+                (merchant.drop / f"{number}.tmp").touch()
+            except OSError:
+                break
+        (merchant.drop / "0.tmp").write_bytes(_pdf(merchant, "nonsense.pdf").read_bytes())
+        (merchant.drop / "0.tmp").rename(merchant.drop / "nonsense.pdf")
+        daemon.wait_for("inbox.unavailable")
+        assert "out of inodes" in str(daemon.events("inbox.unavailable")[-1]["detail"])
+        (merchant.drop / "1.tmp").unlink()
+        (merchant.drop / "2.tmp").unlink()
+        daemon.wait_for("invoice.failed")
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, "cannot be started"), (8, "gives no more threads")])
+def test_without_threads_or_processes_the_start_ends_with_a_sentence(sandbox: Running, limit: int, words: str) -> None:
+    """A system that gives no processes, or no threads, is told in a sentence; exit 75, to be tried again."""
+    if subprocess.run([*_AS_NOBODY, "true"], check=False).returncode != 0:
+        pytest.skip("only root can become another user, whose processes are limited")
+    home = Path(tempfile.mkdtemp(prefix="invoicedrop-"))
+    try:
+        merchant = Merchant(home, sandbox)
+        merchant.state.mkdir()
+        for path in (home, merchant.drop, merchant.state):
+            os.chown(path, _NOBODY, _NOBODY)
+        done = subprocess.run(
+            [*_AS_NOBODY, sys.executable, *COMMAND, "run", "--once"],
+            env={**os.environ, **merchant.environment, "INVOICEDROP_UPLOAD_WORKERS": "32"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit)),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(home)
+    assert done.returncode == 75, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _pdf(merchant: Merchant, name: str) -> Path:
+    """Return an invoice beside the folders."""
+    path = merchant.home / name
+    path.write_bytes(invoice_pdf(name))
+    return path
