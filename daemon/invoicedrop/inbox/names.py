@@ -44,7 +44,7 @@ _COUNTER: Final = 2
 """Digits of the longest counter."""
 _ALIKE: Final = 0.8
 """Four of five letters, in the measure of difflib."""
-_ENDING: Final = re.compile(r"(?:\.pdf[ .]*)+\Z", re.IGNORECASE | re.ASCII)
+_PDF: Final = ".pdf"
 _ORDER: Final = {
     "channable": re.compile(r"[0-9]+"),
     "marketplace": re.compile(r"[A-Za-z0-9][A-Za-z0-9.:#/+-]{0,99}"),
@@ -87,11 +87,10 @@ def split_ending(name: str) -> tuple[str, str]:
 
     The second is empty for a file of another kind.
     """
-    # Quick, for thousands of foreign names.
-    if name.rstrip(" .")[-4:].lower() != ".pdf":
-        return name, ""
-    ending = _ENDING.search(name)
-    return (name, "") if ending is None else (name[: ending.start()], ending[0])
+    stem = name
+    while (rest := stem.rstrip(" ."))[-len(_PDF) :].lower() == _PDF:
+        stem = rest[: -len(_PDF)]
+    return stem, name[len(stem) :]
 
 
 def parse_name(name: str, kind: OrderIdKind) -> OrderName:
