@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from invoicedrop.commands.check import command, folders, trials
+from invoicedrop.commands.check import command, folders, left_alone, trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
 from invoicedrop.settings.models import Inbox, Settings
@@ -373,3 +373,21 @@ def test_a_network_share_is_named_with_what_it_means(tmp_path: Path, monkeypatch
     assert finding.text.startswith("smb3, a network share: of what other machines write no event comes")
     (finding,) = _about("state_dir kind", folders.of_state(tmp_path))
     assert finding.level is Level.WARNING
+
+
+def test_what_may_be_meant_as_an_invoice_is_a_warning(merchant: Merchant) -> None:
+    """What is left alone and looks like an invoice is named, with what keeps it from being one; the rest is not."""
+    settings = merchant.settings()
+    (inbox,) = settings.inboxes
+    assert left_alone.of_inbox(inbox, settings.folders) == []
+    merchant.processed.mkdir()
+    (merchant.processed / "1.pdf").touch()
+    (merchant.drop / "notes.txt").touch()
+    assert left_alone.of_inbox(inbox, settings.folders) == []
+    for number in range(7):
+        (merchant.drop / f"835{number}").touch()
+    (finding,) = left_alone.of_inbox(inbox, settings.folders)
+    assert finding.level is Level.WARNING
+    assert "named by an order, but without the ending .pdf" in finding.text
+    assert "and 2 more" in finding.text
+    assert finding.remedy

@@ -385,3 +385,28 @@ def test_a_half_copied_file_is_shown_to_be_waited_for(merchant: Merchant) -> Non
         waiting = _json(merchant.settings())["waiting"]["files"][0]
     assert waiting["file"] == "5.pdf"
     assert waiting["until"] is not None
+
+
+# What is left alone
+
+
+def test_what_may_be_meant_as_an_invoice_is_shown(merchant: Merchant) -> None:
+    """Files and folders that are left alone, and that somebody may wait for, stand in the text and in the JSON."""
+    assert _json(merchant.settings())["left_alone"] == []
+    assert "Left alone" not in _text(merchant.settings())
+    merchant.processed.mkdir()
+    for name in ("8355", "notes.txt", "8355.pdf.filepart"):
+        (merchant.drop / name).touch()
+    (merchant.drop / "2026-11").mkdir()
+    (merchant.drop / "2026-11" / "8355.pdf").touch()
+    (merchant.drop / "8356.pdf").symlink_to("elsewhere")
+    os.utime(merchant.drop / "8355.pdf.filepart", (1_780_000_000, 1_780_000_000))
+    files = _json(merchant.settings())["left_alone"]
+    assert files[0]["file"] == "8355.pdf.filepart"
+    assert {file["file"] for file in files} == {"8355.pdf.filepart", "8355", "2026-11", "8356.pdf"}
+    assert {file["inbox"] for file in files} == {"default"}
+    assert files[0]["since"] == "2026-05-28T20:26:40+00:00"
+    text = _text(merchant.settings())
+    assert "Left alone, perhaps meant as invoices\n" in text
+    assert "without the ending .pdf" in " ".join(text.split())
+    assert "notes.txt" not in text

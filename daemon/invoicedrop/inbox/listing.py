@@ -14,6 +14,8 @@ from invoicedrop.system.presence import is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
+TEMPORARY_FILE: Final = "temporary file"
+"""Why a file is left alone that somebody may still be copying."""
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -124,7 +126,7 @@ def _why_ignored(name: str) -> str | None:
     if folded.startswith("."):
         return "hidden file"
     if any(fnmatchcase(folded, pattern) for pattern in _TEMPORARY):
-        return "temporary file"
+        return TEMPORARY_FILE
     if not split_ending(name)[1]:
         return "not a .pdf file"
     return None

@@ -190,6 +190,12 @@ class Settings(BaseSettings):
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
 
+    @property
+    def folders(self) -> frozenset[Path]:
+        """All folders of the inboxes, and the state folder."""
+        inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
+        return frozenset({self.state_dir}.union(*inboxes))
+
     @classmethod
     def settings_customise_sources(
         cls,

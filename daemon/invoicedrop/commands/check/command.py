@@ -15,7 +15,7 @@ from rich.console import Console
 
 from invoicedrop import exit_codes
 from invoicedrop.commands import access
-from invoicedrop.commands.check import folders, network
+from invoicedrop.commands.check import folders, left_alone, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
@@ -45,6 +45,7 @@ def collect(settings: Settings) -> list[Finding]:
         findings = _user(settings)
         for inbox in settings.inboxes:
             findings += folders.of_inbox(inbox, state_dir=settings.state_dir)
+            findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))

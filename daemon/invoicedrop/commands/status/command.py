@@ -7,6 +7,7 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds}]: `trouble` and `paused` say in words why
               the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's rate
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
+    left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
               still lie in the failed folder
     sent      the last ten: [{inbox, file, order_id, when, attachment_id, filed_as}]
@@ -24,7 +25,7 @@ from rich.console import Console
 from invoicedrop import exit_codes
 from invoicedrop.commands.status import terminal
 from invoicedrop.commands.status.facts import read_overview
-from invoicedrop.commands.status.overview import FailedFile, InboxState, Overview, SentFile, WaitingFile
+from invoicedrop.commands.status.overview import FailedFile, InboxState, LeftAloneFile, Overview, SentFile, WaitingFile
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 
@@ -61,13 +62,14 @@ def _as_json(overview: Overview) -> dict[str, Any]:
         "ledger": overview.ledger_trouble,
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],
         "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
+        "left_alone": [_fields(file) for file in overview.left_alone],
         "failed": {"total": overview.failed_total, "files": [_fields(file) for file in overview.failed]},
         "sent": [_fields(file) for file in overview.sent],
         "today": {"since": _utc(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
     }
 
 
-def _fields(record: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
+def _fields(record: WaitingFile | LeftAloneFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
     return {name: _utc(value) if name in _TIMES else value for name, value in asdict(record).items()}
 
 

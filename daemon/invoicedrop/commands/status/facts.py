@@ -16,11 +16,13 @@ from invoicedrop.commands.status.overview import (
     DaemonState,
     FailedFile,
     InboxState,
+    LeftAloneFile,
     Overview,
     SentFile,
     WaitingFile,
 )
 from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
@@ -65,10 +67,14 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class _DropFolder:
-    """What waits in a drop folder: the first files, how many in all, and why it cannot be read."""
+    """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
+
+    `left_alone` are those that are no invoices, and perhaps meant as some.
+    """
 
     files: list[WaitingFile]
     total: int
+    left_alone: list[LeftAloneFile]
     trouble: str | None
 
 
@@ -110,6 +116,7 @@ def _overview(sources: _Sources, ledger_trouble: str | None) -> Overview:
         ledger_exists=sources.ledger is not None,
         inboxes=[_inbox_state(sources, inbox, folders) for inbox in inboxes],
         waiting=sorted((file for folder in folders.values() for file in folder.files), key=_urgency)[:_MAX_FILES],
+        left_alone=[file for folder in folders.values() for file in folder.left_alone][:_MAX_FILES],
         failed=failed,
         failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
         sent=[
@@ -129,14 +136,20 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
     """Read a drop folder; its first files are those with trouble of their own, then the oldest."""
     report = sources.report(inbox)
     files: list[WaitingFile] = []
+    left_alone: list[LeftAloneFile] = []
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
     total = 0
     folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
     missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
     if missing[0] is not None:
-        return _DropFolder([], 0, missing[0])
+        return _DropFolder([], 0, [], missing[0])
     try:
         for listed in list_folder(inbox.drop_dir):
             if listed.left_alone is not None:
+                why_awaited = judge.why_awaited(listed) if len(left_alone) < _MAX_FILES else None
+                if why_awaited is not None:
+                    changed = None if listed.status is None else listed.status.st_mtime
+                    left_alone.append(LeftAloneFile(inbox.name, storable(listed.name), why_awaited, changed))
                 continue
             total += 1
             name = storable(listed.name)
@@ -151,8 +164,9 @@ def _drop_folder(sources: _Sources, inbox: Inbox, entries: Mapping[tuple[str, st
             if len(files) >= 2 * _MAX_FILES:
                 files = sorted(files, key=_urgency)[:_MAX_FILES]
     except OSError as error:
-        return _DropFolder([], total, permissions.explained(inbox.drop_dir, error).sentence)
-    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, missing[1] or missing[2])
+        return _DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+    left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
+    return _DropFolder(sorted(files, key=_urgency)[:_MAX_FILES], total, left_alone, missing[1] or missing[2])
 
 
 def _waiting_file(

@@ -23,6 +23,16 @@ class WaitingFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftAloneFile:
+    """What is left alone in a drop folder, and somebody may wait for; `since` is when it last changed, if known."""
+
+    inbox: str
+    file: str
+    why: str
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FailedFile:
     """An invoice that still lies in a failed folder; `problem` and `remedy` are in a bookkeeper's words."""
 
@@ -84,6 +94,7 @@ class Overview:
     ledger_exists: bool
     inboxes: list[InboxState]
     waiting: list[WaitingFile]
+    left_alone: list[LeftAloneFile]
     failed: list[FailedFile]
     failed_total: int
     sent: list[SentFile]

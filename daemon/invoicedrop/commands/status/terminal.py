@@ -21,6 +21,7 @@ def show(overview: Overview, settings: Settings, console: Console) -> None:
     several = len(settings.inboxes) > 1
     print_line(console, _daemon(overview))
     _waiting(overview, console, several=several)
+    _left_alone(overview, console, several=several)
     if overview.ledger_trouble is None and not overview.ledger_exists:
         print_line(console, "Nothing was done yet: there is no ledger.")
         return
@@ -77,6 +78,21 @@ def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
     _table(console, ("file", "since", "why"), rows, several=several)
     if total > len(rows):
         print_line(console, f"and {total - len(rows)} more")
+
+
+def _left_alone(overview: Overview, console: Console, *, several: bool) -> None:
+    if not overview.left_alone:
+        return
+    print_line(console)
+    print_line(console, ("Left alone, perhaps meant as invoices", "bold yellow"))
+    files = overview.left_alone
+    rows = [
+        (file.inbox, file.file, "" if file.since is None else clock(file.since, overview.now), file.why)
+        for file in files[:_MAX_ROWS]
+    ]
+    _table(console, ("file", "since", "why"), rows, several=several)
+    if len(files) > len(rows):
+        print_line(console, f"and {len(files) - len(rows)} more")
 
 
 def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: bool) -> None:
