@@ -257,7 +257,7 @@ def _invoices(count: int) -> Iterator[tuple[str, bytes]]:
         elif number % 20 == 19:
             yield f"{order}_copy{number}.pdf", invoice_pdf(str(number - 1))
         else:
-            yield f"{order}_{number}.pdf", invoice_pdf(str(number))
+            yield f"{order}_part{number}.pdf", invoice_pdf(str(number))
 
 
 def test_five_random_kills_lose_nothing_and_send_nothing_twice(home: Path) -> None:
