@@ -301,7 +301,7 @@ PIECES = st.lists(NUMBERS | SIGNS | WORDS, max_size=8).map("".join)
 
 
 @given(PIECES, st.sampled_from([".pdf", ".PDF", ".pdf.pdf", ".pdf ", ".pdf. "]))
-@hypothesis.settings(max_examples=2000)
+@hypothesis.settings(max_examples=300)
 def test_the_grammar_is_that_of_the_table(stem: str, ending: str) -> None:
     """A slow and obvious reading of the table agrees with the grammar about every name made of its pieces."""
     try:
