@@ -16,7 +16,6 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
@@ -27,6 +26,7 @@ from invoicedrop.commands.status.facts import read_overview
 from invoicedrop.commands.status.overview import FailedFile, InboxState, Overview, SentFile, WaitingFile
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import iso
 
 _TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"})
 
@@ -56,20 +56,20 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             "running": overview.daemon.running,
             "pid": report.pid if report is not None else None,
             "version": report.version if report is not None else None,
-            "last_report": _utc(report.beat) if report is not None else None,
+            "last_report": _time(report.beat) if report is not None else None,
         },
         "ledger": overview.ledger_trouble,
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],
         "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
         "failed": {"total": overview.failed_total, "files": [_fields(file) for file in overview.failed]},
         "sent": [_fields(file) for file in overview.sent],
-        "today": {"since": _utc(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
+        "today": {"since": _time(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
     }
 
 
 def _fields(record: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
-    return {name: _utc(value) if name in _TIMES else value for name, value in asdict(record).items()}
+    return {name: _time(value) if name in _TIMES else value for name, value in asdict(record).items()}
 
 
-def _utc(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else iso(moment)

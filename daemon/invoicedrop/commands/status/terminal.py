@@ -1,7 +1,6 @@
 """How `invoicedrop status` looks on a terminal of 80 columns; what it shows comes from `facts`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.console import Console
 from invoicedrop.commands.output import counted, print_line, print_table
 from invoicedrop.commands.status.overview import NO_DAEMON, InboxState, Overview
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import local, minute
 
 _MAX_ROWS: Final = 20
 _MINUTE: Final = 60
@@ -120,9 +120,8 @@ def _until(moment: float | None, now: float) -> str:
 
 def clock(moment: float, now: float) -> str:
     """Write a moment (seconds since the epoch) in local time: the hour alone if it is of the day of `now`."""
-    local = datetime.fromtimestamp(moment).astimezone()
-    today = datetime.fromtimestamp(now).astimezone().date()
-    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+    shown = local(moment)
+    return f"{shown:%H:%M:%S}" if shown.date() == local(now).date() else minute(moment)
 
 
 def span(seconds: float) -> str:
