@@ -350,3 +350,14 @@ def test_every_field_has_its_column(ledger: Ledger) -> None:
     """The entry and the table agree, name by name."""
     columns = [name for (_, name, *_) in ledger._database.read("PRAGMA table_info(invoices)", {})]
     assert sorted(columns) == sorted(field.name for field in fields(Entry))
+
+
+def test_a_next_try_is_never_further_away_than_its_delay(ledger: Ledger) -> None:
+    """Whatever the clock says, an entry is due within the delay that it was written with; a look's delay is its own."""
+    entry = ledger.deferred(ledger.uploading(invoice()), 60.0, "timeout")
+    assert entry.next_try is not None
+    assert entry.due(entry.next_try - 20.0) == entry.next_try
+    assert entry.due(entry.next_try) is None
+    assert entry.due(0.0) == 60.0
+    assert ledger.looked_in_vain(entry, 5.0).delay == 60.0
+    assert ledger.looked_in_vain(ledger.uploading(replace(invoice(), reference="6")), 5.0).due(0.0) == 5.0

@@ -34,6 +34,7 @@ class Entry:
 
     `version` counts the writes: a write of an entry that is not the row's version any more is refused.
     `changed` is the time of the last one.
+    `next_try` was `delay` seconds away, at most, when it was written.
     `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
     `looks` counts how often the API was asked about it in vain.
     """
@@ -66,6 +67,15 @@ class Entry:
     producer: str | None = None
     pdfa: str | None = None
     einvoice: str | None = None
+
+    def due(self, now: float) -> float | None:
+        """Return when it is tried again; None if nothing is waited for.
+
+        Never further away than its delay, even if the clock was set back after it was written.
+        """
+        if self.next_try is None or self.next_try <= now:
+            return None
+        return min(self.next_try, now + self.delay)
 
     @property
     def sent(self) -> bool:
@@ -181,7 +191,7 @@ class Ledger:
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
         """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
-        return self._move(entry, entry.state, looks=entry.looks + 1, next_try=time.time() + delay)
+        return self.delayed(replace(entry, looks=entry.looks + 1), delay)
 
     def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
         """Fact: the API has it."""
@@ -204,6 +214,10 @@ class Ledger:
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
         return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
+
+    def delayed(self, entry: Entry, delay: float) -> Entry:
+        """It must wait `delay` seconds from now; nothing else changes."""
+        return self._move(entry, entry.state, next_try=time.time() + delay, delay=max(delay, entry.delay))
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `clock_ahead` is the seconds by which the drop folder's clock is ahead of ours.
+    `started` is when this process began to work, in seconds since the epoch.
     """
 
     inbox: Inbox
@@ -65,7 +65,7 @@ class DeliveryContext:
     validator: PdfCheck
     orders: KeyedLock
     timing: Timing = DEFAULT_TIMING
-    clock_ahead: float = 0.0
+    started: float = field(default_factory=time.time)
 
     def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int) -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""

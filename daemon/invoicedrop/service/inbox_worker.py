@@ -128,13 +128,18 @@ class InboxWorker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left here that could be done soon (within `Timing.once_patience`)."""
+        """Whether nothing is left here that could be done soon.
+
+        That is within `Timing.once_patience`, or the time that a file gets to become whole: how long it has not
+        changed is known only by having watched it.
+        """
         if self._busy:
             return False
         if self._folders.detail is not None or self._api.detail is not None:
             return True
         due = self._tracker.next_due()
-        return self._scanned and (due is None or due >= time.monotonic() + self._timing.once_patience)
+        patience = max(self._timing.once_patience, self.inbox.incomplete_grace)
+        return self._scanned and (due is None or due >= time.monotonic() + patience)
 
     @property
     def has_work_left(self) -> bool:
@@ -143,15 +148,20 @@ class InboxWorker:
 
     def report(self) -> InboxReport:
         """Return how the inbox is doing, for the status file."""
-        now = time.time()
-        next_probe = now + max(0.0, self._api.until - time.monotonic())
+        # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
+        ahead = time.time() - time.monotonic()
+        next_probe = max(time.time(), self._api.until + ahead)
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
             unavailable=self._folders.detail,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
-            put_off={name: (until, detail) for name, (until, detail) in self._deferrals.items() if until > now},
+            put_off={
+                name: (until + ahead, detail)
+                for name, (until, detail) in self._deferrals.items()
+                if until > time.monotonic()
+            },
         )
 
     # What the main loop has it do
@@ -208,7 +218,7 @@ class InboxWorker:
             case Deferred():
                 self._tracker.put_off(name, result.delay)
                 if len(self._deferrals) < _MAX_REPORTED:
-                    self._deferrals[storable(name)] = (time.time() + result.delay, result.detail)
+                    self._deferrals[storable(name)] = (time.monotonic() + result.delay, result.detail)
             case Changed():
                 self._tracker.release(name)
                 self._watcher.look_at(name)
@@ -265,7 +275,7 @@ class InboxWorker:
 
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
-        self._context.clock_ahead = self._filing.prepare()
+        self._filing.prepare()
         if not self._cleaned_up:
             self._filing.clean_up()
             self._cleaned_up = True

@@ -178,8 +178,9 @@ def _own_trouble(sources: _Sources, entry: Entry) -> tuple[str, float | None]:
         return "it was sent, and is about to be moved to the processed folder", None
     if entry.state is State.REJECTED:
         return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
-    if entry.next_try is not None and entry.next_try > sources.now:
-        return entry.detail or "it is tried again later", entry.next_try
+    due = entry.due(sources.now)
+    if due is not None:
+        return entry.detail or "it is tried again later", due
     if entry.state is State.UPLOADING and entry.next_try is None and sources.daemon.running:
         return "it is being sent", None
     if entry.doubt_since is not None:
