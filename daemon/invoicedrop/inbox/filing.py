@@ -82,10 +82,8 @@ class Filing:
         except OSError as error:
             raise FolderUnavailable(f"{error.filename}: {error.strerror or error}") from error
 
-    def prepare(self) -> float:
+    def prepare(self) -> None:
         """Make the processed and failed folders, and check that all three can be written.
-
-        Returns the seconds by which the drop folder's clock (a file server's, perhaps) is ahead of ours.
 
         Raises:
             FolderUnavailable: one of them cannot be used now.
@@ -101,18 +99,14 @@ class Filing:
         if not present:
             # Made anew, it would hide that a share is not mounted.
             raise FolderUnavailable(f"{self.drop_dir} is not there: is its share mounted?")
-        ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
                 if folder != self.drop_dir:
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
-                trial = disk.write_new(folder, b"may be removed")
-                ahead = trial.stat().st_ctime - self._clock()
-                disk.remove(trial)
+                disk.remove(disk.write_new(folder, b"may be removed"))
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
-        return ahead
 
     def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
         """Move a good invoice out of the drop folder; return its path now.
