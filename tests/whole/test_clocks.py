@@ -11,6 +11,7 @@ from faketime import SetClock, set_clock
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
+from waiting import wait_until
 
 _YEARS: Final = 10 * 365 * 86_400.0
 _TIMING: Final = replace(QUICK, first_retry=0.5, order_retry=0.2)
@@ -72,3 +73,14 @@ def test_a_clock_that_jumps_makes_no_missing_order_overdue(merchant: Merchant, c
         assert not daemon.events("invoice.failed")
         merchant.sandbox.store.add_order(500)
         daemon.wait_for("invoice.processed")
+
+
+def test_a_dead_service_whose_clock_was_ahead_is_not_healthy(merchant: Merchant, clock: SetClock) -> None:
+    """The service's sign of life gets old although it bears a time that is still to come."""
+    clock.set(_YEARS)
+    with _running(merchant, clock, scan_interval="0.2") as daemon:
+        wait_until(lambda: merchant.run("health", forked=False).returncode == 0, what="a beat")
+        daemon.kill()
+    clock.set(0)
+    wait_until(lambda: merchant.run("health", forked=False).returncode == 1, what="an old sign of life")
+    assert "hangs, or has been killed" in merchant.run("health", forked=False).stdout

@@ -17,6 +17,7 @@ from invoicedrop.service import status_file
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.status_file import InboxReport, Report
 from invoicedrop.service.systemd import SystemdNotifier
+from invoicedrop.system.boot import boot_id
 from invoicedrop.system.local_time import midnight
 
 _EARLY: Final = 0.1
@@ -59,7 +60,15 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
-        report = Report(pid=pid, version=__version__, beat=time.time(), interval=self._interval, inboxes=reports)
+        report = Report(
+            pid=pid,
+            version=__version__,
+            beat=time.time(),
+            interval=self._interval,
+            inboxes=reports,
+            boot=boot_id(),
+            monotonic=time.monotonic(),
+        )
         status_file.write(self._state_dir, report)
 
     def _status_line(self, reports: Mapping[str, InboxReport]) -> str:

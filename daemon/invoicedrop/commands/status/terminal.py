@@ -48,7 +48,7 @@ def _daemon(overview: Overview) -> tuple[str, str]:
         return "The daemon is starting.", ""
     who = f"process {daemon.report.pid}, version {daemon.report.version}"
     if not daemon.is_fresh:
-        silence = span(overview.now - daemon.report.beat)
+        silence = span(abs(daemon.report.age(overview.now)))
         return f"The daemon is running ({who}), but has said nothing for {silence}.", "yellow"
     return f"The daemon is running ({who}).", ""
 
