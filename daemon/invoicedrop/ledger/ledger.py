@@ -4,6 +4,7 @@ An entry is one invoice: `(account, project, reference, sha256)`, the reference 
 it. A committed entry survives power loss.
 """
 
+import secrets
 import sys
 import time
 from dataclasses import dataclass, fields, replace
@@ -238,6 +239,16 @@ class Ledger:
             filed_as=None,
             first_seen=time.time(),
         )
+
+    # The ledger itself
+
+    def identity(self) -> str:
+        """Return what tells this ledger from every other one: a random text, made when it is first asked for."""
+        rows = self._read(statements.IDENTITY)
+        if not rows:
+            self._database.write(statements.MAKE_IDENTITY, {"id": secrets.token_hex(16)})
+            rows = self._read(statements.IDENTITY)
+        return str(rows[0][0])
 
     # The rate limit's memory
 

@@ -51,6 +51,8 @@ STEPS: Final = (
     ),
     # 2: a counter says which write a row is of; until then the time of its last change did.
     ("ALTER TABLE invoices ADD COLUMN version INTEGER NOT NULL DEFAULT 1",),
+    # The ledger's own identity, in one row: a drop folder belongs to one ledger.
+    ("CREATE TABLE identity (number INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL)",),
 )
 """Step N makes a ledger of version N out of one of version N - 1."""
 VERSION: Final = len(STEPS)
