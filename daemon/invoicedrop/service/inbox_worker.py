@@ -33,6 +33,7 @@ from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
+from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.file_systems import file_system_of
@@ -50,6 +51,7 @@ class InboxWorker:
         self,
         inbox: Inbox,
         *,
+        claim: FolderClaim,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
@@ -65,6 +67,7 @@ class InboxWorker:
         self.outcomes: Counter[Outcome] = Counter()
         self._log = get_logger().bind(inbox=inbox.name)
         self._timing = timing
+        self._claim = claim
         self._client = ApiClient.open(
             inbox.api_url,
             token,
@@ -98,6 +101,7 @@ class InboxWorker:
         )
         self._busy = 0
         self._deferrals: dict[str, tuple[float, str]] = {}
+        self._refusal: str | None = None
         self._scanned = False
         self._cleaned_up = False
         self._file_met_trouble = False
@@ -170,6 +174,8 @@ class InboxWorker:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._api.detail is not None and self._client.token_changed():
             self.reload_token()
+        if not self._is_ours():
+            return
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
@@ -251,9 +257,11 @@ class InboxWorker:
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
+        if self._refusal is not None:
+            return self._claim.next_look
         if self._folders.detail is not None and not self._scanned:
-            return self._folders.until
-        due = [self._watcher.next_scan]
+            return min(self._folders.until, self._claim.next_look)
+        due = [self._watcher.next_scan, self._claim.next_look]
         settled = self._tracker.next_due()
         if settled is not None:
             if self.capacity(wanted):
@@ -272,6 +280,19 @@ class InboxWorker:
         self._client.close()
 
     # How
+
+    def _is_ours(self) -> bool:
+        """Whether the folder and our state are still ours; if not, nothing is handed out until they are."""
+        refusal = self._claim.refusal()
+        if refusal is not None:
+            self._scanned = False
+            self._file_met_trouble = False
+            if refusal != self._refusal:
+                self._folders.trip(refusal, PauseCause.FOLDER)
+        elif self._refusal is not None:
+            self._folders.probe_now()
+        self._refusal = refusal
+        return refusal is None
 
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""

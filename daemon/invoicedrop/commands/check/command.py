@@ -36,11 +36,21 @@ def check(settings: Settings, console: Console) -> int:
 def collect(settings: Settings) -> list[Finding]:
     """Test everything and return the findings, those of each inbox's folders first."""
     findings = _user(settings)
+    ledger = _identity(settings)
     for inbox in settings.inboxes:
-        findings += folders.of_inbox(inbox)
+        findings += folders.of_inbox(inbox, ledger=ledger)
     findings += folders.of_state(settings.state_dir)
     findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
     return findings + _ledger_and_network(settings)
+
+
+def _identity(settings: Settings) -> str | None:
+    """Return the identity of the ledger; None where there is none, or none that can be read: that is told below."""
+    try:
+        with access.existing_ledger(settings) as ledger:
+            return None if ledger is None else ledger.identity()
+    except (LedgerUnavailable, ConfigError):
+        return None
 
 
 def _user(settings: Settings) -> list[Finding]:

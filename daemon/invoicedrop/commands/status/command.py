@@ -4,8 +4,9 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report}
     ledger    why the ledger cannot be read now, or null
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds}]: `trouble` and `paused` say in words why
-              the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's rate
+    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
+              words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
+              rate, `owner` {host, pid, since, last_beat, ours} is the daemon that holds the drop folder, or null
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
               still lie in the failed folder
@@ -28,7 +29,7 @@ from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
 
-_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"})
+_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat"})
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
@@ -68,7 +69,13 @@ def _as_json(overview: Overview) -> dict[str, Any]:
 
 
 def _fields(record: WaitingFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
-    return {name: _time(value) if name in _TIMES else value for name, value in asdict(record).items()}
+    return {name: _shown(name, value) for name, value in asdict(record).items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _shown(inner, item) for inner, item in value.items()}
+    return _time(value) if name in _TIMES and not isinstance(value, str) else value
 
 
 def _time(moment: float | None) -> str | None:

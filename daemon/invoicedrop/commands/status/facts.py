@@ -16,6 +16,7 @@ from invoicedrop.commands.status.overview import (
     NO_DAEMON,
     DaemonState,
     FailedFile,
+    FolderOwner,
     InboxState,
     Overview,
     SentFile,
@@ -23,9 +24,10 @@ from invoicedrop.commands.status.overview import (
 )
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
+from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
-from invoicedrop.printable import storable
+from invoicedrop.printable import printable, storable
 from invoicedrop.reasons import advice
 from invoicedrop.service import lock, status_file
 from invoicedrop.service.status_file import InboxReport
@@ -206,7 +208,17 @@ def _inbox_state(sources: _Sources, inbox: Inbox, folders: Mapping[str, _DropFol
         paused=report.paused if report is not None else None,
         next_probe=report.next_probe if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
+        owner=_owner(sources, inbox),
     )
+
+
+def _owner(sources: _Sources, inbox: Inbox) -> FolderOwner | None:
+    last = last_owner(inbox.drop_dir)
+    if last is None:
+        return None
+    owner = last.owner
+    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity()
+    return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours)
 
 
 def _backlog_seconds(sources: _Sources, inbox: Inbox, folders: Mapping[str, _DropFolder]) -> float | None:

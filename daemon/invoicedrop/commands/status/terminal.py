@@ -81,6 +81,11 @@ def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
 
 def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: bool) -> None:
     name = f"{inbox.name}: " if several else ""
+    if inbox.owner is not None and not inbox.owner.ours:
+        who = f"process {inbox.owner.pid} on {inbox.owner.host}, since {inbox.owner.since}"
+        beat = clock(inbox.owner.last_beat, overview.now)
+        line = f"  {name}the drop folder is another invoicedrop's ({who}; last sign of life {beat})"
+        print_line(console, (line, "yellow"))
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
