@@ -193,3 +193,24 @@ def test_several_inboxes_are_held_one_by_one(merchant: Merchant, tmp_path: Path)
         assert str(second_drop) in other.stderr
         assert daemon.stop() == 0
     assert not any((folder / OWNER_FILE).exists() for folder in (merchant.drop, second_drop))
+
+
+def test_status_and_check_tell_whose_the_folder_is(merchant: Merchant) -> None:
+    """While a daemon holds the folder, both commands name it, and whether it is the one of these settings."""
+    other = {"state_dir": str(merchant.home / "other")}
+    with running(merchant) as daemon:
+        daemon.wait_for("inbox.watching")
+        for settings in ({}, other):
+            (inbox,) = json.loads(merchant.run("status", "--json", **settings).stdout)["inboxes"]
+            assert inbox["owner"]["pid"] == daemon.process.pid
+            assert inbox["owner"]["host"] == os.uname().nodename
+            assert inbox["owner"]["ours"] is (settings == {})
+            assert ("another invoicedrop" in merchant.run("status", **settings).stdout) is (settings == other)
+            checked = merchant.run("check", **settings).stdout
+            assert f"process {daemon.process.pid} on" in checked
+            assert ("this service's" in checked, "another invoicedrop's" in checked) == (
+                settings == {},
+                settings == other,
+            )
+        assert daemon.stop() == 0
+    assert json.loads(merchant.run("status", "--json").stdout)["inboxes"][0]["owner"] is None

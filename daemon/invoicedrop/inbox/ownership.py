@@ -172,6 +172,9 @@ class Ownership:
         )
         try:
             with os.fdopen(descriptor, "wb") as stream:
+                # Whatever the umask: who cannot read it takes it for nobody's.
+                with suppress(OSError):
+                    os.fchmod(descriptor, 0o644)
                 stream.write(json.dumps(asdict(replace(self._ours, beat=_now()))).encode())
             if present is None:
                 self._put_new(temporary)
