@@ -12,7 +12,7 @@
       Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
       Stopping             the service is being stopped           -> stays, for the next start
       ConfigError          the program cannot start               -> exit 78, all problems at once
-      InstanceRunning      the state folder is in use             -> exit 75
+      InstanceRunning      the state or a drop folder is in use   -> exit 75
 
 Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program (such
 as `invoice.IllegalMoveError`) is none of them.
@@ -131,4 +131,4 @@ class ConfigError(InvoicedropError):
 
 
 class InstanceRunning(InvoicedropError):  # noqa: N818
-    """Another instance holds the state folder."""
+    """Another instance holds the state folder, or a drop folder."""

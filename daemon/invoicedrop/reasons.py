@@ -4,11 +4,11 @@
 in plain language; `reason_text` is what a bookkeeper reads beside the PDF in the failed folder.
 """
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from invoicedrop.printable import printable
+from invoicedrop.system.local_time import utc
 
 
 class Reason(StrEnum):
@@ -174,7 +174,7 @@ def reason_text(name: str, reason: Reason, detail: str, sha256: str | None, *, a
             "Details for your administrator:",
             f"  reason  {reason}",
             f"  detail  {printable(' '.join(detail.split()))}",
-            f"  time    {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC",
+            f"  time    {utc(at):%Y-%m-%d %H:%M:%S} UTC",
             *(() if sha256 is None else (f"  sha256  {sha256}",)),
             "",
         )

@@ -54,6 +54,14 @@ class Timing:
     rate_limit_patience: float = 120.0
     """How long a command waits, for one request, while others use up the rate limit."""
 
+    # Whose a drop folder is
+    owner_look: float = 5.0
+    """Between two looks whether a drop folder is still ours."""
+    owner_beat: float = 20.0
+    """Between two beats in a drop folder's owner file."""
+    owner_stale: float = 60.0
+    """Without a beat for so long, by the folder's own clock, another daemon has ended."""
+
     # The service
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""

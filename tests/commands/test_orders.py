@@ -218,3 +218,15 @@ def test_listing_orders_makes_no_ledger(merchant: Merchant) -> None:
     """Listing orders before the daemon ever ran creates no state folder."""
     assert _listed(merchant.settings(), days=1)
     assert not merchant.state.exists()
+
+
+@pytest.mark.parametrize("zone", ["AHEAD-12", "BEHIND+12"])
+def test_any_date_of_an_order_can_be_shown(merchant: Merchant, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """An order of the last minute of the year 9999 is listed, whatever the time zone, however far the look back."""
+    merchant.sandbox.store.add_order(600, created=datetime.max.replace(tzinfo=UTC))
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        assert "600.pdf" in _run(merchant.settings(), days=10_000_000)[1]
+        assert _listed(merchant.settings())[0]["created"].startswith("9999-12-3")
+    time.tzset()

@@ -410,3 +410,16 @@ def test_what_may_be_meant_as_an_invoice_is_shown(merchant: Merchant) -> None:
     assert "Left alone, perhaps meant as invoices\n" in text
     assert "without the ending .pdf" in " ".join(text.split())
     assert "notes.txt" not in text
+
+
+@pytest.mark.parametrize("modified", [910_692_730_085, -62_135_596_801, -1], ids=["year 30828", "year 0", "an error"])
+def test_any_time_of_a_file_can_be_shown(home: Path, sandbox: Running, modified: int) -> None:
+    """A waiting file whose time no calendar has is listed like any other."""
+    merchant = Merchant(home, sandbox)
+    merchant.drop_pdf("5.pdf")
+    os.utime(merchant.drop / "5.pdf", (modified, modified))
+    if (merchant.drop / "5.pdf").stat().st_mtime != modified:
+        pytest.skip("the file system keeps no such time")
+    assert "5.pdf" in _text(merchant.settings())
+    (file,) = _json(merchant.settings())["waiting"]["files"]
+    assert re.match(r"\d{4}-\d\d-\d\dT", file["since"])

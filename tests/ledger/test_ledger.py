@@ -373,3 +373,28 @@ def test_every_field_has_its_column(ledger: Ledger) -> None:
     """The entry and the table agree, name by name."""
     columns = [name for (_, name, *_) in ledger._database.read("PRAGMA table_info(invoices)", {})]
     assert sorted(columns) == sorted(field.name for field in fields(Entry))
+
+
+def test_a_next_try_is_never_further_away_than_its_delay(ledger: Ledger) -> None:
+    """Whatever the clock says, an entry is due within the delay that it was written with; a look's delay is its own."""
+    entry = ledger.deferred(ledger.uploading(invoice()), 60.0, "timeout")
+    assert entry.next_try is not None
+    assert entry.due(entry.next_try - 20.0) == entry.next_try
+    assert entry.due(entry.next_try) is None
+    assert entry.due(0.0) == 60.0
+    assert ledger.looked_in_vain(entry, 5.0).delay == 60.0
+    assert ledger.looked_in_vain(ledger.uploading(replace(invoice(), reference="6")), 5.0).due(0.0) == 5.0
+
+
+def test_each_ledger_has_an_identity_that_stays(tmp_path: Path) -> None:
+    """A ledger is the same one whenever it is opened, and no other one."""
+    identities = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with Ledger.open(folder) as ledger, Ledger.open(folder) as beside:
+            identities.append(ledger.identity())
+            assert beside.identity() == identities[-1]
+        with Ledger.open(folder) as again:
+            assert again.identity() == identities[-1]
+    assert len(set(identities)) == 2

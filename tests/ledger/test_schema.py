@@ -71,7 +71,7 @@ def test_an_updated_ledger_is_like_a_new_one(state_dir: Path, tmp_path: Path) ->
     new = tmp_path / "new"
     new.mkdir()
     Ledger.open(new).close()
-    for table in ("invoices", "buckets", "schema_version"):
+    for table in ("invoices", "buckets", "identity", "schema_version"):
         assert form(state_dir, table) == form(new, table)
     assert f'INSERT INTO "schema_version" VALUES({VERSION});' in dump(state_dir)
 

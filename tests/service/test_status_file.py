@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from invoicedrop.commands.health import health
 from invoicedrop.service import status_file
 from invoicedrop.service.status_file import InboxReport, Report
+from invoicedrop.system.boot import boot_id
 
 _BEAT = 1_700_000_000.0
 
@@ -38,6 +40,8 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
             }
         },
+        "boot": "",
+        "monotonic": None,
     }
     assert status_file.read(tmp_path) == report
     assert [path.name for path in tmp_path.iterdir()] == ["service.json"]
@@ -138,6 +142,26 @@ def test_a_report_is_fresh_for_three_intervals_and_ten_seconds() -> None:
     assert report.is_fresh(_BEAT)
     assert report.is_fresh(_BEAT + 25.0)
     assert not report.is_fresh(_BEAT + 25.1)
+
+
+@pytest.mark.parametrize("clock", [-1e6, 1e6], ids=["set back", "set forward"])
+def test_a_report_of_this_start_of_the_machine_has_an_age_that_no_clock_changes(clock: float) -> None:
+    """Whatever the wall clock says, a beat of a moment ago is fresh and one of minutes ago is not."""
+    now = time.time()
+    beat = _report(beat=now - clock, boot=boot_id(), monotonic=time.monotonic())
+    assert beat.is_fresh(now)
+    old = beat.model_copy(update={"monotonic": time.monotonic() - 100.0, "beat": now})
+    assert not old.is_fresh(now)
+    assert old.age(now) == pytest.approx(100.0, abs=5)
+
+
+def test_a_report_from_the_future_is_not_fresh(tmp_path: Path) -> None:
+    """Of another start of the machine only the wall clock tells: what it calls the future is no sign of life."""
+    assert _report(beat=_BEAT + 5).is_fresh(_BEAT)
+    assert not _report(beat=_BEAT + 60).is_fresh(_BEAT)
+    assert not _report(beat=_BEAT + 60, boot="another", monotonic=time.monotonic()).is_fresh(_BEAT)
+    status_file.write(tmp_path, _report(beat=time.time() + 3600))
+    assert health(tmp_path) == 1
 
 
 def test_a_report_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from api_trouble import down, fault
+from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant
@@ -124,7 +125,7 @@ class Backlog:
 
     def waiting(self) -> int:
         """Count what lies in the drop folder."""
-        return sum(entry.is_file() for entry in os.scandir(self.merchant.drop))
+        return sum(entry.is_file() and entry.name != OWNER_FILE for entry in os.scandir(self.merchant.drop))
 
     def is_filed(self, order: int) -> bool:
         """Say whether an order's invoice lies in the processed folder."""

@@ -14,6 +14,7 @@ from fpdf.enums import AccessPermission, EncryptionMethod
 
 import without_confinement
 from api_trouble import down, fault
+from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import status_file
@@ -30,7 +31,7 @@ _TIMING = replace(QUICK, first_probe=0.1)
 
 
 def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return {entry.name for entry in folder.iterdir()} - {OWNER_FILE} if folder.is_dir() else set()
 
 
 def _reason(merchant: Merchant, name: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 
+from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Merchant
@@ -152,7 +153,7 @@ class Soak:
             return log.read()
 
     def _waiting(self) -> list[str]:
-        return [entry.name for entry in os.scandir(self._merchant.drop) if entry.is_file()]
+        return [entry.name for entry in os.scandir(self._merchant.drop) if entry.is_file() and entry.name != OWNER_FILE]
 
     def _entries(self, columns: str) -> list[tuple[Any, ...]]:
         path = self._merchant.state / "ledger.sqlite3"

@@ -143,7 +143,7 @@ class Project:
         if search:
             params["search"] = search
         if since is not None:
-            params["start_date"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            params["start_date"] = f"{since.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
         return _read(OrdersPage, self._get(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
 
     def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:

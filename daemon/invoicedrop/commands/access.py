@@ -110,7 +110,7 @@ def _remember(rate_limiter: RateLimiter, inbox: Inbox, ledger: Ledger) -> None:
     """Write down the level of the bucket, for the next command and the next start of the daemon."""
     remembered = ledger.bucket(inbox.account)
     if remembered is not None:
-        if remembered.at > time.time():
+        if 0 < remembered.at - time.time() <= TIMING.bucket_ahead:
             # The daemon is at work and has written down that it may be full: that covers this command's share.
             return
         rate_limiter.restore(*remembered)

@@ -31,7 +31,9 @@ def _problems(state_dir: Path) -> Iterator[str]:
     if report.pid is None:
         yield "the service has stopped"
     elif not report.is_fresh(now):
-        yield f"the service's last sign of life is {now - report.beat:.0f} s old: it hangs, or has been killed"
+        age = report.age(now)
+        how_old = f"{age:.0f} s old" if age >= 0 else f"{-age:.0f} s in the future: the clock was set back"
+        yield f"the service's last sign of life is {how_old}: it hangs, or has been killed"
     for name, inbox in report.inboxes.items():
         if inbox.unavailable is not None:
             yield f"inbox {name} is unavailable: {inbox.unavailable}"

@@ -11,9 +11,10 @@ With `--json`, one object (times are UTC, ISO 8601):
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.system.local_time import DAY, day, iso, utc
 from invoicedrop.timing import Timing
 
 
@@ -65,7 +67,7 @@ def orders(
         names = ", ".join(item.name for item in settings.inboxes)
         _print_error(f"there is no inbox called {inbox}; there are: {names}")
         return exit_codes.USAGE
-    since = datetime.now(UTC) - timedelta(days=days)
+    since = utc(time.time() - days * DAY)
     listed: list[ListedOrder] = []
     unanswered: dict[str, str] = {}
     with access.existing_ledger(settings) as ledger:
@@ -142,7 +144,7 @@ def _show(
             item.file_name or "(no name can say it)",
             order.channel_name or "",
             (_marketplace_number(order) or "") if by_id else str(order.id),
-            "" if order.created is None else f"{order.created.astimezone():%Y-%m-%d}",
+            "" if order.created is None else day(order.created),
             _invoices(order),
         )
         rows.append((item.inbox, *row) if several else row)
@@ -162,7 +164,7 @@ def _invoices(order: Order) -> str:
     if not order.invoices:
         return "none"
     newest = max((invoice.created for invoice in order.invoices if invoice.created is not None), default=None)
-    date = "yes" if newest is None else f"{newest.astimezone():%Y-%m-%d}"
+    date = "yes" if newest is None else day(newest)
     return date if len(order.invoices) == 1 else f"{len(order.invoices)} ({date})"
 
 
@@ -175,8 +177,8 @@ def _as_json(listed: list[ListedOrder], unanswered: dict[str, str]) -> dict[str,
                 "id": item.order.id,
                 "channel": item.order.channel_name,
                 "marketplace_number": _marketplace_number(item.order),
-                "created": _utc(item.order.created),
-                "invoices": [{"id": invoice.id, "created": _utc(invoice.created)} for invoice in item.order.invoices],
+                "created": _time(item.order.created),
+                "invoices": [{"id": invoice.id, "created": _time(invoice.created)} for invoice in item.order.invoices],
             }
             for item in listed
         ],
@@ -184,8 +186,8 @@ def _as_json(listed: list[ListedOrder], unanswered: dict[str, str]) -> dict[str,
     }
 
 
-def _utc(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).isoformat(timespec="seconds")
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)
 
 
 def _print_error(sentence: str) -> None:

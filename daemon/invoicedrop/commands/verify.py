@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -33,8 +32,8 @@ from invoicedrop.errors import Paused, Unanswered
 from invoicedrop.ledger.ledger import Entry, Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import DAY, iso, minute
 
-_DAY: Final = 86_400.0
 _MISSING: Final = (
     "missing: the order no longer has it, or its file is gone. Amazon keeps only the latest invoice of an order, and "
     "Channable removes files some time after the upload; if neither explains it, look at the order in Channable."
@@ -94,7 +93,7 @@ def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: in
     # The same bytes under two names were sent once.
     receipts = {
         (entry.account, entry.project_id, entry.order_id, entry.attachment_id): entry
-        for entry in ledger.uploaded_since(time.time() - days * _DAY, order)
+        for entry in ledger.uploaded_since(time.time() - days * DAY, order)
     }
     stopped: dict[tuple[str, int], str] = {}
     projects: dict[tuple[str, int], Project] = {}
@@ -158,9 +157,8 @@ def _show(
 
 def _row(comparison: Comparison) -> tuple[Cell, ...]:
     entry = comparison.entry
-    uploaded = datetime.fromtimestamp(entry.uploaded_at or 0.0).astimezone()
     result = (str(comparison.result), _STYLES[comparison.result])
-    return result, entry.file, str(entry.order_id), str(entry.attachment_id), f"{uploaded:%Y-%m-%d %H:%M}"
+    return result, entry.file, str(entry.order_id), str(entry.attachment_id), minute(entry.uploaded_at or 0.0)
 
 
 def _summary(totals: Counter[Result]) -> str:
@@ -181,7 +179,7 @@ def _as_json(comparisons: list[Comparison], totals: Counter[Result]) -> dict[str
                 "file": item.entry.file,
                 "order_id": item.entry.order_id,
                 "attachment_id": item.entry.attachment_id,
-                "uploaded_at": datetime.fromtimestamp(item.entry.uploaded_at or 0.0, UTC).isoformat(timespec="seconds"),
+                "uploaded_at": iso(item.entry.uploaded_at or 0.0),
                 "sha256": item.entry.sha256,
                 "result": item.result,
                 "detail": item.detail,

@@ -3,11 +3,11 @@
 import os
 import re
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from invoicedrop.inbox.names import split_ending
+from invoicedrop.system.local_time import utc
 
 REASON_SUFFIX: Final = ".reason.txt"
 _LONGEST_NAME: Final = 255
@@ -23,7 +23,7 @@ def targets(folder: Path, name: str, at: float) -> Iterator[Path]:
     """
     yield folder / name
     stem, suffix = _parts(name)
-    stamp = f"_{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
+    stamp = f"_{utc(at):%Y%m%dT%H%M%SZ}"
     yield folder / _fitted(stem, f"{stamp}{suffix}")
     for number in range(2, 1_000_000):
         yield folder / _fitted(stem, f"{stamp}-{number}{suffix}")

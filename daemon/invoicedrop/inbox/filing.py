@@ -91,10 +91,8 @@ class Filing:
         except OSError as error:
             raise FolderUnavailable(f"{self.drop_dir}: {error.strerror or error}") from error
 
-    def prepare(self) -> float:
+    def prepare(self) -> None:
         """Make the processed and failed folders, and check that all three can be written.
-
-        Returns the seconds by which the drop folder's clock (a file server's, perhaps) is ahead of ours.
 
         Raises:
             FolderUnavailable: one of them cannot be used now.
@@ -110,7 +108,6 @@ class Filing:
         if not present:
             # Made anew, it would hide that a share is not mounted.
             raise FolderUnavailable(f"{self.drop_dir} is not there: is its share mounted?")
-        ahead = 0.0
         for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
             try:
                 # Never where somebody's link leads: that is told below.
@@ -118,14 +115,11 @@ class Filing:
                     disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
                 with self._folders.held_anew(folder) as path:
                     trial = disk.write_new(path, b"may be removed")
-                    status = trial.stat()
+                    self._folders.note_owner(path, trial.stat().st_uid)
                     disk.remove(trial)
-                    self._folders.note_owner(path, status.st_uid)
-                ahead = status.st_ctime - self._clock()
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
-        return ahead
 
     def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
         """Move a good invoice out of the drop folder; return its path now.

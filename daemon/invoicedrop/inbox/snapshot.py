@@ -28,19 +28,15 @@ _CHUNK: Final = 1 << 20
 class Snapshot:
     """One dropped file's bytes, frozen in memory.
 
-    `fd` and `view` lead to the bytes, `sha256` is their digest in hex, `identity` is that of the file, and
-    `changed_at` is when it last changed by its file system's clock, in seconds since the epoch (its ctime: unlike its
-    modification time, no copying program can set that). `close` gives the memory back.
+    `fd` and `view` lead to the bytes, `sha256` is their digest in hex, and `identity` is that of the file. `close`
+    gives the memory back.
     """
 
-    def __init__(
-        self, fd: int, memory: mmap.mmap | None, *, sha256: str, identity: Identity, changed_at: float
-    ) -> None:
+    def __init__(self, fd: int, memory: mmap.mmap | None, *, sha256: str, identity: Identity) -> None:
         self.fd = fd
         self.view = memoryview(memory if memory is not None else b"")
         self.sha256 = sha256
         self.identity = identity
-        self.changed_at = changed_at
         self._memory = memory
 
     @property
@@ -104,7 +100,7 @@ def _map(fd: int, status: os.stat_result) -> Snapshot:
     # Private: Linux before 6.7 refuses to share a memfd that is sealed against writing.
     memory = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else None
     sha256 = hashlib.sha256(memory if memory is not None else b"").hexdigest()
-    return Snapshot(fd, memory, sha256=sha256, identity=identity_of(status), changed_at=status.st_ctime)
+    return Snapshot(fd, memory, sha256=sha256, identity=identity_of(status))
 
 
 def _copy(source: int, target: int, status: os.stat_result) -> None:

@@ -4,6 +4,7 @@ An entry is one invoice: `(account, project, order, order items, sha256)`. Its `
 the file name says them: "8355", or "8355_items-11-12". A committed entry survives power loss.
 """
 
+import secrets
 import sys
 import time
 from dataclasses import dataclass, fields, replace
@@ -41,6 +42,7 @@ class Entry:
 
     `version` counts the writes: a write of an entry that is not the row's version any more is refused.
     `changed` is the time of the last one.
+    `next_try` was `delay` seconds away, at most, when it was written.
     `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
     `looks` counts how often the API was asked about it in vain.
     `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
@@ -77,6 +79,15 @@ class Entry:
     einvoice: str | None = None
     items: str = ""
     waived: frozenset[Reason] = frozenset()
+
+    def due(self, now: float) -> float | None:
+        """Return when it is tried again; None if nothing is waited for.
+
+        Never further away than its delay, even if the clock was set back after it was written.
+        """
+        if self.next_try is None or self.next_try <= now:
+            return None
+        return min(self.next_try, now + self.delay)
 
     @property
     def sent(self) -> bool:
@@ -194,7 +205,7 @@ class Ledger:
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
         """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
-        return self._move(entry, entry.state, looks=entry.looks + 1, next_try=time.time() + delay)
+        return self.delayed(replace(entry, looks=entry.looks + 1), delay)
 
     def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
         """Fact: the API has it."""
@@ -217,6 +228,10 @@ class Ledger:
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
         return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
+
+    def delayed(self, entry: Entry, delay: float) -> Entry:
+        """It must wait `delay` seconds from now; nothing else changes."""
+        return self._move(entry, entry.state, next_try=time.time() + delay, delay=max(delay, entry.delay))
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
@@ -244,6 +259,16 @@ class Ledger:
             first_seen=time.time(),
             waived=waived,
         )
+
+    # The ledger itself
+
+    def identity(self) -> str:
+        """Return what tells this ledger from every other one: a random text, made when it is first asked for."""
+        rows = self._read(statements.IDENTITY)
+        if not rows:
+            self._database.write(statements.MAKE_IDENTITY, {"id": secrets.token_hex(16)})
+            rows = self._read(statements.IDENTITY)
+        return str(rows[0][0])
 
     # The rate limit's memory
 

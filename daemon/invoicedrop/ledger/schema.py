@@ -57,6 +57,8 @@ STEPS: Final = (
         "ALTER TABLE invoices ADD COLUMN items TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE invoices ADD COLUMN waived TEXT NOT NULL DEFAULT ''",
     ),
+    # 4: the ledger's own identity, in one row: a drop folder belongs to one ledger.
+    ("CREATE TABLE identity (number INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL)",),
 )
 """Step N makes a ledger of version N out of one of version N - 1."""
 VERSION: Final = len(STEPS)

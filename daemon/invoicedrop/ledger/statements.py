@@ -97,6 +97,12 @@ UPDATE: Final = """
     RETURNING id
 """
 
+# The ledger itself
+
+IDENTITY: Final = "SELECT id FROM identity WHERE number = 1"
+
+MAKE_IDENTITY: Final = "INSERT INTO identity (number, id) VALUES (1, :id) ON CONFLICT (number) DO NOTHING RETURNING id"
+
 # The rate limit's memory
 
 BUCKET: Final = "SELECT level, at FROM buckets WHERE account = :account"

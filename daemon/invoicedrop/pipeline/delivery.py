@@ -23,6 +23,7 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
+from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
@@ -130,8 +131,14 @@ class Delivery:
         )
 
     def _respect_delay(self) -> None:
-        """Raise Deferred while the delay after the last try is not over."""
+        """Raise Deferred while the delay after the last try is not over.
+
+        A next try that is further away than its delay was written before the clock was set back: the delay starts over.
+        """
         left = (self.entry.next_try or 0.0) - time.time()
+        if left > self.entry.delay:
+            left = self.entry.delay
+            self.entry = self.ledger.delayed(self.entry, left)
         if left > 0:
             raise Deferred(left, self.entry.detail or "")
 
@@ -170,7 +177,8 @@ class Delivery:
                 self.snapshot.fd, self.snapshot.size, max_pages=self.inbox.max_pages, expect=numbers
             )
         except Rejected as rejection:
-            left = self.inbox.incomplete_grace - self._unchanged_for()
+            # The file's own times are not believed: where a clock is set, a file that is being written looks old.
+            left = self.inbox.incomplete_grace - self.file.quiet
             if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
                 detail = f"it may still be being written ({rejection.detail})"
                 raise self._logged_deferral(left, detail, rejection.reason) from rejection
@@ -203,10 +211,13 @@ class Delivery:
             **searched,
         )
 
-    def _unchanged_for(self) -> float:
-        """Return the seconds for which the file has certainly not changed."""
-        age = time.time() + self.context.clock_ahead - self.snapshot.changed_at
-        return max(self.file.quiet, age)
+    @property
+    def _watched(self) -> float:
+        """For how long this process has seen the file unchanged, in seconds by the monotonic clock."""
+        return self.file.quiet + time.monotonic() - self.started
+
+    def _age(self, since: float) -> float:
+        return age(since, now=time.time(), started=self.context.started, watched=self._watched)
 
     def _find_order(self) -> None:
         """Find the Channable order that the name means."""
@@ -314,9 +325,9 @@ class Delivery:
 
     def _reject(self, rejection: Rejected) -> Outcome:
         """Move a bad invoice to the failed folder, unless its order may still come."""
-        age = time.time() - self.entry.first_seen
-        if rejection.reason is Reason.ORDER_NOT_FOUND and age < self.inbox.order_grace:
-            delay = min(self.context.timing.order_retry, self.inbox.order_grace - age)
+        grace = self.inbox.order_grace - self._age(self.entry.first_seen)
+        if rejection.reason is Reason.ORDER_NOT_FOUND and grace > 0:
+            delay = min(self.context.timing.order_retry, grace)
             self.ledger.deferred(self.entry, delay, rejection.detail)
             raise self._logged_deferral(delay, rejection.detail, rejection.reason)
         if not self.resumed:
@@ -344,11 +355,10 @@ class Delivery:
 
     def _defer(self, detail: str) -> Outcome:
         """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""
-        now = time.time()
         # Its own trouble began with its first upload in doubt: an outage before that was not its own.
-        overdue = now - (self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
+        overdue = self._age(self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
-        if overdue and self.ledger.others_pass(self.entry, since=now - 2 * self.entry.delay):
+        if overdue and self.ledger.others_pass(self.entry, since=time.time() - 2 * self.entry.delay):
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)

@@ -52,7 +52,7 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `clock_ahead` is the seconds by which the drop folder's clock is ahead of ours.
+    `started` is when this process began to work, in seconds since the epoch.
     """
 
     inbox: Inbox
@@ -62,7 +62,7 @@ class DeliveryContext:
     validator: PdfCheck
     orders: KeyedLock
     timing: Timing = DEFAULT_TIMING
-    clock_ahead: float = 0.0
+    started: float = field(default_factory=time.time)
     deferrals: Deferrals = field(init=False)
 
     def __post_init__(self) -> None:

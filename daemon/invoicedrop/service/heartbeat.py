@@ -6,7 +6,6 @@ Fed by the main loop after a whole turn, never by a thread of its own: a loop th
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from invoicedrop import __version__
@@ -15,8 +14,10 @@ from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service import status_file
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.lock import StateFolder
 from invoicedrop.service.status_file import InboxReport, Report
 from invoicedrop.service.systemd import SystemdNotifier
+from invoicedrop.system.boot import boot_id
 from invoicedrop.system.local_time import midnight
 
 _EARLY: Final = 0.1
@@ -26,8 +27,8 @@ _EARLY: Final = 0.1
 class Heartbeat:
     """The service's pulse. `interval` is the longest time between two beats while all is well, in seconds."""
 
-    def __init__(self, state_dir: Path, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
-        self._state_dir = state_dir
+    def __init__(self, state: StateFolder, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
+        self._state = state
         self._interval = interval
         self._ledger = ledger
         self._systemd = systemd
@@ -59,8 +60,18 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
-        report = Report(pid=pid, version=__version__, beat=time.time(), interval=self._interval, inboxes=reports)
-        status_file.write(self._state_dir, report)
+        report = Report(
+            pid=pid,
+            version=__version__,
+            beat=time.time(),
+            interval=self._interval,
+            inboxes=reports,
+            boot=boot_id(),
+            monotonic=time.monotonic(),
+        )
+        if self._state.trouble() is None:
+            # What has its name otherwise may be another service's.
+            status_file.write(self._state.path, report)
 
     def _status_line(self, reports: Mapping[str, InboxReport]) -> str:
         try:

@@ -35,6 +35,7 @@ from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
+from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
@@ -57,6 +58,7 @@ class InboxWorker:
         inbox: Inbox,
         *,
         state_dir: Path,
+        claim: FolderClaim,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
@@ -72,6 +74,7 @@ class InboxWorker:
         self.outcomes: Counter[Outcome] = Counter()
         self._log = get_logger().bind(inbox=inbox.name)
         self._timing = timing
+        self._claim = claim
         self._client = ApiClient.open(
             inbox.api_url,
             token,
@@ -109,6 +112,7 @@ class InboxWorker:
         )
         self._busy = 0
         self._deferrals: dict[str, tuple[float, str]] = {}
+        self._refusal: str | None = None
         self._scanned = False
         self._cleaned_up = False
         self._file_met_trouble = False
@@ -143,13 +147,18 @@ class InboxWorker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left here that could be done soon (within `Timing.once_patience`)."""
+        """Whether nothing is left here that could be done soon.
+
+        That is within `Timing.once_patience`, or the time that a file gets to become whole: how long it has not
+        changed is known only by having watched it.
+        """
         if self._busy:
             return False
         if (self._folders.detail is not None and not self._names_fail) or self._api.detail is not None:
             return True
         due = self._tracker.next_due()
-        return self._scanned and (due is None or due >= time.monotonic() + self._timing.once_patience)
+        patience = max(self._timing.once_patience, self.inbox.incomplete_grace)
+        return self._scanned and (due is None or due >= time.monotonic() + patience)
 
     @property
     def has_work_left(self) -> bool:
@@ -159,15 +168,16 @@ class InboxWorker:
 
     def report(self) -> InboxReport:
         """Return how the inbox is doing, for the status file."""
-        now = time.time()
-        next_probe = now + max(0.0, self._api.until - time.monotonic())
+        # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
+        ahead = time.time() - time.monotonic()
+        next_probe = max(time.time(), self._api.until + ahead)
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
             unavailable=self._folders.detail,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
-            put_off=self._put_off(now),
+            put_off=self._put_off(ahead),
         )
 
     # What the main loop has it do
@@ -176,6 +186,8 @@ class InboxWorker:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._api.detail is not None and self._client.token_changed():
             self.reload_token()
+        if not self._is_ours():
+            return
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
@@ -263,10 +275,12 @@ class InboxWorker:
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
+        if self._refusal is not None:
+            return self._claim.next_look
         if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
-            # Until then `poll` does nothing.
-            return self._folders.until
-        due = [self._watcher.next_scan, self._next_sweep]
+            # Until then `poll` does nothing but look at whose the folder is.
+            return min(self._folders.until, self._claim.next_look)
+        due = [self._watcher.next_scan, self._next_sweep, self._claim.next_look]
         settled = self._tracker.next_due()
         # Where all threads are taken, the next result wakes the loop.
         if settled is not None and wanted > 0:
@@ -287,9 +301,22 @@ class InboxWorker:
 
     # How
 
+    def _is_ours(self) -> bool:
+        """Whether the folder and our state are still ours; if not, nothing is handed out until they are."""
+        refusal = self._claim.refusal()
+        if refusal is not None:
+            self._scanned = False
+            self._file_met_trouble = self._names_fail = False
+            if refusal != self._refusal:
+                self._folders.trip(refusal, PauseCause.FOLDER)
+        elif self._refusal is not None:
+            self._folders.probe_now()
+        self._refusal = refusal
+        return refusal is None
+
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
-        self._context.clock_ahead = self._filing.prepare()
+        self._filing.prepare()
         if not self._cleaned_up and not self._busy:
             # Never beside upload threads: what they have begun looks like what a crash left.
             self._cleaned_up = self._filing.clean_up()
@@ -314,14 +341,21 @@ class InboxWorker:
         if len(self._deferrals) >= _MAX_REPORTED:
             self._deferrals = {name: known for name, known in self._deferrals.items() if name in self._tracker}
         if len(self._deferrals) < _MAX_REPORTED:
-            self._deferrals[name] = (time.time() + delay, detail)
+            self._deferrals[name] = (time.monotonic() + delay, detail)
 
-    def _put_off(self, now: float) -> dict[str, tuple[float, str]]:
-        """Return until when, and why, files are put off: those that cannot even be looked at until the next scan."""
-        next_scan = now + max(0.0, self._watcher.next_scan - time.monotonic())
+    def _put_off(self, ahead: float) -> dict[str, tuple[float, str]]:
+        """Return until when, and why, files are put off: those that cannot even be looked at until the next scan.
+
+        `ahead` are the seconds by which the wall clock, which is shown, is ahead of the monotonic one.
+        """
+        next_scan = max(time.monotonic(), self._watcher.next_scan) + ahead
         unseen = {storable(name): (next_scan, detail) for name, detail in self._watcher.unseen.items()}
         # One that is due stays: it may have to wait for its turn, and then for the same reason.
-        return unseen | {storable(name): known for name, known in self._deferrals.items() if name in self._tracker}
+        return unseen | {
+            storable(name): (until + ahead, detail)
+            for name, (until, detail) in self._deferrals.items()
+            if name in self._tracker
+        }
 
     def _note_failing(self, name: str, trouble: FileUnavailable) -> None:
         """A file cannot be read or moved: its own trouble, until a trial or several different files say otherwise."""

@@ -1,4 +1,7 @@
-"""One instance for each state folder: the lock that proves that a daemon runs on it."""
+"""One instance for each state folder: the lock that proves that a daemon runs on it.
+
+A state folder is held by what is open, not by its name: it may be moved away, or replaced, under the service.
+"""
 
 import fcntl
 import json
@@ -18,8 +21,34 @@ _FILE_NAME: Final = "instance.lock"
 """In the state folder."""
 
 
+class StateFolder:
+    """The state folder that this process holds."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._open = {path / _FILE_NAME: os.fstat(lock)}
+
+    def keep(self, path: Path) -> None:
+        """Remember a file of it that was just opened."""
+        self._open[path] = path.stat()
+
+    def trouble(self) -> str | None:
+        """Return what is wrong if what has its name now is not what is open; None if it is, or cannot be seen."""
+        try:
+            if all(os.path.samestat(path.stat(), status) for path, status in self._open.items()):
+                return None
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return None
+        return (
+            f"the state folder {self.path} was moved away or replaced: put it back, or stop the service and start it "
+            "with the state_dir that it has now"
+        )
+
+
 @contextmanager
-def only_instance(state_dir: Path) -> Iterator[None]:
+def only_instance(state_dir: Path) -> Iterator[StateFolder]:
     """Hold the state folder alone; the kernel releases it however this process ends.
 
     Raises:
@@ -46,7 +75,7 @@ def only_instance(state_dir: Path) -> Iterator[None]:
         with suppress(OSError):
             file.truncate(0)
             os.pwrite(descriptor, json.dumps(ours).encode(), 0)
-        yield
+        yield StateFolder(state_dir, descriptor)
 
 
 def is_held(state_dir: Path) -> bool | None:

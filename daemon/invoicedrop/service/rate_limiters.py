@@ -15,7 +15,7 @@ class RateLimiters:
         self._ledger = ledger
         self._timing = timing
         self._limiters: dict[str, RateLimiter] = {}
-        self._reserved_until: dict[str, float] = {}
+        self._reserved_until: dict[str, float] = {}  # by the monotonic clock
 
     def limiter_of(self, inbox: Inbox) -> RateLimiter:
         """Return the rate limiter of the inbox's company; a new one begins with what the ledger remembers."""
@@ -29,12 +29,12 @@ class RateLimiters:
 
     def reserve(self, inbox: Inbox) -> None:
         """Write down, before the bucket is used, that it may be full, so that a crash does not spend it twice."""
-        now = time.time()
-        if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, 0.0) > now:
+        now = time.monotonic()
+        if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, now) > now:
             return
-        until = now + self._timing.bucket_ahead
-        self._ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), until))
-        self._reserved_until[inbox.account] = until
+        ahead = self._timing.bucket_ahead
+        self._ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), time.time() + ahead))
+        self._reserved_until[inbox.account] = now + ahead
 
     def close(self) -> None:
         """Let nothing new leave: whoever waits for a rate limit is woken by an error."""

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.errors import ConfigError, LedgerUnavailable
@@ -18,9 +18,10 @@ from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.service.dispatcher import Dispatcher
+from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
-from invoicedrop.service.lock import only_instance
+from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
 from invoicedrop.service.shutdown import Shutdown
@@ -70,20 +71,30 @@ class Service:
 
         Raises:
             ConfigError: it cannot start.
-            InstanceRunning: another instance holds the state folder.
+            InstanceRunning: another instance holds the state folder, or a drop folder.
             NoThreads: the system gives no threads.
             CheckUnavailable: it gives no processes.
 
         """
-        _require_folders(self._settings)
-        with only_instance(self._settings.state_dir), self._waker, self._signals.handlers():
-            ledger = _open_ledger(self._settings)
-            validator = self._new_validator(self._settings)
+        settings = self._settings
+        _require_folders(settings)
+        with ExitStack() as held:
+            state = held.enter_context(only_instance(settings.state_dir))
+            held.enter_context(self._waker)
+            held.enter_context(self._signals.handlers())
+            ledger, identity = _open_ledger(settings)
+            state.keep(ledger.path)
+            try:
+                claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
+            except BaseException:
+                ledger.close()
+                raise
+            validator = self._new_validator(settings)
             rate_limiters = RateLimiters(ledger, self._timing)
             try:
                 # Starting its process takes as long as building the workers and the first look at the folders.
                 validator.warm_up()
-                workers = self._build_workers(ledger, validator, rate_limiters)
+                workers = self._build_workers(claims, ledger, validator, rate_limiters)
                 dispatcher = Dispatcher(
                     workers,
                     rate_limiters,
@@ -95,15 +106,18 @@ class Service:
                 validator.close()
                 ledger.close()
                 raise
-            return self._run(workers, dispatcher, ledger, validator, rate_limiters, once=once)
+            return self._run(workers, dispatcher, state, ledger, validator, rate_limiters, once=once)
 
-    def _build_workers(self, ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters) -> list[InboxWorker]:
+    def _build_workers(
+        self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
+    ) -> list[InboxWorker]:
         orders = KeyedLock()
         upload_slots = threading.BoundedSemaphore(self._settings.upload_workers)
         return [
             InboxWorker(
                 inbox,
                 state_dir=self._settings.state_dir,
+                claim=claim,
                 token=token_reader(inbox, hide),
                 rate_limiter=rate_limiters.limiter_of(inbox),
                 ledger=ledger,
@@ -115,13 +129,14 @@ class Service:
                 timing=self._timing,
                 mover=self._mover,
             )
-            for inbox in self._settings.inboxes
+            for inbox, claim in zip(self._settings.inboxes, claims, strict=True)
         ]
 
     def _run(
         self,
         workers: list[InboxWorker],
         dispatcher: Dispatcher,
+        state: StateFolder,
         ledger: Ledger,
         validator: PdfCheck,
         rate_limiters: RateLimiters,
@@ -131,7 +146,7 @@ class Service:
         settings = self._settings
         systemd = SystemdNotifier()
         interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(settings.state_dir, interval, ledger, systemd)
+        heartbeat = Heartbeat(state, interval, ledger, systemd)
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )
@@ -193,9 +208,15 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> Ledger:
+def _open_ledger(settings: Settings) -> tuple[Ledger, str]:
+    """Return the ledger and its identity."""
     try:
-        return Ledger.open(settings.state_dir)
+        ledger = Ledger.open(settings.state_dir)
+        try:
+            return ledger, ledger.identity()
+        except BaseException:
+            ledger.close()
+            raise
     except LedgerUnavailable as trouble:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]

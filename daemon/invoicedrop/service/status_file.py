@@ -6,6 +6,7 @@ than the service, so no field changes its name or its meaning. All times are in 
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from invoicedrop.printable import storable
 from invoicedrop.system import disk
+from invoicedrop.system.boot import boot_id
 
 _FILE_NAME: Final = "service.json"
 _MAX_BYTES: Final = 16 * 1024 * 1024
@@ -47,7 +49,8 @@ class InboxReport(BaseModel):
 class Report(BaseModel):
     """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
 
-    `pid` is None once the service has stopped.
+    `pid` is None once the service has stopped. `monotonic` is the beat by the monotonic clock of the machine's start
+    `boot`: an older version does not say it.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -57,10 +60,22 @@ class Report(BaseModel):
     beat: float
     interval: float
     inboxes: dict[_Text, InboxReport]
+    boot: str = ""
+    monotonic: float | None = None
+
+    def age(self, now: float) -> float:
+        """Return how old the report is, in seconds; `now` is the time of the wall clock.
+
+        That clock counts only where the report is of another start of the machine, or of another machine: the age is
+        negative where it was set back.
+        """
+        if self.monotonic is not None and self.boot and self.boot == boot_id():
+            return time.monotonic() - self.monotonic
+        return now - self.beat
 
     def is_fresh(self, now: float) -> bool:
         """Whether the report is young enough to be believed: a service that writes no other one hangs or is dead."""
-        return now - self.beat <= self.interval * _MISSED_BEATS + _GRACE
+        return abs(self.age(now)) <= self.interval * _MISSED_BEATS + _GRACE
 
 
 def path_in(state_dir: Path) -> Path:

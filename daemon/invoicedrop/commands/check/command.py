@@ -43,8 +43,9 @@ def collect(settings: Settings) -> list[Finding]:
         with suppress(CheckUnavailable):
             validator.warm_up()
         findings = _user(settings)
+        ledger = _identity(settings)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(inbox, state_dir=settings.state_dir)
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=ledger)
             findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
@@ -67,6 +68,15 @@ def _pdf_check(validator: Validator) -> Finding:
         "seccomp profile that lets landlock_* and seccomp through"
     )
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
+
+
+def _identity(settings: Settings) -> str | None:
+    """Return the identity of the ledger; None where there is none, or none that can be read: that is told below."""
+    try:
+        with access.existing_ledger(settings) as ledger:
+            return None if ledger is None else ledger.identity()
+    except (LedgerUnavailable, ConfigError):
+        return None
 
 
 def _user(settings: Settings) -> list[Finding]:

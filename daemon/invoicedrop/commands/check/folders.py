@@ -13,10 +13,12 @@ from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.listing import list_folder
+from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import file_errors, permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
+from invoicedrop.system.local_time import minute
 
 _EVENT_DEADLINE: Final = 2.0
 """Seconds; an event of this machine takes a millisecond."""
@@ -32,11 +34,17 @@ _GIB: Final = 1 << 30
 _LIMITS: Final = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=1048576"
 
 
-def of_inbox(inbox: Inbox, *, state_dir: Path | None = None, event_deadline: float = _EVENT_DEADLINE) -> list[Finding]:
+def of_inbox(
+    inbox: Inbox,
+    *,
+    state_dir: Path | None = None,
+    ledger: str | None = None,
+    event_deadline: float = _EVENT_DEADLINE,
+) -> list[Finding]:
     """Test an inbox's three folders, moves between them, events, room, and the files that wait there.
 
-    `state_dir` has the daemon's memory of what was mounted there; `event_deadline` is how long an event is waited for,
-    in seconds.
+    `state_dir` has the daemon's memory of what was mounted there, `ledger` is the identity of our ledger, if there is
+    one; `event_deadline` is how long an event is waited for, in seconds.
     """
     for subject, folder in (("drop", inbox.drop_dir), ("processed", inbox.processed_dir), ("failed", inbox.failed_dir)):
         missing = None if state_dir is None else missing_mount(state_dir, inbox.name, folder)
@@ -50,6 +58,7 @@ def of_inbox(inbox: Inbox, *, state_dir: Path | None = None, event_deadline: flo
     return [
         *_usable("drop_dir", inbox.drop_dir, inbox),
         *_sticky(inbox),
+        *_owner(inbox, ledger),
         *_waiting_files(inbox),
         *_target("processed", inbox.processed_dir, inbox),
         *_target("failed", inbox.failed_dir, inbox),
@@ -129,6 +138,25 @@ def _sticky(inbox: Inbox) -> Iterator[Finding]:
     refusal = permissions.sticky(inbox.drop_dir)
     if refusal is not None:
         yield _refused("drop_dir sticky", inbox, refusal)
+
+
+def _owner(inbox: Inbox, ledger: str | None) -> Iterator[Finding]:
+    """Tell whose the drop folder is, if a daemon is at work on it, or was ended hard."""
+    last = last_owner(inbox.drop_dir)
+    if last is None:
+        return
+    if last.owner.ledger == ledger:
+        yield Finding("drop_dir owner", inbox.name, Level.OK, f"this service's ({last.owner})")
+        return
+    beat = minute(last.beat)
+    yield Finding(
+        "drop_dir owner",
+        inbox.name,
+        Level.WARNING,
+        f"another invoicedrop's ({last.owner}; last sign of life {beat}): while that one is at work, none with this "
+        "state_dir starts",
+        "stop that one, or let each have a drop folder of its own; one that has ended is succeeded at the next start",
+    )
 
 
 def _waiting_files(inbox: Inbox) -> Iterator[Finding]:

@@ -4,8 +4,9 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report}
     ledger    why the ledger cannot be read now, or null
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds}]: `trouble` and `paused` say in words why
-              the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's rate
+    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
+              words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
+              rate, `owner` {host, pid, since, last_beat, ours} is the daemon that holds the drop folder, or null
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
@@ -17,7 +18,6 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
@@ -28,8 +28,9 @@ from invoicedrop.commands.status.facts import read_overview
 from invoicedrop.commands.status.overview import FailedFile, InboxState, LeftAloneFile, Overview, SentFile, WaitingFile
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import iso
 
-_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"})
+_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat"})
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
@@ -57,7 +58,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             "running": overview.daemon.running,
             "pid": report.pid if report is not None else None,
             "version": report.version if report is not None else None,
-            "last_report": _utc(report.beat) if report is not None else None,
+            "last_report": _time(report.beat) if report is not None else None,
         },
         "ledger": overview.ledger_trouble,
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],
@@ -65,13 +66,19 @@ def _as_json(overview: Overview) -> dict[str, Any]:
         "left_alone": [_fields(file) for file in overview.left_alone],
         "failed": {"total": overview.failed_total, "files": [_fields(file) for file in overview.failed]},
         "sent": [_fields(file) for file in overview.sent],
-        "today": {"since": _utc(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
+        "today": {"since": _time(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
     }
 
 
 def _fields(record: WaitingFile | LeftAloneFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
-    return {name: _utc(value) if name in _TIMES else value for name, value in asdict(record).items()}
+    return {name: _shown(name, value) for name, value in asdict(record).items()}
 
 
-def _utc(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _shown(inner, item) for inner, item in value.items()}
+    return _time(value) if name in _TIMES and not isinstance(value, str) else value
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else iso(moment)

@@ -15,6 +15,7 @@ from invoicedrop.commands.status.overview import (
     NO_DAEMON,
     DaemonState,
     FailedFile,
+    FolderOwner,
     InboxState,
     LeftAloneFile,
     Overview,
@@ -24,9 +25,10 @@ from invoicedrop.commands.status.overview import (
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder, unseen_in_words
+from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Entry, Ledger
-from invoicedrop.printable import storable
+from invoicedrop.printable import printable, storable
 from invoicedrop.reasons import advice
 from invoicedrop.service import lock, status_file
 from invoicedrop.service.known_folders import missing_mount
@@ -215,8 +217,9 @@ def _own_trouble(sources: _Sources, entry: Entry) -> tuple[str, float | None]:
         return "it was sent, and is about to be moved to the processed folder", None
     if entry.state is State.REJECTED:
         return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
-    if entry.next_try is not None and entry.next_try > sources.now:
-        return entry.detail or "it is tried again later", entry.next_try
+    due = entry.due(sources.now)
+    if due is not None:
+        return entry.detail or "it is tried again later", due
     if entry.state is State.UPLOADING and entry.next_try is None and sources.daemon.running:
         return "it is being sent", None
     if entry.doubt_since is not None:
@@ -242,7 +245,17 @@ def _inbox_state(sources: _Sources, inbox: Inbox, folders: Mapping[str, _DropFol
         paused=report.paused if report is not None else None,
         next_probe=report.next_probe if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
+        owner=_owner(sources, inbox),
     )
+
+
+def _owner(sources: _Sources, inbox: Inbox) -> FolderOwner | None:
+    last = last_owner(inbox.drop_dir)
+    if last is None:
+        return None
+    owner = last.owner
+    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity()
+    return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours)
 
 
 def _backlog_seconds(sources: _Sources, inbox: Inbox, folders: Mapping[str, _DropFolder]) -> float | None:

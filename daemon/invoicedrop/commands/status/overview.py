@@ -60,8 +60,22 @@ class SentFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderOwner:
+    """A daemon that holds a drop folder, by what it wrote there; `ours`: it works with the ledger of these settings."""
+
+    host: str
+    pid: int
+    since: str
+    last_beat: float
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InboxState:
-    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set."""
+    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+
+    `owner` is the daemon that last worked on the drop folder, if it is there or was ended hard.
+    """
 
     name: str
     folder: str
@@ -70,6 +84,7 @@ class InboxState:
     paused: str | None
     next_probe: float | None
     seconds: float | None
+    owner: FolderOwner | None
 
 
 @dataclass(frozen=True, slots=True)

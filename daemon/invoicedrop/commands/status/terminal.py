@@ -1,7 +1,6 @@
 """How `invoicedrop status` looks on a terminal of 80 columns; what it shows comes from `facts`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.console import Console
 from invoicedrop.commands.output import counted, print_line, print_table
 from invoicedrop.commands.status.overview import NO_DAEMON, InboxState, Overview
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import local, minute
 
 _MAX_ROWS: Final = 20
 _MINUTE: Final = 60
@@ -49,7 +49,7 @@ def _daemon(overview: Overview) -> tuple[str, str]:
         return "The daemon is starting.", ""
     who = f"process {daemon.report.pid}, version {daemon.report.version}"
     if not daemon.is_fresh:
-        silence = span(overview.now - daemon.report.beat)
+        silence = span(abs(daemon.report.age(overview.now)))
         return f"The daemon is running ({who}), but has said nothing for {silence}.", "yellow"
     return f"The daemon is running ({who}).", ""
 
@@ -97,6 +97,11 @@ def _left_alone(overview: Overview, console: Console, *, several: bool) -> None:
 
 def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: bool) -> None:
     name = f"{inbox.name}: " if several else ""
+    if inbox.owner is not None and not inbox.owner.ours:
+        who = f"process {inbox.owner.pid} on {inbox.owner.host}, since {inbox.owner.since}"
+        beat = clock(inbox.owner.last_beat, overview.now)
+        line = f"  {name}the drop folder is another invoicedrop's ({who}; last sign of life {beat})"
+        print_line(console, (line, "yellow"))
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
@@ -136,9 +141,8 @@ def _until(moment: float | None, now: float) -> str:
 
 def clock(moment: float, now: float) -> str:
     """Write a moment (seconds since the epoch) in local time: the hour alone if it is of the day of `now`."""
-    local = datetime.fromtimestamp(moment).astimezone()
-    today = datetime.fromtimestamp(now).astimezone().date()
-    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+    shown = local(moment)
+    return f"{shown:%H:%M:%S}" if shown.date() == local(now).date() else minute(moment)
 
 
 def span(seconds: float) -> str:
