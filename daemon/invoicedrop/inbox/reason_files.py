@@ -71,8 +71,7 @@ class ReasonFiles:
     def forget(self, filed_as: Path) -> None:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""
         with suppress(OSError, FolderUnavailable), self._held(filed_as.parent) as folder:
-            if not is_there(folder / filed_as.name):
-                disk.remove(reason_path(folder / filed_as.name))
+            _forget(folder / filed_as.name)
 
     def sweep(self, seconds: float = math.inf) -> bool:
         """Remove every reason whose invoice is no longer beside it; return whether some are left after `seconds`.
@@ -94,11 +93,20 @@ class ReasonFiles:
                 return False
             except OSError as error:
                 raise FolderUnavailable(f"{self._failed_dir}: {error.strerror or error}") from error
-        while self._orphans and time.monotonic() - started < seconds:
-            reason, invoice = self._orphans.pop()
-            if reason not in self._expected and reason not in self._written:
-                self.forget(self._failed_dir / invoice)
+        if not self._orphans:
+            return False
+        with suppress(OSError, FolderUnavailable), self._held(self._failed_dir) as folder:
+            while self._orphans and time.monotonic() - started < seconds:
+                reason, invoice = self._orphans.pop()
+                if reason not in self._expected and reason not in self._written:
+                    _forget(folder / invoice)
         return bool(self._orphans)
+
+
+def _forget(filed_as: Path) -> None:
+    with suppress(OSError):
+        if not is_there(filed_as):
+            disk.remove(reason_path(filed_as))
 
 
 def _is_gone(target: Path) -> bool:

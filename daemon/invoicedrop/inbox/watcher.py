@@ -17,6 +17,7 @@ from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.events import Events, News
 from invoicedrop.inbox.identity import Identity, identity_of
 from invoicedrop.inbox.listing import FolderEntry, list_folder, look_up, unseen_in_words
+from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.mover import is_aside
@@ -202,7 +203,7 @@ class Watcher:
             return entry.name in self._own_names or is_aside(entry.name) or disk.is_unfinished(entry.name)
         if stat.S_ISDIR(entry.status.st_mode):
             return entry.name in self._own_names or is_aside(entry.name)
-        return stat.S_ISREG(entry.status.st_mode) and disk.is_unfinished(entry.name)
+        return stat.S_ISREG(entry.status.st_mode) and (entry.name == OWNER_FILE or disk.is_unfinished(entry.name))
 
     def _leave_alone(self, name: str, why: str) -> None:
         if name in self._left_alone:

@@ -316,6 +316,7 @@ class InboxWorker:
 
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
+        self._known_folders.require_mounted()
         self._filing.prepare()
         if not self._cleaned_up and not self._busy:
             # Never beside upload threads: what they have begun looks like what a crash left.

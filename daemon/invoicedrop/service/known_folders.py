@@ -53,6 +53,7 @@ class KnownFolders:
             for found in [file_system_of(folder)]
             if found.kind != UNKNOWN
         }
+        self._devices = tuple(_device(folder) for folder in self._folders)
         with suppress(OSError):
             known = _read(self._state_dir)
             if known.get(self._inbox) == seen:
