@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from invoicedrop.inbox.ownership import OWNER_FILE
+from invoicedrop.ledger.ledger import LEDGER_FILE
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
 from waiting import wait_until
@@ -24,6 +25,13 @@ _TIMING: Final = replace(QUICK, owner_look=0.05, owner_beat=0.1, owner_stale=3.0
 def _running(merchant: Merchant, *arguments: str, **changes: str) -> Iterator[Daemon]:
     with running(merchant, *arguments, program=program(_TIMING), **changes) as daemon:
         yield daemon
+
+
+def _refused(merchant: Merchant, *arguments: str, **changes: str) -> str:
+    """Return what a daemon says that does not start, since another one is at work."""
+    with running(merchant, *arguments, **changes) as daemon:
+        assert daemon.wait(20) == 75
+        return daemon.errors()
 
 
 def _owner(merchant: Merchant) -> dict[str, object]:
@@ -53,11 +61,10 @@ def test_a_second_daemon_with_another_state_folder_ends_with_75_and_names_the_fi
     with running(merchant) as first:
         first.wait_for("inbox.watching")
         for arguments in (("run",), ("run", "--once")):
-            second = merchant.run(*arguments, state_dir=str(merchant.home / "other"))
-            assert second.returncode == 75
-            assert str(merchant.drop) in second.stderr
-            assert f"process {first.process.pid} on {os.uname().nodename}, since 2" in second.stderr
-            assert "Traceback" not in second.stderr
+            errors = _refused(merchant, *arguments, state_dir=str(merchant.home / "other"))
+            assert str(merchant.drop) in errors
+            assert f"process {first.process.pid} on {os.uname().nodename}, since 2" in errors
+            assert "Traceback" not in errors
         merchant.drop_pdf("5.pdf")
         first.wait_for("invoice.processed")
         assert not first.events("inbox.owner")
@@ -94,13 +101,15 @@ def test_a_dead_daemon_of_this_machine_is_succeeded_at_once(merchant: Merchant) 
 def test_a_fresh_beat_of_another_machine_ends_the_start_whatever_the_clocks_say(merchant: Merchant) -> None:
     """A beat is fresh by the folder's own clock: what the other machine takes for the time does not matter."""
     _plant(merchant)
-    done = merchant.run("run")
-    assert done.returncode == 75
-    assert "process 4711 on nas, since 2026-11-25 08:00:00 UTC" in done.stderr
+    assert "process 4711 on nas, since 2026-11-25 08:00:00 UTC" in _refused(merchant, "run")
     assert _owner(merchant)["host"] == "nas"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"pid": true}', "x" * 100_000, None], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"pid": true}', "x" * 100_000, None],
+    ids=["cut off", "a list", "too little", "too much", "stale"],
+)
 def test_what_no_daemon_wrote_is_taken_over(merchant: Merchant, content: str | None) -> None:
     """A stale owner file, or one that cannot be understood, holds up nobody; the log says that it was taken over."""
     if content is None:
@@ -134,7 +143,7 @@ def test_a_folder_in_the_owner_file_s_place_stops_nobody(merchant: Merchant) -> 
     merchant.drop_pdf("5.pdf")
     with running(merchant) as daemon:
         daemon.wait_for("invoice.processed")
-        assert merchant.run("run", state_dir=str(merchant.home / "other")).returncode == 75
+        _refused(merchant, "run", state_dir=str(merchant.home / "other"))
 
 
 def test_a_foreign_beat_in_our_folder_stops_the_handing_out(merchant: Merchant) -> None:
@@ -164,9 +173,7 @@ def test_a_state_folder_that_is_taken_away_stops_the_handing_out(merchant: Merch
         daemon.wait_for("inbox.unavailable")
         assert "was moved away or replaced" in str(daemon.events("inbox.unavailable")[0]["detail"])
         merchant.drop_pdf("5.pdf")
-        second = merchant.run("run", "--once")
-        assert second.returncode == 75
-        assert str(merchant.drop) in second.stderr
+        assert str(merchant.drop) in _refused(merchant, "run", "--once")
         assert not daemon.events("invoice.found")
         shutil.rmtree(merchant.state, ignore_errors=True)
         away.rename(merchant.state)
@@ -188,9 +195,8 @@ def test_several_inboxes_are_held_one_by_one(merchant: Merchant, tmp_path: Path)
     with running(merchant, "run", "--config", str(config)) as daemon:
         daemon.wait_for("inbox.watching", 2)
         assert all((folder / OWNER_FILE).exists() for folder in (merchant.drop, second_drop))
-        other = merchant.run("run", drop_dir=str(second_drop), state_dir=str(merchant.home / "other"))
-        assert other.returncode == 75
-        assert str(second_drop) in other.stderr
+        errors = _refused(merchant, "run", drop_dir=str(second_drop), state_dir=str(merchant.home / "other"))
+        assert str(second_drop) in errors
         assert daemon.stop() == 0
     assert not any((folder / OWNER_FILE).exists() for folder in (merchant.drop, second_drop))
 
@@ -214,3 +220,15 @@ def test_status_and_check_tell_whose_the_folder_is(merchant: Merchant) -> None:
             )
         assert daemon.stop() == 0
     assert json.loads(merchant.run("status", "--json").stdout)["inboxes"][0]["owner"] is None
+
+
+def test_a_ledger_that_is_replaced_stops_the_handing_out(merchant: Merchant) -> None:
+    """A service whose ledger has another file's place now sends nothing: what it wrote would be read by nobody."""
+    with _running(merchant) as daemon:
+        daemon.wait_for("inbox.watching")
+        ledger = merchant.state / LEDGER_FILE
+        copy = merchant.home / "copy"
+        shutil.copy(ledger, copy)
+        copy.replace(ledger)
+        daemon.wait_for("inbox.unavailable")
+        assert "was moved away or replaced" in str(daemon.events("inbox.unavailable")[0]["detail"])
