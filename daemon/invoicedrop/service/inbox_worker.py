@@ -204,7 +204,9 @@ class InboxWorker:
             return
         self._log_unseen()
         if not self._file_met_trouble or not len(self._tracker):
-            self._reset_folders()
+            # That the folder is in order says nothing of files: those that fail are counted until one passes.
+            self._file_met_trouble = self._names_fail = False
+            self._folders.reset()
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
