@@ -14,19 +14,21 @@ from typing import Any, NoReturn
 
 from invoicedrop import logs
 from invoicedrop.service.heartbeat import Heartbeat
-from invoicedrop.service.service import Service
+from invoicedrop.service.service import Service, new_validator
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import Timing
+from unchecked import EveryPdfIsGood
 
 QUICK = Timing(look_again=0.02, first_retry=0.02, file_retry=0.02, first_probe=0.02, longest_probe=1.0)
 """Waits so short that a test need not wait for them."""
 _HELD, _GATE = Path("at the move"), Path("gate")
 
 
-def program(timing: Timing, *, fault: str | None = None) -> tuple[str, ...]:
-    """Return the arguments for Python that run this program."""
-    return (__file__, *(("--fault", fault) if fault else ()), json.dumps(dataclasses.asdict(timing)))
+def program(timing: Timing, *, fault: str | None = None, checked: bool = True) -> tuple[str, ...]:
+    """Return the arguments for Python that run this program; not `checked`: every PDF counts as good."""
+    faults = ("--fault", fault) if fault else ()
+    return (__file__, *faults, *(() if checked else ("--unchecked",)), json.dumps(dataclasses.asdict(timing)))
 
 
 class HeldMover(Mover):
@@ -59,6 +61,7 @@ def main() -> NoReturn:
     """Run the service."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=FAULTS)
+    parser.add_argument("--unchecked", action="store_true")
     parser.add_argument("timing", type=json.loads)
     parser.add_argument("command", choices=["run"])
     parser.add_argument("--once", action="store_true")
@@ -66,7 +69,9 @@ def main() -> NoReturn:
     mover = FAULTS[arguments.fault]() if arguments.fault else DEFAULT_MOVER
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(Service(settings, timing=Timing(**arguments.timing), mover=mover).run(once=arguments.once))
+    validator = EveryPdfIsGood if arguments.unchecked else new_validator
+    service = Service(settings, timing=Timing(**arguments.timing), mover=mover, validator=validator)
+    sys.exit(service.run(once=arguments.once))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from test_io_errors import Calls
 
-from crash import EveryPdfIsGood, effects_undone
+from crash import effects_undone
 from invoicedrop import exit_codes, logs
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.sandbox import Options, Running, serve
@@ -29,6 +29,7 @@ from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import Mover
 from quick_service import QUICK
+from unchecked import EveryPdfIsGood
 
 _OLD = invoice_pdf("5")
 _NEW = invoice_pdf("5", pages=2)

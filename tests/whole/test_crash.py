@@ -1,9 +1,9 @@
 """A death at every step: nothing is lost, nothing altered, nothing sent twice.
 
-A scene is a drop folder with one invoice of each kind. For every effect N of the service's life on it (`crash` tells
-what that is), one life ends right before N and another right after it; then the service is started until nothing is
+A scene is a drop folder with one invoice of each kind. For every other effect N of the service's life on it (`crash`
+says what that is; behind the soak marker for every one), one life ends right before N and another right after it; then the service is started until nothing is
 left to do, and everything is looked at: the folders, the server, the ledger. Then the same with a second death in the
-recovery: in every run a twentieth of these pairs (each N with every twentieth effect M of the recovery, from N mod 20
+recovery: in every run a fortieth of these pairs (each N with every fortieth effect M of the recovery, from N mod 40
 on), all of them behind the soak marker.
 """
 
@@ -24,7 +24,7 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from ways import WAYS
 
 _SCENES = 20_000
-_SHARE = 20
+_SHARE = 40
 _MOVES = {"link", "unlink", "open", "copyfileobj", "utime", "replace", "renameat2"}
 _LONGEST = 400
 """Far more effects than a life has."""
@@ -170,9 +170,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         shutil.rmtree(home)
 
 
-def _die_at_each(stage: Stage, thread: str, *, after: bool) -> int:
-    """Die once, at every effect of a thread; return how many there were."""
-    for number in range(1, _LONGEST):
+def _die_at_each(stage: Stage, thread: str, *, after: bool, step: int) -> int:
+    """Die once, at every effect of a thread (every `step`th, from the first on); return how many there were."""
+    for number in range(1, _LONGEST, step):
         scene = stage.scene()
         if scene.live(Death(thread, number, after)).code != DIED:
             scene.check()
@@ -193,8 +193,20 @@ def test_every_kind_of_effect_is_counted(stage: Stage) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("thread", [MAIN, UPLOAD])
 def test_a_death_at_any_effect_loses_nothing_and_sends_nothing_twice(stage: Stage, thread: str, after: bool) -> None:
-    """Whichever effect the process dies at, every invoice ends once, whole, in its place, and once at the server."""
-    assert _die_at_each(stage, thread, after=after) > 15
+    """Whichever two effects the process dies between, every invoice ends once, whole, in its place and at the server.
+
+    Right before every other effect and right after it: so each moment between two effects has its death.
+    """
+    assert _die_at_each(stage, thread, after=after, step=2) > 15
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("thread", [MAIN, UPLOAD])
+def test_a_death_on_both_sides_of_every_effect_loses_nothing(stage: Stage, thread: str, after: bool) -> None:
+    """The same right before and right after every single effect."""
+    assert _die_at_each(stage, thread, after=after, step=1) > 15
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -227,9 +239,9 @@ def _die_twice(stage: Stage, first: int, share: int) -> int:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_second_death_during_the_recovery_loses_nothing(stage: Stage, half: int) -> None:
-    """Whichever effect of the recovery it dies at again (a twentieth of all pairs), the end is the same."""
+    """Whichever effect of the recovery it dies at again (a fortieth of all pairs), the end is the same."""
     pairs = sum(_die_twice(stage, first, _SHARE) for first in range(1 + half, 60, 2))
-    assert pairs > 20
+    assert pairs > 10
 
 
 @pytest.mark.soak

@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from crash import Effects, EveryPdfIsGood, LedgerConnection, effects_undone
+from crash import Effects, LedgerConnection, effects_undone
 from invoicedrop import logs
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -39,6 +39,7 @@ from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from merchant import Merchant, running
 from quick_service import QUICK
+from unchecked import EveryPdfIsGood
 from waiting import wait_until
 from ways import unheld
 

@@ -53,7 +53,7 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
     """A mount point without its mount makes the inbox unavailable, at work and at a start; with it, all goes on."""
     folder = merchant.home / place
     folder.mkdir(exist_ok=True)
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         with _tmpfs(folder):
             shutil.copy(_pdf(merchant, "1.pdf"), merchant.drop)
@@ -69,7 +69,7 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
         assert checked.returncode == 1
         assert "is its share mounted?" in " ".join(checked.stdout.split())
         assert daemon.stop() == 0
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.unavailable")
         assert (merchant.drop / "2.pdf").exists()
         assert daemon.events("invoice.found") == []
@@ -83,10 +83,10 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
 
 def test_a_folder_that_was_moved_on_purpose_is_used_again(merchant: Merchant) -> None:
     """Removing `folders.json`, as the message says, is enough for a folder that is local from now on."""
-    with _tmpfs(merchant.drop), running(merchant, program=program(_QUICK)) as daemon:
+    with _tmpfs(merchant.drop), running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         assert daemon.stop() == 0
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.unavailable")
         remembered = merchant.state / "folders.json"
         assert str(remembered) in str(daemon.events("inbox.unavailable")[0]["detail"])
@@ -109,7 +109,10 @@ def test_a_memory_without_sense_stops_nothing(merchant: Merchant, content: str) 
 
 def test_a_file_system_that_is_out_of_inodes_is_told_as_that(merchant: Merchant) -> None:
     """Where no more files can be made though there is room, the log says so, and does not ask for room."""
-    with _tmpfs(merchant.drop, "size=8m,nr_inodes=10"), running(merchant, program=program(_QUICK)) as daemon:
+    with (
+        _tmpfs(merchant.drop, "size=8m,nr_inodes=10"),
+        running(merchant, program=program(_QUICK, checked=False)) as daemon,
+    ):
         daemon.wait_for("inbox.watching")
         for number in range(20):
             try:

@@ -22,6 +22,15 @@ from quick_service import QUICK, program
 from waiting import wait_until
 
 _CODES = ["EBUSY", "EAGAIN", "ETXTBSY", "ESTALE", "EUCLEAN", "EIO", "EACCES", "EPERM", "ENXIO", "ETIMEDOUT", "ENOTCONN"]
+_OPERATIONS = ["open", "read", "getattr", "rename"]
+_PAIRS = [
+    # Each error at one operation, each operation with several errors, in every run; all of them behind the marker.
+    pytest.param(
+        operation, code, marks=() if index % len(_OPERATIONS) == _OPERATIONS.index(operation) else pytest.mark.soak
+    )
+    for index, code in enumerate(_CODES)
+    for operation in _OPERATIONS
+]
 _QUICK = replace(QUICK, longest_retry=0.3, reason_sweep=0.1)
 
 
@@ -52,8 +61,7 @@ def _waits(merchant: Merchant) -> str:
     return "; ".join(str(file["why"]) for file in _status(merchant)["waiting"]["files"])
 
 
-@pytest.mark.parametrize("operation", ["open", "read", "getattr", "rename"])
-@pytest.mark.parametrize("code", _CODES)
+@pytest.mark.parametrize(("operation", "code"), _PAIRS)
 def test_an_error_on_one_name_stops_nobody_else(
     merchant: Merchant, mirror: FuseFolder, operation: str, code: str
 ) -> None:
@@ -62,7 +70,7 @@ def test_an_error_on_one_name_stops_nobody_else(
     # Where a rename is not permitted, a link is tried.
     mirror.trouble["1.pdf"] = dict.fromkeys((operation, "link") if operation == "rename" else (operation,), number)
     _put(mirror, "1.pdf", "2.pdf", "3.pdf")
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("invoice.processed", 2)
         wait_until(lambda: _lines_of(daemon, "1.pdf"), what="a word about it")
         told = str(_lines_of(daemon, "1.pdf")[0]["detail"])
@@ -85,15 +93,17 @@ def test_an_error_on_one_name_stops_nobody_else(
     assert len(merchant.sandbox.uploads()) == 3
 
 
-@pytest.mark.parametrize("name", ["notes.txt", ".hidden", "8355.pdf.part", "1.pdf"])
-@pytest.mark.parametrize("code", ["EIO", "EACCES", "ESTALE"])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("notes.txt", "EIO"), (".hidden", "EACCES"), ("8355.pdf.part", "ESTALE"), ("1.pdf", "EIO"), ("1.pdf", "ESTALE")],
+)
 def test_an_entry_that_cannot_be_looked_at_stops_nothing(
     merchant: Merchant, mirror: FuseFolder, name: str, code: str
 ) -> None:
     """Whatever the entry is, daemon, `status` and `check` go on, and name it if it is an invoice."""
     _put(mirror, name, "2.pdf")
     mirror.trouble[name] = {"*": getattr(errno, code)}
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("invoice.processed")
         assert daemon.events("inbox.unavailable") == []
         overview = _status(merchant)
@@ -136,7 +146,7 @@ def test_a_lease_of_another_program_is_waited_for(merchant: Merchant) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, 17)
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     try:
-        with running(merchant, program=program(_QUICK)) as daemon:
+        with running(merchant, program=program(_QUICK, checked=False)) as daemon:
             merchant.drop_pdf("2.pdf")
             daemon.wait_for("invoice.processed")
             wait_until(lambda: _lines_of(daemon, "1.pdf"), what="a word about it")
@@ -184,7 +194,7 @@ def test_a_reason_stays_while_its_invoice_cannot_be_looked_at(merchant: Merchant
     """An invoice in failed that answers EIO is not gone: its reason stays, and goes when it has really left."""
     _put(mirror, "nonsense.pdf")
     reason = mirror.real / "failed" / "nonsense.pdf.reason.txt"
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("invoice.failed")
         mirror.trouble["nonsense.pdf"] = {"*": errno.EIO}
         begun = time.monotonic()
@@ -204,7 +214,7 @@ def test_inode_numbers_that_change_at_every_look_are_told_and_done_without(
     """On a FUSE file system without stable inode numbers invoices go all the same, and the log says what it is."""
     mirror.unstable_inodes = True
     _put(mirror, "1.pdf", "nonsense.pdf")
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("invoice.processed")
         daemon.wait_for("invoice.failed")
         assert any("inode numbers" in str(line.get("detail")) for line in daemon.events("inbox.watching"))
@@ -233,7 +243,7 @@ def test_many_foreign_files_are_counted(merchant: Merchant) -> None:
     """Of foreign files the first hundred have a line each; the others are counted in one."""
     for number in range(500):
         (merchant.drop / f"notes {number}.txt").touch()
-    with running(merchant, program=program(_QUICK)) as daemon:
+    with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         merchant.drop_pdf("1.pdf")
         daemon.wait_for("invoice.processed")

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -68,10 +68,15 @@ class Size(NamedTuple):
     def of(cls, daemon: Daemon) -> "Size":
         """Measure them now."""
         ours = psutil.Process(daemon.process.pid)
-        tree = [ours, *ours.children(recursive=True)]
-        return cls(
-            sum(one.memory_full_info().uss for one in tree), sum(one.num_fds() for one in tree), ours.num_threads()
-        )
+        while True:
+            tree = [ours, *ours.children(recursive=True)]
+            # A checking process serves a number of files, and is followed by another one.
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):
+                return cls(
+                    sum(process.memory_full_info().uss for process in tree),
+                    sum(process.num_fds() for process in tree),
+                    ours.num_threads(),
+                )
 
     def fits(self, before: "Size") -> bool:
         """Whether this is no more than it was, but for what an allocator keeps in reserve."""

@@ -46,10 +46,15 @@ _TIMING = replace(QUICK, last_wait=_LAST_WAIT)
 
 @contextmanager
 def _quick_service(
-    merchant: Merchant, *arguments: str, timing: Timing = _TIMING, fault: str | None = None, **changes: str
+    merchant: Merchant,
+    *arguments: str,
+    timing: Timing = _TIMING,
+    fault: str | None = None,
+    checked: bool = False,
+    **changes: str,
 ) -> Iterator[Daemon]:
     """Run the service with short waits while the block runs."""
-    with running(merchant, *arguments, program=program(timing, fault=fault), **changes) as daemon:
+    with running(merchant, *arguments, program=program(timing, fault=fault, checked=checked), **changes) as daemon:
         yield daemon
 
 

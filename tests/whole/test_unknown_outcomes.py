@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from crash import EveryPdfIsGood
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.rate_limit import RateLimiter
@@ -32,6 +31,7 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service.service import Service
 from merchant import Merchant
 from quick_service import QUICK
+from unchecked import EveryPdfIsGood
 from waiting import wait_until
 
 
