@@ -1,10 +1,10 @@
 """A death at every step: nothing is lost, nothing altered, nothing sent twice.
 
-A scene is a drop folder with one invoice of each kind. For every other effect N of the service's life on it (`crash`
-says what that is; behind the soak marker for every one), one life ends right before N and another right after it; then the service is started until nothing is
-left to do, and everything is looked at: the folders, the server, the ledger. Then the same with a second death in the
-recovery: in every run a fortieth of these pairs (each N with every fortieth effect M of the recovery, from N mod 40
-on), all of them behind the soak marker.
+A scene is a drop folder with one invoice of each kind. One life ends right before, another right after every other
+effect of the service's life on it (`crash` says what that is), so that each moment between two effects has its death;
+then the service is started until nothing is left to do, and everything is looked at: the folders, the server, the
+ledger. Then the same with a second death in the recovery: in every run a fortieth of these pairs (each N with every
+fortieth effect M of the recovery, from N mod 40 on). Behind the soak marker: both sides of every effect, and all pairs.
 """
 
 import hashlib

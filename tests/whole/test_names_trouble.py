@@ -151,7 +151,7 @@ def test_a_lease_of_another_program_is_waited_for(merchant: Merchant) -> None:
             daemon.wait_for("invoice.processed")
             wait_until(lambda: _lines_of(daemon, "1.pdf"), what="a word about it")
             assert "open in another program" in str(_lines_of(daemon, "1.pdf")[0]["detail"])
-            assert "open in another program" in _status(merchant)["waiting"]["files"][0]["why"]
+            wait_until(lambda: "open in another program" in _waits(merchant), what="the cause in the status")
             assert "open in another program" in " ".join(merchant.run("check").stdout.split())
             assert daemon.events("inbox.unavailable") == []
             os.close(descriptor)

@@ -90,7 +90,17 @@ class Size(NamedTuple):
 class Backlog:
     """A merchant's invoices, in order of arrival, and what became of them. `workers` is how many upload at once."""
 
-    def __init__(self, home: Path, api: Running, *, workers: int = 8, first: float = _FIRST, cap: float = _CAP) -> None:
+    def __init__(
+        self,
+        home: Path,
+        api: Running,
+        *,
+        workers: int = 8,
+        first: float = _FIRST,
+        cap: float = _CAP,
+        checked: bool = False,
+    ) -> None:
+        self._checked = checked
         self.api = api
         self.merchant = Merchant(home, api)
         self.workers, self.first, self.cap = workers, first, cap
@@ -121,7 +131,7 @@ class Backlog:
             QUICK, first_probe=self.first, longest_probe=self.cap, first_retry=self.first, longest_retry=3 * self.cap
         )
         # Its memory is measured: what it shares with the process it was forked from would count.
-        daemon = self.merchant.start(program=program(timing), forked=False, **changes)
+        daemon = self.merchant.start(program=program(timing, checked=self._checked), forked=False, **changes)
         try:
             daemon.wait_for("inbox.watching", seconds=60)
             yield daemon
@@ -258,7 +268,7 @@ def test_an_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     home: Path, api: Running, kind: str, workers: int, then: int | None
 ) -> None:
     """Of 2,000 waiting none fails; one probe a step; the first success lets hundreds go, in order of their arrival."""
-    _sit_out(Backlog(home, api, workers=workers), _KINDS[kind], files=2000, probes=20, then=then)
+    _sit_out(Backlog(home, api, workers=workers, checked=True), _KINDS[kind], files=2000, probes=20, then=then)
 
 
 @pytest.mark.soak
@@ -273,7 +283,12 @@ def test_a_long_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     files, probes = (
         int(os.environ.get(f"OUTAGE_{name}", default)) for name, default in (("FILES", 9000), ("PROBES", 60))
     )
-    _sit_out(Backlog(home, api, workers=workers, first=first, cap=cap), _KINDS[kind], files=files, probes=probes)
+    _sit_out(
+        Backlog(home, api, workers=workers, first=first, cap=cap, checked=True),
+        _KINDS[kind],
+        files=files,
+        probes=probes,
+    )
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -291,7 +306,7 @@ def test_thousands_of_probes_leave_nothing_behind(home: Path, api: Running, kind
 
 
 def _grow(home: Path, api: Running, kind: str, *, files: int, probes: int) -> None:
-    backlog = Backlog(home, api, first=0.005, cap=0.01)
+    backlog = Backlog(home, api, first=0.005, cap=0.01, checked=True)
     # Those that are tried are large enough to be missed, were they kept.
     backlog.drop(files // 10, pages=60)
     backlog.drop(files - files // 10)
