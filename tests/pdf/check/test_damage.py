@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 
-@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(GOOD)), share=st.floats(0, 1, exclude_max=True))
 @example(name="table", share=0.0)
 def test_truncation_is_caught(name: str, share: float) -> None:
@@ -28,7 +28,7 @@ def test_missing_tail_is_caught(name: str, missing: int) -> None:
     assert verdict(pdf[:-missing]) == "incomplete"
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     name=st.sampled_from(["table", "fpdf2", "object streams"]),
     share=st.floats(0, 1),
@@ -43,7 +43,7 @@ def test_holes_are_caught(name: str, share: float, size: int) -> None:
     assert verdict(pdf[:at] + bytes(size) + pdf[at + size :]) in DAMAGE
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(name=st.sampled_from(sorted(GOOD)), share=st.floats(0, 1, exclude_max=True), size=st.integers(1, 2000))
 def test_missing_middle_is_caught(name: str, share: float, size: int) -> None:
     """Bytes that are missing from inside a stream are caught."""
@@ -54,7 +54,7 @@ def test_missing_middle_is_caught(name: str, share: float, size: int) -> None:
     assert verdict(pdf[:at] + pdf[min(end, at + size) :]) in DAMAGE
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     name=st.sampled_from(["table", "fpdf2", "object streams"]),
     share=st.floats(0, 1, exclude_max=True),

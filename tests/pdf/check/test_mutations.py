@@ -14,7 +14,7 @@ import pdfs
 MANGLED = GOOD | {name: pdf for name, pdf in pdfs.careless().items() if len(pdf) < 10_000}
 
 
-@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(MANGLED)),
     edits=st.lists(
@@ -101,7 +101,7 @@ def rewritten(old: bytes, chance: random.Random) -> bytes:
     return re.sub(rb"/Length \d+", b"/Length %d" % len(data), head) + b"stream\n" + data + b"\nendstream"
 
 
-@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(MANGLED)), seed=st.integers(0, 2**64))
 def test_whatever_a_mutation_makes_gets_a_verdict(name: str, seed: int) -> None:
     """Words, names, numbers and streams put where they do not belong end with facts or a verdict, too."""

@@ -35,7 +35,7 @@ def test_parsing_refuses_what_is_no_value(text: bytes) -> None:
         parse(text)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(text=st.binary(max_size=200))
 def test_tokens_and_values_agree(text: bytes) -> None:
     """What parses as a value without a word of its own consists of right tokens all the way."""
