@@ -1,5 +1,7 @@
 """The real command, with somebody at work who may write into the drop folder."""
 
+import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,14 @@ from quick_service import QUICK, program
 from waiting import wait_until
 
 COUNT = 30
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two names in one step: in between, the daemon would make the folder anew."""
+    done = _LIBC.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    assert done == 0, os.strerror(ctypes.get_errno())
 
 
 def names(folder: Path) -> set[str]:
@@ -47,13 +57,13 @@ def test_a_folder_exchanged_for_a_link_while_we_work_gets_nothing(merchant: Merc
         for number in range(1, COUNT + 1):
             merchant.drop_pdf(f"{number}.pdf", content)
         wait_until(lambda: len(names(folder)) >= 3, what="some that are filed")
-        folder.rename(moved)
-        folder.symlink_to(elsewhere)
+        moved.symlink_to(elsewhere)
+        _exchange(folder, moved)
         daemon.wait_for("inbox.unavailable")
         assert list(elsewhere.iterdir()) == []
         assert str(folder) in str(daemon.events("inbox.unavailable")[0]["detail"])
-        folder.unlink()
-        moved.rename(folder)
+        _exchange(folder, moved)
+        moved.unlink()
         wait_until(lambda: len(names(folder)) == COUNT, what="all that are filed")
         assert daemon.stop() == 0
     assert list(elsewhere.iterdir()) == []
