@@ -88,10 +88,11 @@ class Delivery:
             return
         if row.state is State.FAILED:
             # Somebody moved it back: that is how a retry is asked for, and how a soft reason is waived.
-            waived = {"waived": sorted(again.waived)} if (again := self._retried(row)).waived else {}
+            filed_as, row = row.filed_as, self._retried(row)
+            waived = {"waived": sorted(row.waived)} if row.waived else {}
             self.log.info("invoice.found", bytes=self.snapshot.size, again=True, **waived)
-            if row.filed_as is not None:
-                self.filing.forget_reason(Path(row.filed_as))
+            if filed_as is not None:
+                self.filing.forget_reason(Path(filed_as))
         self.resumed = row.state in {State.UPLOADED, State.REJECTED}
         self.duplicate = row.state is State.PROCESSED
         self._adopt(row)

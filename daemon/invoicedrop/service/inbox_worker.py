@@ -342,7 +342,8 @@ class InboxWorker:
     def _defer(self, name: str, delay: float, detail: str) -> None:
         self._tracker.put_off(name, delay)
         if len(self._deferrals) >= _MAX_REPORTED:
-            self._deferrals = {name: known for name, known in self._deferrals.items() if name in self._tracker}
+            tracked = {other: wait for other, wait in self._deferrals.items() if other in self._tracker}
+            self._deferrals = tracked
         if len(self._deferrals) < _MAX_REPORTED:
             self._deferrals[name] = (time.monotonic() + delay, detail)
 

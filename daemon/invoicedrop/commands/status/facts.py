@@ -187,7 +187,7 @@ def _waiting_file(
 
 
 def _unseen_file(sources: _Sources, inbox: Inbox, name: str, entry: Entry | None, why: str) -> WaitingFile:
-    """Tell of a file that cannot be looked at: the daemon looks again at each scan."""
+    """Return a file that cannot be looked at: the daemon looks again at each scan."""
     return WaitingFile(
         inbox=inbox.name,
         file=name,
