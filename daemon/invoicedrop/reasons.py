@@ -32,8 +32,12 @@ class Reason(StrEnum):
     CHECK_TIMEOUT = "check_timeout"
     CHECK_CRASHED = "check_crashed"
     WRONG_ORDER_NUMBER = "wrong_order_number"
+    CREDIT_NOTE = "credit_note"
+    SENT_TO_ANOTHER_ORDER = "sent_to_another_order"
     ORDER_NOT_FOUND = "order_not_found"
     ORDER_AMBIGUOUS = "order_ambiguous"
+    ORDER_CANCELLED = "order_cancelled"
+    ORDER_NOT_SHIPPED = "order_not_shipped"
     REFUSED_BY_API = "refused_by_api"
     GAVE_UP = "gave_up"
 
@@ -43,7 +47,15 @@ class Reason(StrEnum):
         return self in _SOFT
 
 
-_SOFT: Final = frozenset({Reason.NAME_AMBIGUOUS})
+_SOFT: Final = frozenset(
+    {
+        Reason.NAME_AMBIGUOUS,
+        Reason.CREDIT_NOTE,
+        Reason.SENT_TO_ANOTHER_ORDER,
+        Reason.ORDER_CANCELLED,
+        Reason.ORDER_NOT_SHIPPED,
+    }
+)
 
 
 class Advice(NamedTuple):
@@ -54,6 +66,7 @@ class Advice(NamedTuple):
 
 
 _RETRY = "Then move the PDF back into the drop folder."
+_ALL_THE_SAME = "move the PDF back into the drop folder as it is: it is then sent all the same."
 _EXPORT_AGAIN = "Export the invoice again from your accounting software into the drop folder."
 
 _ADVICE = {
@@ -130,6 +143,28 @@ _ADVICE = {
     Reason.WRONG_ORDER_NUMBER: Advice(
         "The order number does not occur in the invoice, so it may belong to somebody else.",
         "Open the PDF and compare it with the order. If the file has the wrong name, rename it. " + _RETRY,
+    ),
+    Reason.CREDIT_NOTE: Advice(
+        "The document says in its e-invoice that it is a credit note, or a correction to less than nothing. "
+        "Marketplaces take it for one more invoice of the order, and some replace the right one by it.",
+        "If the customer is to get it in another way, take the PDF out of this folder. If it is to be attached to the "
+        "order, " + _ALL_THE_SAME,
+    ),
+    Reason.SENT_TO_ANOTHER_ORDER: Advice(
+        "The very same PDF was sent for another order already (the details below say which), so it may be another "
+        "customer's invoice.",
+        "Open the PDF and compare it with the order. If it is another order's, export the right invoice into the drop "
+        "folder. If one invoice is for both orders, " + _ALL_THE_SAME,
+    ),
+    Reason.ORDER_CANCELLED: Advice(
+        "The order was cancelled, so its customer should get no invoice.",
+        "If there is nothing to pay, take the PDF out of this folder. If the customer is to get this invoice, "
+        + _ALL_THE_SAME,
+    ),
+    Reason.ORDER_NOT_SHIPPED: Advice(
+        "The order is still not shipped, a long time after the invoice was made; marketplaces refuse invoices before "
+        "dispatch.",
+        "Look at the order in Channable. If it was shipped, or is to get its invoice before that, " + _ALL_THE_SAME,
     ),
     Reason.ORDER_NOT_FOUND: Advice(
         "Channable does not know an order with this number in this project.",

@@ -62,10 +62,10 @@ def test_a_number_may_be_a_number() -> None:
         {"order": None},
         {"order": {"id": None, "data": {"billing": {"last_name": CUSTOMER_SURNAME}}}},
         {"order": {"id": 8, "attachments": [{"title": CUSTOMER_SURNAME}]}},
-        {"order": {"id": 8, "created": CUSTOMER_SURNAME}},
+        {"order": {"id": 8, "attachments": CUSTOMER_SURNAME}},
         [CUSTOMER_SURNAME],
     ],
-    ids=["empty", "null", "no_id", "attachment_without_id", "no_time", "list"],
+    ids=["empty", "null", "no_id", "attachment_without_id", "no_attachments", "list"],
 )
 def test_a_body_that_cannot_be_read_is_unanswered_and_not_quoted(body: object) -> None:
     """A field that is missing is named by its place; the body itself, which has customers' data, is not quoted."""
@@ -81,7 +81,32 @@ def test_a_body_that_cannot_be_read_is_unanswered_and_not_quoted(body: object) -
 
 def test_a_page_may_have_more_than_we_use() -> None:
     """Unknown fields of a page are ignored."""
-    assert (
-        OrdersPage.model_validate({"orders": [{"id": 1, "x": 1}], "total": 1, "error_count": 0, "next": None}).total
-        == 1
+    page = OrdersPage.model_validate({"orders": [{"id": 1, "x": 1}], "total": 1, "error_count": 0, "next": None})
+    assert [order.id for order in page.orders] == [1]
+
+
+def test_an_order_that_cannot_be_read_takes_no_other_with_it() -> None:
+    """Each order of a page is read for itself: what cannot be read is counted."""
+    odd = ({"id": None}, {"id": 2, "attachments": [{"id": "?"}]}, "3", None)
+    page = OrdersPage.model_validate({"orders": [{"id": 1}, *odd, {"id": 4}]})
+    assert [order.id for order in page.orders] == [1, 4]
+    assert (page.unreadable, page.entries) == (4, 6)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", CUSTOMER_SURNAME, {}, -(10**30), []])
+def test_a_moment_that_cannot_be_shown_is_none(moment: object) -> None:
+    """A date that cannot be read, or told in every time zone, stops nothing."""
+    order = Order.model_validate({"id": 8, "created": moment, "attachments": [{"id": 1, "created": moment}]})
+    assert (order.created, order.attachments[0].created) == (None, None)
+
+
+def test_odd_events_and_products_are_left_out() -> None:
+    """An event or a product that cannot be read takes no other with it, nor the order."""
+    body = OrderResponse.model_validate(
+        {
+            "order": {"id": 8, "data": {"products": [{"channable_order_item_id": 11}, {}, None, "x"]}},
+            "events": [None, {"id": "x"}, {"status": "ERROR", "message": 7}],
+        }
     )
+    assert [product.channable_order_item_id for product in body.order.data.products] == [11]
+    assert [(event.message, event.is_trouble) for event in body.events] == [("7", True)]

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 from api_caller import Caller, caller_of, invoice_in, invoice_of
 from invoicedrop import __version__
 from invoicedrop.channable.project import _CHUNK
-from invoicedrop.errors import OutcomeUnknown, Rejected
+from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
@@ -249,16 +250,31 @@ def test_an_order_that_moves_between_pages_comes_once() -> None:
     assert ids == list(range(200, 0, -1))
 
 
-def test_a_total_that_is_too_high_ends_with_an_empty_page() -> None:
-    """A server whose total is more than it gives does not keep us asking for ever."""
-    pages = [[{"id": 1}]]
+@pytest.mark.parametrize("total", [0, 1, 100, 10**9])
+def test_a_list_ends_with_a_page_that_is_not_full(total: int) -> None:
+    """Whatever the total says (in the vendor's examples it counts the page's orders), a full page is not the last."""
+    pages = [[{"id": n} for n in range(101, 1, -1)], [{"id": 1}]]
 
     def script(_request: Request) -> Reply:
-        return as_json({"orders": pages.pop() if pages else [], "total": 10**9})
+        return as_json({"orders": pages.pop(0), "total": total})
 
     with scripted(script) as server, caller_of(server.url) as caller:
-        assert [order.id for order in caller.project.all_orders()] == [1]
+        assert [order.id for order in caller.project.all_orders()] == list(range(101, 0, -1))
     assert len(server.requests) == 2
+
+
+def test_a_page_with_an_unreadable_order_is_full_all_the_same() -> None:
+    """An order without an id counts among the page's hundred: the list goes on behind it."""
+    pages = [[{"id": None}, *({"id": n} for n in range(100, 1, -1))], [{"id": 1}]]
+    offsets = []
+
+    def script(request: Request) -> Reply:
+        offsets.append(httpx.URL(request.path).params["offset"])
+        return as_json({"orders": pages.pop(0), "total": 100})
+
+    with scripted(script) as server, caller_of(server.url) as caller:
+        assert [order.id for order in caller.project.all_orders()] == list(range(100, 0, -1))
+    assert offsets == ["0", "100"]
 
 
 def test_search_and_time_are_sent(sandbox: Running, caller: Caller) -> None:
@@ -272,8 +288,8 @@ def test_search_and_time_are_sent(sandbox: Running, caller: Caller) -> None:
 def test_an_order_is_found_by_its_exact_number(sandbox: Running, caller: Caller) -> None:
     """The search is loose (order 20 only mentions 19's number): only an exact number counts."""
     number = marketplace_number(19)
-    assert caller.project.orders(search=number).total == 2
-    assert caller.project.find_order(number) == 19
+    assert caller.project.orders(search=number).entries == 2
+    assert caller.project.find_order(number).id == 19
     assert sandbox.requests
 
 
@@ -300,7 +316,29 @@ def test_the_exact_hit_may_stand_on_a_later_page() -> None:
         for order_id in range(2, 151):
             api.store.add_order(order_id, memo="see NEEDLE-1")
         api.store.add_order(1, channel_id="NEEDLE-1")
-        assert caller.project.find_order("NEEDLE-1") == 1
+        assert caller.project.find_order("NEEDLE-1").id == 1
+
+
+def test_a_look_up_that_never_ends_is_given_up() -> None:
+    """A number that thousands of orders mention is asked about with twenty requests, not for ever."""
+    numbers = count(10**6, -1)
+
+    def script(_request: Request) -> Reply:
+        return as_json({"orders": [{"id": next(numbers)} for _ in range(100)], "total": 100})
+
+    with scripted(script) as server, caller_of(server.url) as caller, pytest.raises(Unanswered, match="2000 orders"):
+        caller.project.find_order("Rechnung-1")
+    assert len(server.requests) == 20
+
+
+def test_an_unreadable_hit_is_not_taken_for_none() -> None:
+    """Where an order that mentions the number cannot be read, it is not said that there is no such order."""
+    with (
+        scripted(lambda _request: as_json({"orders": [{"id": None}], "total": 1})) as server,
+        caller_of(server.url) as caller,
+        pytest.raises(Unanswered, match="1 cannot be read"),
+    ):
+        caller.project.find_order("N")
 
 
 def test_the_id_of_one_order_on_two_pages_is_not_ambiguous() -> None:
@@ -312,4 +350,4 @@ def test_the_id_of_one_order_on_two_pages_is_not_ambiguous() -> None:
         )
 
     with scripted(script) as server, caller_of(server.url) as caller:
-        assert caller.project.find_order("N") == 1
+        assert caller.project.find_order("N").id == 1

@@ -35,6 +35,49 @@ def test_a_good_invoice_goes_through_its_states(ledger: Ledger) -> None:
     assert (entry.state, entry.filed_as) == (State.PROCESSED, "/srv/processed/8355.pdf")
 
 
+def test_the_base_line_is_that_of_the_first_try_in_doubt(ledger: Ledger) -> None:
+    """What the order had before the first try is kept by later ones; a try that was not taken takes its own back."""
+    fresh = invoice()
+    tried = ledger.uploading(fresh, frozenset({7, 5}))
+    assert written(ledger, tried).base_line == {5, 7}
+    untaken = ledger.not_taken(tried, fresh)
+    assert written(ledger, untaken).base_line is None
+    first = ledger.uploading(untaken, frozenset())
+    again = ledger.uploading(first, frozenset({9}))
+    assert written(ledger, again).base_line == frozenset()
+
+
+def test_the_looks_after_an_invoice_was_accepted_are_kept(ledger: Ledger) -> None:
+    """When an order is looked at next, what it showed, and when, is on disk; the first find of each kind is kept."""
+    began = time.time()
+    entry = ledger.uploaded(ledger.uploading(invoice()), Receipt(77), confirm_after=600)
+    entry = ledger.processed(entry, None)
+    due = ledger.next_confirmation()
+    assert due is not None
+    assert 600 <= due - began < 660
+    assert ledger.to_confirm(due - 1, 10) == []
+    assert ledger.to_confirm(due, 10) == [entry]
+    confirmed = ledger.looked_at(entry, 3600.0, confirmed=True)
+    assert written(ledger, confirmed) == confirmed
+    questioned = ledger.looked_at(confirmed, None, question="refused: no VAT number")
+    assert ledger.questioned() == [questioned]
+    assert (questioned.confirm_looks, questioned.confirmed_at) == (2, confirmed.confirmed_at)
+    assert ledger.next_confirmation() is None
+    assert ledger.questioned(since=time.time() + 1) == []
+
+
+def test_the_same_bytes_at_another_order_are_found(ledger: Ledger) -> None:
+    """Sent, or perhaps sent, to another order or project of the account; not to this one, and not what was rejected."""
+    mine = invoice(1)
+    ledger.rejected(invoice(2), Reason.DAMAGED, "")
+    ledger.uploading(invoice(1, items="11"))
+    assert ledger.at_another_order(mine) is None
+    doubtful = ledger.uploading(invoice(3))
+    assert ledger.at_another_order(mine) == doubtful
+    sent = ledger.uploaded(ledger.uploading(invoice(1, project_id=2002)), Receipt(9))
+    assert ledger.at_another_order(mine) == sent
+
+
 def test_a_bad_invoice_goes_through_its_states(ledger: Ledger) -> None:
     """Rejection and end are each on disk; a retry by hand starts over."""
     entry = ledger.rejected(invoice(), Reason.DAMAGED, "no root object")

@@ -112,6 +112,10 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "failed_dir": drop / "failed",
         "order_id_kind": "channable",
         "order_grace": 0,
+        "order_check": "on",
+        "wait_for_shipment": "off",
+        "shipment_grace": 1_209_600,
+        "confirm": "on",
         "require_order_number": "off",
         "max_pages": 500,
         "max_file_bytes": 10_485_760,
@@ -137,6 +141,14 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
     }
     assert inbox.account == "https://api.channable.com/12"
     assert read_token(inbox) == TOKEN
+
+
+@pytest.mark.parametrize(("value", "meaning"), [(True, "on"), (False, "off"), ("On", "on"), ("OFF", "off")])
+def test_a_switch_takes_true_and_false_too(host: Host, value: object, meaning: str) -> None:
+    """What is on or off may also be written as true or false."""
+    names = ("order_check", "confirm", "wait_for_shipment")
+    (inbox,) = host.load("\n".join(f"{name} = {json.dumps(value)}" for name in names)).inboxes
+    assert {inbox.order_check, inbox.confirm, inbox.wait_for_shipment} == {meaning}
 
 
 def test_the_object_is_frozen(host: Host) -> None:

@@ -16,7 +16,7 @@ import pybase64
 from pydantic import BaseModel, ValidationError
 
 from invoicedrop.channable.client import ApiClient
-from invoicedrop.channable.models import AttachmentUrl, Order, OrderResponse, OrdersPage, UploadResponse
+from invoicedrop.channable.models import AttachmentUrl, Event, Order, OrderResponse, OrdersPage, UploadResponse
 from invoicedrop.channable.response import ApiResponse
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import OutcomeUnknown, PauseCause, Paused, Rejected, Unanswered
@@ -27,6 +27,8 @@ PAGE_SIZE: Final = 100
 """Orders a page: the API's largest."""
 _CHUNK: Final = 3 * 64 * 1024
 """Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
+_LOOK_UP_PAGES: Final = 20
+"""Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _SHORTEST_WAIT: Final = 0.01
 """Seconds between two tries while the rate limit is used up."""
@@ -50,10 +52,11 @@ class Content(Protocol):
 
 
 class AttachedOrder(NamedTuple):
-    """An order, and how far the server's clock is ahead of ours."""
+    """An order, how far the server's clock is ahead of ours, and what has happened to the order."""
 
     order: Order
     clock_ahead: timedelta
+    events: list[Event]
 
 
 class Project:
@@ -133,7 +136,8 @@ class Project:
             raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
         date = response.date
         ahead = timedelta() if date is None or date.tzinfo is None else date - received_at
-        return AttachedOrder(_read(OrderResponse, response).order, ahead)
+        body = _read(OrderResponse, response)
+        return AttachedOrder(body.order, ahead, body.events)
 
     def orders(
         self, *, search: str = "", since: datetime | None = None, offset: int = 0, limit: int = PAGE_SIZE
@@ -146,32 +150,48 @@ class Project:
             params["start_date"] = f"{since.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
         return _read(OrdersPage, self._get(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
 
-    def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:
-        """Yield the orders of all pages, newest first; an order that moves between pages comes once."""
-        seen: set[int] = set()
+    def pages(self, *, search: str = "", since: datetime | None = None) -> Iterator[OrdersPage]:
+        """Yield the pages of a list of orders, newest first, up to one that is not full."""
         offset = 0
         while True:
             page = self.orders(search=search, since=since, offset=offset)
-            yield from (order for order in page.orders if order.id not in seen)
-            seen.update(order.id for order in page.orders)
-            offset += len(page.orders)
-            if not page.orders or offset >= page.total:
+            yield page
+            offset += page.entries
+            if page.entries < PAGE_SIZE:
                 return
 
-    def find_order(self, number: str) -> int:
-        """Return the Channable id of the one order with exactly this marketplace number.
+    def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:
+        """Yield the orders of all pages, newest first; an order that moves between pages comes once."""
+        seen: set[int] = set()
+        for page in self.pages(search=search, since=since):
+            for order in page.orders:
+                if order.id not in seen:
+                    seen.add(order.id)
+                    yield order
+
+    def find_order(self, number: str) -> Order:
+        """Return the one order with exactly this marketplace number.
 
         Raises:
             Rejected: there is none, or more than one.
+            Unanswered: far too many orders mention it, or some of those that do cannot be read.
 
         """
-        hits = {order.id for order in self.all_orders(search=number) if number in order.numbers}
-        if not hits:
-            raise Rejected(Reason.ORDER_NOT_FOUND, f"no order has the marketplace number {number}")
+        hits: dict[int, Order] = {}
+        unreadable = 0
+        for count, page in enumerate(self.pages(search=number), 1):
+            hits |= {order.id: order for order in page.orders if number in order.numbers}
+            unreadable += page.unreadable
+            if count == _LOOK_UP_PAGES and page.entries == PAGE_SIZE:
+                raise Unanswered(f"more than {count * PAGE_SIZE} orders mention {number}")
         if len(hits) > 1:
             ids = ", ".join(map(str, sorted(hits)))
             raise Rejected(Reason.ORDER_AMBIGUOUS, f"the orders {ids} all have the marketplace number {number}")
-        return hits.pop()
+        if not hits and unreadable:
+            raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read")
+        if not hits:
+            raise Rejected(Reason.ORDER_NOT_FOUND, f"no order has the marketplace number {number}")
+        return next(iter(hits.values()))
 
     def attachment_digest(self, order_id: int, attachment_id: int, max_bytes: int) -> str | None:
         """Download an attachment and return its SHA-256 in hex; None if its file is gone.

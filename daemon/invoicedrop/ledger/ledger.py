@@ -47,6 +47,11 @@ class Entry:
     `looks` counts how often the API was asked about it in vain.
     `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
     `waived` are the soft reasons for which a person has said that it is to be sent all the same.
+    `base_line` are the ids of the order's attachments before the first try; None where nobody looked.
+    `confirm_at` is when the order is looked at again after it was accepted (None: no more), `confirm_looks` how often
+    that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
+    showed trouble, and `question` the words of that, which may name people: they are for whoever asks, never for the
+    log.
     """
 
     account: str
@@ -79,6 +84,12 @@ class Entry:
     einvoice: str | None = None
     items: str = ""
     waived: frozenset[Reason] = frozenset()
+    base_line: frozenset[int] | None = None
+    confirm_at: float | None = None
+    confirm_looks: int = 0
+    confirmed_at: float | None = None
+    questioned_at: float | None = None
+    question: str | None = None
 
     def due(self, now: float) -> float | None:
         """Return when it is tried again; None if nothing is waited for.
@@ -157,6 +168,17 @@ class Ledger:
         )
         return entries[0] if entries else None
 
+    def at_another_order(self, entry: Entry) -> Entry | None:
+        """Return an entry for the same bytes at another order of the account: sent, or else perhaps sent."""
+        entries = self._entries(
+            statements.AT_ANOTHER_ORDER,
+            account=entry.account,
+            project_id=entry.project_id,
+            order_id=entry.order_id,
+            sha256=entry.sha256,
+        )
+        return entries[0] if entries else None
+
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
         rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)
@@ -173,6 +195,19 @@ class Ledger:
             return self._entries(statements.UPLOADED_SINCE, since=since)
         return self._entries(statements.UPLOADED_TO_ORDER_SINCE, since=since, order_id=order_id)
 
+    def to_confirm(self, now: float, most: int) -> list[Entry]:
+        """Return the accepted invoices, at most `most`, whose orders are to be looked at by now; first due first."""
+        return self._entries(statements.TO_CONFIRM, now=now, most=most)
+
+    def next_confirmation(self) -> float | None:
+        """Return when the next order of an accepted invoice is to be looked at."""
+        rows = self._read(statements.NEXT_CONFIRMATION)
+        return None if rows[0][0] is None else float(rows[0][0])
+
+    def questioned(self, since: float = 0.0) -> list[Entry]:
+        """Return the accepted invoices whose orders have shown trouble since then, the latest first."""
+        return self._entries(statements.QUESTIONED, since=since)
+
     def others_pass(self, entry: Entry, *, since: float) -> bool:
         """Whether the project took another invoice after that."""
         return bool(
@@ -186,13 +221,17 @@ class Ledger:
 
     # What happens
 
-    def uploading(self, entry: Entry) -> Entry:
-        """Intent: from now on the invoice may have reached the API."""
+    def uploading(self, entry: Entry, base_line: frozenset[int] | None = None) -> Entry:
+        """Intent: from now on the invoice may have reached the API.
+
+        `base_line` are the ids of the order's attachments now; those before the first try in doubt are kept.
+        """
         return self._move(
             entry,
             State.UPLOADING,
             attempts=entry.attempts + 1,
             doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
+            base_line=base_line if entry.doubt_since is None else entry.base_line,
             looks=0,
             next_try=None,
             reason=None,
@@ -201,14 +240,16 @@ class Ledger:
 
     def not_taken(self, entry: Entry, before: Entry) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
-        return self._move(entry, before.state, doubt_since=before.doubt_since, looks=before.looks)
+        return self._move(
+            entry, before.state, doubt_since=before.doubt_since, looks=before.looks, base_line=before.base_line
+        )
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
         """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
         return self.delayed(replace(entry, looks=entry.looks + 1), delay)
 
-    def uploaded(self, entry: Entry, receipt: Receipt) -> Entry:
-        """Fact: the API has it."""
+    def uploaded(self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None) -> Entry:
+        """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never)."""
         return self._move(
             entry,
             State.UPLOADED,
@@ -219,11 +260,29 @@ class Ledger:
             reason=None,
             detail=receipt.message,
             filed_as=None,
+            confirm_at=None if confirm_after is None else time.time() + confirm_after,
         )
 
     def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
         return self._move(entry, State.PROCESSED, filed_as=_text(filed_as))
+
+    def looked_at(
+        self, entry: Entry, next_look: float | None, *, confirmed: bool = False, question: str | None = None
+    ) -> Entry:
+        """The order of an accepted invoice was looked at; the next look is `next_look` seconds away (None: the last).
+
+        `confirmed`: it shows the invoice without trouble. `question`: it shows trouble, in these words.
+        """
+        now = time.time()
+        return self._put(
+            entry,
+            confirm_at=None if next_look is None else now + next_look,
+            confirm_looks=entry.confirm_looks + 1,
+            confirmed_at=now if confirmed and entry.confirmed_at is None else entry.confirmed_at,
+            questioned_at=now if question is not None and entry.questioned_at is None else entry.questioned_at,
+            question=question or entry.question,
+        )
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
@@ -290,7 +349,11 @@ class Ledger:
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
         entry = replace(entry, **changes, changed=time.time(), version=entry.version + 1)
-        values = {name: getattr(entry, name) for name in _FIELDS} | {"waived": " ".join(sorted(entry.waived))}
+        base_line = None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line)))
+        values = {name: getattr(entry, name) for name in _FIELDS} | {
+            "waived": " ".join(sorted(entry.waived)),
+            "base_line": base_line,
+        }
         rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values)
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
@@ -309,6 +372,8 @@ def _entry(row: Row) -> Entry:
     values["state"] = State(values["state"])
     values["reason"] = None if reason is None else Reason(reason)
     values["waived"] = frozenset(map(Reason, values["waived"].split()))
+    base_line = values["base_line"]
+    values["base_line"] = None if base_line is None else frozenset(map(int, base_line.split()))
     return Entry(**values)
 
 

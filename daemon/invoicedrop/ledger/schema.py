@@ -59,6 +59,18 @@ STEPS: Final = (
     ),
     # 4: the ledger's own identity, in one row: a drop folder belongs to one ledger.
     ("CREATE TABLE identity (number INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL)",),
+    # 5: the order's attachments before the first try; the looks at the order after an invoice was accepted, and what
+    # they found; and the same bytes at another order are searched for.
+    (
+        "ALTER TABLE invoices ADD COLUMN base_line TEXT",
+        "ALTER TABLE invoices ADD COLUMN confirm_at FLOAT",
+        "ALTER TABLE invoices ADD COLUMN confirm_looks INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE invoices ADD COLUMN confirmed_at FLOAT",
+        "ALTER TABLE invoices ADD COLUMN questioned_at FLOAT",
+        "ALTER TABLE invoices ADD COLUMN question TEXT",
+        "CREATE INDEX invoices_by_bytes ON invoices (account, sha256)",
+        "CREATE INDEX invoices_to_confirm ON invoices (confirm_at) WHERE confirm_at IS NOT NULL",
+    ),
 )
 """Step N makes a ledger of version N out of one of version N - 1."""
 VERSION: Final = len(STEPS)

@@ -14,7 +14,8 @@ from typing import Final
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived
+           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
+           base_line, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -29,6 +30,26 @@ SAME_INVOICE: Final = f"""{_ENTRIES}
       AND items = :items AND id <> :id AND (attachment_id IS NOT NULL OR doubt_since IS NOT NULL)
     ORDER BY attachment_id IS NULL, id
     LIMIT 1
+"""
+
+AT_ANOTHER_ORDER: Final = f"""{_ENTRIES}
+    WHERE account = :account AND sha256 = :sha256 AND NOT (project_id = :project_id AND order_id = :order_id)
+      AND (attachment_id IS NOT NULL OR doubt_since IS NOT NULL)
+    ORDER BY attachment_id IS NULL, id
+    LIMIT 1
+"""
+
+TO_CONFIRM: Final = f"""{_ENTRIES}
+    WHERE confirm_at <= :now
+    ORDER BY confirm_at
+    LIMIT :most
+"""
+
+NEXT_CONFIRMATION: Final = "SELECT min(confirm_at) FROM invoices WHERE confirm_at IS NOT NULL"
+
+QUESTIONED: Final = f"""{_ENTRIES}
+    WHERE questioned_at >= :since
+    ORDER BY questioned_at DESC, id DESC
 """
 
 RECEIPTS: Final = """
@@ -73,12 +94,14 @@ INSERT: Final = """
         version, account, project_id, reference, sha256,
         inbox, file, size, first_seen, state,
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived
+        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
+        base_line, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
         :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
-        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice, :items, :waived
+        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice, :items, :waived,
+        :base_line, :confirm_at, :confirm_looks, :confirmed_at, :questioned_at, :question
     )
     ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
     RETURNING id
@@ -92,7 +115,8 @@ UPDATE: Final = """
         detail = :detail, reason = :reason, doubt_since = :doubt_since, looks = :looks,
         attachment_id = :attachment_id, uploaded_at = :uploaded_at, filed_as = :filed_as,
         pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice,
-        waived = :waived
+        waived = :waived, base_line = :base_line, confirm_at = :confirm_at, confirm_looks = :confirm_looks,
+        confirmed_at = :confirmed_at, questioned_at = :questioned_at, question = :question
     WHERE id = :id AND version = :version - 1
     RETURNING id
 """

@@ -154,7 +154,7 @@ class Delivery:
             # Nobody knows yet which order's numbers these are.
             return ()
         self._find_order()
-        order, _ = self.project.order(self._order_id)
+        order = self.project.order(self._order_id).order
         return sorted({self.name.order, *order.numbers})
 
     def _require_certain_name(self) -> None:
@@ -225,7 +225,7 @@ class Delivery:
         if self.inbox.order_id_kind == "channable":
             self.entry = replace(self.entry, order_id=int(self.name.order))
         elif self.entry.order_id is None:
-            self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order))
+            self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order).id)
         self.log = self.log.bind(order_id=self.entry.order_id)
 
     def _adopt_duplicate(self) -> None:

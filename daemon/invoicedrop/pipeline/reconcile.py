@@ -25,7 +25,7 @@ def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | No
     """
     assert entry.order_id is not None
     assert entry.doubt_since is not None
-    order, clock_ahead = project.order(entry.order_id)
+    order, clock_ahead, _ = project.order(entry.order_id)
     began = datetime.fromtimestamp(entry.doubt_since, UTC) + clock_ahead - _CLOCK_MARGIN
     ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
     unreadable: list[int] = []

@@ -88,6 +88,10 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _switch(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else _lower(value)
+
+
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
@@ -98,3 +102,5 @@ Address = Annotated[str, AfterValidator(_address)]
 """The API's address; http:// only to this machine, or where the model's `allow_http`, declared before, is true."""
 AnyCase = BeforeValidator(_lower)
 """Beside a Literal of lower-case words: takes them in upper case, too."""
+Switch = BeforeValidator(_switch)
+"""Beside the Literal of on and off: takes them in upper case, and true and false, too."""

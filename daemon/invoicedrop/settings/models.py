@@ -28,6 +28,7 @@ from invoicedrop.settings.fields import (
     FolderMode,
     InboxName,
     Number,
+    Switch,
     Whole,
     sentence_error,
 )
@@ -35,6 +36,7 @@ from invoicedrop.settings.rules import check_tokens, different_rates, same_folde
 from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
 
+OnOff = Literal["on", "off"]
 OrderNumberRule = Literal["off", "warn", "reject"]
 """What becomes of an invoice in which no number of its order occurs."""
 
@@ -87,11 +89,31 @@ class Inbox(BaseModel):
         description="How long an order that Channable does not know may still turn up there, in seconds after the "
         "invoice was first seen; until then the invoice waits.",
     )
+    order_check: Annotated[OnOff, Switch] = Field(
+        default="on",
+        description="Whether the order is looked at before its invoice is sent (on): that it is not cancelled, and "
+        "does not have the same PDF already. off sends by the file's name alone.",
+    )
+    wait_for_shipment: Annotated[OnOff, Switch] = Field(
+        default="off",
+        description="Whether an invoice waits until its order is shipped (on), or not (off); Amazon, for one, refuses "
+        "invoices before dispatch.",
+    )
+    shipment_grace: Number = Field(
+        default=1_209_600.0,
+        gt=0,
+        description="How long an invoice waits for the shipment, in seconds after it was first seen, before it goes to "
+        "the failed folder (1209600 is 14 days).",
+    )
+    confirm: Annotated[OnOff, Switch] = Field(
+        default="on",
+        description="Whether the order is looked at again after its invoice was accepted (on), about 10 minutes, 1, 6, "
+        "24 and 72 hours later: whether it shows the invoice, and no trouble; or not (off).",
+    )
     require_order_number: Annotated[OrderNumberRule, AnyCase] = Field(
         default="off",
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
-        "to the wrong customer: off; warn, in the log; or reject, to the failed folder. It costs one more request for "
-        "each invoice.",
+        "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
     )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
