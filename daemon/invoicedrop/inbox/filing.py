@@ -10,33 +10,18 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.filed_names import named_like, reason_path, targets
 from invoicedrop.inbox.held_folders import HeldFolders
-from invoicedrop.inbox.identity import Identity, digest, identity_of
+from invoicedrop.inbox.identity import Identity, digest
+from invoicedrop.inbox.moving import Original, OriginalMover, is_our_copy
 from invoicedrop.inbox.reason_files import ReasonFiles
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, file_errors, permissions
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
 from invoicedrop.system.presence import is_folder, is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
-
-
-class _Original(NamedTuple):
-    """The file that was read; without `sha256` (a file that is never read) it is known by its identity alone."""
-
-    identity: Identity
-    sha256: str | None
-
-    def is_at(self, path: Path) -> bool:
-        """Whether the file at `path` is the one that was read: the same file untouched, or the same bytes."""
-        try:
-            identity = identity_of(path.lstat())
-        except FileNotFoundError:
-            return False
-        return identity.is_like(self.identity) or (self.sha256 is not None and digest(path) == self.sha256)
 
 
 class Filing:
@@ -61,11 +46,10 @@ class Filing:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
-        self._file_mode = file_mode
         self._dir_mode = dir_mode
         self._timing = timing
-        self._mover = mover
         self._clock = clock
+        self._moves = OriginalMover(mover, file_mode=file_mode, clock=clock)
         self._folders = HeldFolders()
         self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
 
@@ -133,7 +117,7 @@ class Filing:
             Deferred: the folder that it goes to has been made anew.
 
         """
-        return self._file(name, self.processed_dir, _Original(identity, sha256), resumed=resumed)
+        return self._file(name, self.processed_dir, Original(identity, sha256), resumed=resumed)
 
     def failed(
         self,
@@ -150,7 +134,7 @@ class Filing:
         Without `sha256` (a file that is never read) the file is known by its `identity` alone. Raises as `processed`.
         """
         text = reason_text(name, reason, detail, sha256, at=self._clock())
-        return self._file(name, self.failed_dir, _Original(identity, sha256), resumed=resumed, reason=text)
+        return self._file(name, self.failed_dir, Original(identity, sha256), resumed=resumed, reason=text)
 
     def forget_reason(self, filed_as: Path) -> None:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""
@@ -186,7 +170,7 @@ class Filing:
         except OSError as error:
             raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
 
-    def _file(self, name: str, folder: Path, original: _Original, *, resumed: bool, reason: str | None = None) -> Path:
+    def _file(self, name: str, folder: Path, original: Original, *, resumed: bool, reason: str | None = None) -> Path:
         try:
             with self._folders.held(self.drop_dir) as drop, self._folders.held(folder) as target:
                 filed_as = self._file_held(drop / name, target, original, resumed=resumed, reason=reason)
@@ -194,7 +178,7 @@ class Filing:
         except OSError as error:
             raise self._trouble(self.drop_dir / name, folder, error) from error
 
-    def _file_held(self, source: Path, folder: Path, original: _Original, *, resumed: bool, reason: str | None) -> Path:
+    def _file_held(self, source: Path, folder: Path, original: Original, *, resumed: bool, reason: str | None) -> Path:
         """Move a file between two folders that are held."""
         if not original.is_at(source):
             raise Changed("the file is not the one that was read")
@@ -221,68 +205,23 @@ class Filing:
         for path in named_like(folder, source.name):
             if resumed and is_placeholder(path, self._folders.owner_in(folder)):
                 disk.remove(path)
-            elif _is_our_copy(path, source) or (resumed and sha256 is not None and digest(path) == sha256):
+            elif is_our_copy(path, source) or (resumed and sha256 is not None and digest(path) == sha256):
                 return path
         return None
 
-    def _finish(self, source: Path, filed_as: Path, original: _Original, reason: str | None) -> None:
+    def _finish(self, source: Path, filed_as: Path, original: Original, reason: str | None) -> None:
         """Finish a move that a crash left half done."""
         if reason is not None and not is_there(reason_path(filed_as)):
             self._reasons.write(filed_as, reason)
-        disk.give_mode(filed_as, self._file_mode)
-        self._mover.withdraw(source, original.is_at)
+        self._moves.finish(source, filed_as, original)
         self._sync(source, filed_as)
 
-    def _move(self, source: Path, target: Path, original: _Original, reason: str | None) -> None:
+    def _move(self, source: Path, target: Path, original: Original, reason: str | None) -> None:
         if reason is None:
-            self._move_original(source, target, original)
+            self._moves.move(source, target, original)
         else:
             with self._reasons.written_before(target, reason):
-                self._move_original(source, target, original)
-
-    def _move_original(self, source: Path, target: Path, original: _Original) -> None:
-        """Move a file; if it was exchanged at the last moment, put it back to be treated as new."""
-        copied = self._move_or_copy(source, target, original.sha256)
-        if not copied and not original.is_at(target):
-            self._put_back(target, source.parent)
-            raise Changed("the file was exchanged while it was being moved")
-        disk.give_mode(target, self._file_mode)
-
-    def _move_or_copy(self, source: Path, target: Path, sha256: str | None) -> bool:
-        """Move a file without overwriting; return whether it took a copy, which is then verified already."""
-        try:
-            self._mover.move(source, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._copy(source, target, sha256)
-            return True
-        return False
-
-    def _copy(self, source: Path, target: Path, sha256: str | None) -> None:
-        """Move across file systems: the source goes only when its whole copy is on disk and verified."""
-        identity = identity_of(source.lstat())
-        temporary = disk.copy_new(source, target.parent)
-        try:
-            copied = digest(temporary)
-            same = copied == (sha256 or digest(source))
-            if same:
-                self._mover.move(temporary, target)
-        finally:
-            disk.remove(temporary)
-        if not same:
-            raise Changed("the file changed while it was copied")
-        disk.sync_folder(target.parent)
-        self._mover.withdraw(source, _Original(identity, copied).is_at)
-
-    def _put_back(self, path: Path, drop: Path) -> None:
-        """Move a file that is not ours to file back into the drop folder."""
-        for target in targets(drop, path.name, self._clock()):
-            try:
-                self._move_or_copy(path, target, None)
-            except FileExistsError:
-                continue
-            return
+                self._moves.move(source, target, original)
 
     def _empty_aside(self, drop: Path, name: str) -> bool:
         """Put back what a crash left aside; return whether nothing of ours is left. Its trouble is its own."""
@@ -291,7 +230,7 @@ class Filing:
                 if aside is None:
                     return True
                 for path in aside.iterdir():
-                    self._put_back(path, drop)
+                    self._moves.put_back(path, drop)
             (drop / name).rmdir()
         except NotADirectoryError:
             return True
@@ -330,15 +269,3 @@ class Filing:
         refusal = permissions.sticky(self.drop_dir) if isinstance(error, PermissionError) else None
         words = f"{error.strerror}; {refusal.sentence}" if refusal is not None else file_errors.in_words(error)
         return FileUnavailable(self._timing.file_retry, f"{what}: {words}")
-
-
-def _is_our_copy(target: Path, source: Path) -> bool:
-    """Whether the target is this very file, or a copy of it, whose source a crash kept us from removing.
-
-    Our copies keep the source's times; a duplicate that comes later has times of its own.
-    """
-    copy, original = target.lstat(), source.lstat()
-    if os.path.samestat(copy, original):
-        return True
-    alike = (copy.st_size, copy.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
-    return alike and original.st_size > 0 and digest(target) == digest(source)

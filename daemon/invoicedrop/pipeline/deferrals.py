@@ -10,6 +10,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Deferred, FileUnavailable
+from invoicedrop.reasons import Reason
 from invoicedrop.timing import Timing, backoff
 
 _MAX_FILES: Final = 10_000
@@ -24,6 +25,13 @@ class _Memory:
     delay: float = 0.0
     detail: str | None = None
     logged: float = 0.0
+
+
+def logged_deferral(log: Log, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
+    """Log that an invoice waits, and return what to raise. `reason`: what it fails for if nothing changes."""
+    fields = {} if reason is None else {"reason": str(reason)}
+    log.info("invoice.deferred", seconds=round(delay, 1), detail=detail, **fields)
+    return Deferred(delay, detail)
 
 
 class Deferrals:

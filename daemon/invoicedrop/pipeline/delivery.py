@@ -6,30 +6,28 @@ Every step is written so that it may be repeated after a crash; `daemon/README.m
 The rate limit is waited for before `uploading` is written: an invoice that only waits for its turn is not in doubt.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
-from invoicedrop.inbox.listing import is_present
-from invoicedrop.inbox.names import OrderName, parse_name
+from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
-from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.ages import age
+from invoicedrop.pipeline.deferrals import logged_deferral
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.pipeline.recall import continued, find_row, retried
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
+from invoicedrop.pipeline.soft_refusals import may_refuse, require_certain_name
+from invoicedrop.pipeline.validation import require_number, validate, with_facts
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import backoff
-
-_MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 
 
 class Delivery:
@@ -68,7 +66,7 @@ class Delivery:
             if not self.entry.sent:
                 self._respect_delay()
                 self._check(self._expected_numbers())
-                self._require_certain_name()
+                require_certain_name(self.name, self.entry, self.twin)
                 self._find_order()
                 with self.context.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
                     self._adopt_duplicate()
@@ -82,7 +80,7 @@ class Delivery:
 
     def _recall(self) -> None:
         """Take up what the ledger knows of this invoice."""
-        row = self._row()
+        row = find_row(self.entry, self.name, self.context)
         if row is None:
             self.log.info("invoice.found", bytes=self.snapshot.size)
             return
@@ -97,39 +95,14 @@ class Delivery:
         self.duplicate = row.state is State.PROCESSED
         self._adopt(row)
 
-    def _row(self) -> Entry | None:
-        entry = self.entry
-        row = self.ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
-        if row is not None or not self.name.item_ids:
-            return row
-        # Before items were a part of the reference, only the file's name told them.
-        older = self.ledger.find(entry.account, entry.project_id, self.name.order, entry.sha256)
-        with suppress(Rejected):
-            if older is not None and parse_name(older.file, self.inbox.order_id_kind).items == self.name.items:
-                return older
-        return None
-
     def _retried(self, row: Entry) -> Entry:
-        """Start over what failed before; a copy of what still lies in the failed folder waives nothing."""
-        still_there = row.filed_as is not None and is_present(Path(row.filed_as), timing=self.context.timing)
-        self.twin = Path(row.filed_as or "").name if still_there else None
-        return self.ledger.retried(row, waive=not still_there)
+        retry = retried(row, self.context)
+        self.twin = retry.twin
+        return retry.entry
 
     def _adopt(self, row: Entry) -> None:
-        """Go on from the ledger's row, with what only this file tells; what failed before starts over."""
-        ours = self.entry
-        row = self._retried(row) if row.state is State.FAILED else row
-        self.entry = replace(
-            row,
-            inbox=ours.inbox,
-            file=ours.file,
-            order_id=ours.order_id or row.order_id,
-            pages=ours.pages or row.pages,
-            pdf_version=ours.pdf_version or row.pdf_version,
-            producer=ours.producer or row.producer,
-            pdfa=ours.pdfa or row.pdfa,
-            einvoice=ours.einvoice or row.einvoice,
-        )
+        """Go on from the ledger's row; what failed before starts over."""
+        self.entry = continued(self._retried(row) if row.state is State.FAILED else row, self.entry)
 
     def _respect_delay(self) -> None:
         """Raise Deferred while the delay after the last try is not over.
@@ -148,69 +121,22 @@ class Delivery:
 
         What may have been sent already has passed this check before: it must not end in the failed folder now.
         """
-        if self.inbox.require_order_number == "off" or self._rejected_before or not self._may_ask:
+        if self.inbox.require_order_number == "off" or self._rejected_before or self.entry.doubt_since is not None:
             return ()
-        if self.name.ambiguity is not None and Reason.NAME_AMBIGUOUS not in self.entry.waived:
+        if self.name.ambiguity is not None and may_refuse(self.entry, Reason.NAME_AMBIGUOUS):
             # Nobody knows yet which order's numbers these are.
             return ()
         self._find_order()
         order = self.project.order(self._order_id).order
         return sorted({self.name.order, *order.numbers})
 
-    def _require_certain_name(self) -> None:
-        """Have a person decide about a name that may mean another order."""
-        if self.name.ambiguity is not None:
-            self._ask_a_person(Reason.NAME_AMBIGUOUS, self.name.ambiguity)
-
-    def _ask_a_person(self, reason: Reason, detail: str) -> None:
-        """Refuse the invoice for a soft reason, unless a person has waived it, or it may have been sent already."""
-        if self._may_ask and reason not in self.entry.waived:
-            if self.twin is not None:
-                detail += f"; the same PDF still lies in the failed folder, as {self.twin}: only one can be moved back"
-            raise Rejected(reason, detail)
-
     def _check(self, numbers: Sequence[str]) -> None:
         """Have the PDF checked, unless it was rejected before a crash."""
         if self._rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
-        try:
-            facts = self.context.validator.check(
-                self.snapshot.fd, self.snapshot.size, max_pages=self.inbox.max_pages, expect=numbers
-            )
-        except Rejected as rejection:
-            # The file's own times are not believed: where a clock is set, a file that is being written looks old.
-            left = self.inbox.incomplete_grace - self.file.quiet
-            if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
-                detail = f"it may still be being written ({rejection.detail})"
-                raise self._logged_deferral(left, detail, rejection.reason) from rejection
-            raise
-        self.entry = replace(
-            self.entry,
-            pages=facts.pages,
-            pdf_version=facts.version,
-            producer=facts.producer,
-            pdfa=facts.pdfa,
-            einvoice=facts.einvoice,
-        )
-        self._log_facts(facts)
-        if facts.order_number_found is False and self.inbox.require_order_number == "reject":
-            either = " nor ".join(numbers)
-            raise Rejected(
-                Reason.WRONG_ORDER_NUMBER, f"{'neither ' if len(numbers) > 1 else 'no '}{either} occurs in the PDF"
-            )
-
-    def _log_facts(self, facts: PdfFacts) -> None:
-        searched = {} if facts.order_number_found is None else {"order_number_found": facts.order_number_found}
-        self.log.log(
-            logging.WARNING if facts.order_number_found is False else logging.INFO,
-            "invoice.validated",
-            pages=facts.pages,
-            pdf_version=facts.version,
-            producer=facts.producer,
-            pdfa=facts.pdfa,
-            einvoice=facts.einvoice,
-            **searched,
-        )
+        facts = validate(self.file, self.snapshot, numbers, self.context, self.log)
+        self.entry = with_facts(self.entry, facts)
+        require_number(facts, numbers, self.inbox)
 
     @property
     def _watched(self) -> float:
@@ -230,7 +156,7 @@ class Delivery:
 
     def _adopt_duplicate(self) -> None:
         """Take over the receipt, or the doubt, of the same bytes sent to this order under another name."""
-        row = self._row()
+        row = find_row(self.entry, self.name, self.context)
         if row is not None:
             # Another copy may have been sent, or may be in doubt, since this one was read.
             self._adopt(row)
@@ -281,11 +207,6 @@ class Delivery:
             raise
 
     @property
-    def _may_ask(self) -> bool:
-        """Whether the invoice can still be stopped: what may have been sent already is past that."""
-        return self.entry.doubt_since is None
-
-    @property
     def _rejected_before(self) -> bool:
         """Whether the verdict had been passed when the process died."""
         return self.entry.state is State.REJECTED
@@ -330,7 +251,7 @@ class Delivery:
         if rejection.reason is Reason.ORDER_NOT_FOUND and grace > 0:
             delay = min(self.context.timing.order_retry, grace)
             self.ledger.deferred(self.entry, delay, rejection.detail)
-            raise self._logged_deferral(delay, rejection.detail, rejection.reason)
+            raise logged_deferral(self.log, delay, rejection.detail, rejection.reason)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
         with self.context.deferrals.noted(self.file.name, self.log):
@@ -348,12 +269,6 @@ class Delivery:
         )
         return Outcome.FAILED
 
-    def _logged_deferral(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
-        """Log that the invoice waits, and return what to raise. `reason`: what it fails for if nothing changes."""
-        fields = {} if reason is None else {"reason": str(reason)}
-        self.log.info("invoice.deferred", seconds=round(delay, 1), detail=detail, **fields)
-        return Deferred(delay, detail)
-
     def _defer(self, detail: str) -> Outcome:
         """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""
         # Its own trouble began with its first upload in doubt: an outage before that was not its own.
@@ -363,4 +278,4 @@ class Delivery:
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)
-        raise self._logged_deferral(delay, detail)
+        raise logged_deferral(self.log, delay, detail)

@@ -1,0 +1,36 @@
+"""Where the facts of `invoicedrop status` come from: the ledger, and what the daemon last reported."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from invoicedrop.commands.status.overview import DaemonState
+from invoicedrop.invoice import State
+from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.service.status_file import InboxReport
+from invoicedrop.settings.models import Inbox, Settings
+
+_MAX_ENTRIES: Final = 10_000
+"""Entries of unfinished or failed invoices that are read, the latest changed first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the facts come from; without a ledger, none is there or it cannot be read."""
+
+    settings: Settings
+    ledger: Ledger | None
+    daemon: DaemonState
+    now: float
+
+    def entries(self, *states: State, newest: int = _MAX_ENTRIES) -> list[Entry]:
+        """Return the entries in these states, the latest changed first."""
+        return [] if self.ledger is None else self.ledger.in_state(*states, newest=newest)
+
+    def count(self, state: State, since: float) -> int:
+        """Return how many entries have reached this state since then."""
+        return 0 if self.ledger is None else self.ledger.count(state, since=since)
+
+    def report(self, inbox: Inbox) -> InboxReport | None:
+        """Return what the daemon reports of an inbox, if that can be believed."""
+        report = self.daemon.report
+        return None if report is None or not self.daemon.is_fresh else report.inboxes.get(inbox.name)

@@ -1,0 +1,134 @@
+"""What waits in the drop folders, why, and until when.
+
+A backlog of any length takes the memory of its first thousand files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from invoicedrop.commands.status.overview import NO_DAEMON, LeftAloneFile, WaitingFile
+from invoicedrop.commands.status.sources import Sources
+from invoicedrop.inbox.left_alone import LeftAlone
+from invoicedrop.inbox.listing import list_folder, unseen_in_words
+from invoicedrop.invoice import State
+from invoicedrop.ledger.ledger import Entry
+from invoicedrop.printable import storable
+from invoicedrop.service.known_folders import missing_mount
+from invoicedrop.service.status_file import InboxReport
+from invoicedrop.settings.models import Inbox
+from invoicedrop.system import permissions
+
+MAX_FILES: Final = 1_000
+"""Files in a list; the totals count all."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropFolder:
+    """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
+
+    `left_alone` are those that are no invoices, and perhaps meant as some.
+    """
+
+    files: list[WaitingFile]
+    total: int
+    left_alone: list[LeftAloneFile]
+    trouble: str | None
+
+
+def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str, str], Entry]) -> DropFolder:
+    """Read a drop folder; its first files are those with trouble of their own, then the oldest."""
+    report = sources.report(inbox)
+    files: list[WaitingFile] = []
+    left_alone: list[LeftAloneFile] = []
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
+    total = 0
+    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
+    if missing[0] is not None:
+        return DropFolder([], 0, [], missing[0])
+    try:
+        for listed in list_folder(inbox.drop_dir):
+            if listed.left_alone is not None:
+                why_awaited = judge.why_awaited(listed) if len(left_alone) < MAX_FILES else None
+                if why_awaited is not None:
+                    changed = None if listed.status is None else listed.status.st_mtime
+                    left_alone.append(LeftAloneFile(inbox.name, storable(listed.name), why_awaited, changed))
+                continue
+            total += 1
+            name = storable(listed.name)
+            entry = entries.get((inbox.name, name))
+            if listed.status is None:
+                why = "" if listed.error is None else unseen_in_words(listed.name, listed.error)
+                files.append(_unseen_file(sources, inbox, name, entry, why))
+            else:
+                # Another file under the same name is another invoice.
+                own_entry = entry if entry is not None and entry.size == listed.status.st_size else None
+                files.append(_waiting_file(sources, inbox, name, listed.status.st_mtime, own_entry, report))
+            if len(files) >= 2 * MAX_FILES:
+                files = sorted(files, key=urgency)[:MAX_FILES]
+    except OSError as error:
+        return DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+    left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
+    return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, missing[1] or missing[2])
+
+
+def _waiting_file(
+    sources: Sources, inbox: Inbox, name: str, modified: float, entry: Entry | None, report: InboxReport | None
+) -> WaitingFile:
+    why, until = _why(sources, name, entry, report)
+    return WaitingFile(
+        inbox=inbox.name,
+        file=name,
+        since=modified if entry is None else entry.first_seen,
+        order_id=None if entry is None else entry.order_id,
+        in_doubt=entry is not None and entry.doubt_since is not None,
+        why=why,
+        until=until,
+    )
+
+
+def _unseen_file(sources: Sources, inbox: Inbox, name: str, entry: Entry | None, why: str) -> WaitingFile:
+    """Return a file that cannot be looked at: the daemon looks again at each scan."""
+    return WaitingFile(
+        inbox=inbox.name,
+        file=name,
+        since=sources.now if entry is None else entry.first_seen,
+        order_id=None if entry is None else entry.order_id,
+        in_doubt=entry is not None and entry.doubt_since is not None,
+        why=why,
+        until=sources.now + inbox.scan_interval if sources.daemon.running else None,
+    )
+
+
+def _why(sources: Sources, name: str, entry: Entry | None, report: InboxReport | None) -> tuple[str, float | None]:
+    """Return why a file waits, and until when: its own trouble first, then its inbox's."""
+    why, until = ("", None) if entry is None else _own_trouble(sources, entry)
+    if not why and report is not None and name in report.put_off:
+        until, why = report.put_off[name]
+    if not why and sources.daemon.running is False:
+        why = NO_DAEMON
+    elif not why and report is not None and (report.unavailable or report.paused):
+        why = report.unavailable or report.paused or ""
+        until = None if report.unavailable else report.next_probe
+    return why or "it waits for its turn", until
+
+
+def _own_trouble(sources: Sources, entry: Entry) -> tuple[str, float | None]:
+    if entry.state is State.UPLOADED:
+        return "it was sent, and is about to be moved to the processed folder", None
+    if entry.state is State.REJECTED:
+        return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
+    due = entry.due(sources.now)
+    if due is not None:
+        return entry.detail or "it is tried again later", due
+    if entry.state is State.UPLOADING and entry.next_try is None and sources.daemon.running:
+        return "it is being sent", None
+    if entry.doubt_since is not None:
+        return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
+    return "", None
+
+
+def urgency(file: WaitingFile) -> tuple[bool, float, str]:
+    """Return what to sort by: those with trouble of their own first, then the oldest."""
+    return (not (file.in_doubt or file.until is not None), file.since, file.file)

@@ -1,0 +1,65 @@
+"""What the ledger knows of an invoice whose file has come in, and how its delivery goes on from there."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from invoicedrop.errors import Rejected
+from invoicedrop.inbox.listing import is_present
+from invoicedrop.inbox.names import OrderName, parse_name
+from invoicedrop.ledger.ledger import Entry
+from invoicedrop.pipeline.job import DeliveryContext
+
+
+class Retry(NamedTuple):
+    """What failed before and starts over; `twin` is its name in the failed folder if it still lies there."""
+
+    entry: Entry
+    twin: str | None
+
+
+def find_row(entry: Entry, name: OrderName, context: DeliveryContext) -> Entry | None:
+    """Find the ledger's row of this invoice.
+
+    Raises:
+        LedgerUnavailable: the ledger cannot be read now.
+
+    """
+    row = context.ledger.find(entry.account, entry.project_id, entry.reference, entry.sha256)
+    if row is not None or not name.item_ids:
+        return row
+    # Before items were a part of the reference, only the file's name told them.
+    older = context.ledger.find(entry.account, entry.project_id, name.order, entry.sha256)
+    with suppress(Rejected):
+        if older is not None and parse_name(older.file, context.inbox.order_id_kind).items == name.items:
+            return older
+    return None
+
+
+def retried(row: Entry, context: DeliveryContext) -> Retry:
+    """Start over what failed before; a copy of what still lies in the failed folder waives nothing.
+
+    Raises:
+        FileUnavailable: whether it lies there cannot be seen now.
+        FolderUnavailable: no file can be looked at now.
+
+    """
+    still_there = row.filed_as is not None and is_present(Path(row.filed_as), timing=context.timing)
+    twin = Path(row.filed_as or "").name if still_there else None
+    return Retry(context.ledger.retried(row, waive=not still_there), twin)
+
+
+def continued(row: Entry, ours: Entry) -> Entry:
+    """Return the ledger's row with what only this file tells: `ours` is what is known of it."""
+    return replace(
+        row,
+        inbox=ours.inbox,
+        file=ours.file,
+        order_id=ours.order_id or row.order_id,
+        pages=ours.pages or row.pages,
+        pdf_version=ours.pdf_version or row.pdf_version,
+        producer=ours.producer or row.producer,
+        pdfa=ours.pdfa or row.pdfa,
+        einvoice=ours.einvoice or row.einvoice,
+    )

@@ -1,0 +1,64 @@
+"""What is logged of an inbox as a whole: how it is watched, that it cannot be used, what is left alone in it."""
+
+from collections.abc import Callable
+
+from invoicedrop.logs import get_logger
+from invoicedrop.settings.models import Inbox
+from invoicedrop.system.file_systems import file_system_of
+
+
+class InboxLog:
+    """The log of one inbox; `mode` returns how its drop folder is watched now."""
+
+    def __init__(self, inbox: Inbox, mode: Callable[[], str]) -> None:
+        self._inbox = inbox
+        self._mode = mode
+        self._log = get_logger().bind(inbox=inbox.name)
+        self._inodes_told = False
+
+    def watching(self, **fields: object) -> None:
+        """The drop folder is watched (again)."""
+        folder = self._inbox.drop_dir
+        self._log.info(
+            "inbox.watching", folder=str(folder), file_system=str(file_system_of(folder)), mode=self._mode(), **fields
+        )
+
+    def folders_changed(self, detail: str | None, seconds: float) -> None:
+        """The folders cannot be used, or can be used again (no `detail`)."""
+        if detail is None:
+            self.watching()
+        else:
+            self._log.error("inbox.unavailable", detail=detail, seconds=round(seconds, 1))
+
+    def api_changed(self, detail: str | None, seconds: float) -> None:
+        """The API cannot be used, or can be used again (no `detail`)."""
+        if detail is None:
+            self._log.info("api.resumed")
+        else:
+            self._log.warning("api.paused", detail=detail, seconds=round(seconds, 1))
+
+    def ignored(self, name: str, why: str) -> None:
+        """An entry is left alone."""
+        self._log.info("file.ignored", file=name, why=why)
+
+    def many_ignored(self, count: int) -> None:
+        """So many entries are left alone that new ones are not named."""
+        self._log.info("file.ignored", count=count, why="so many entries are left alone that new ones are only counted")
+
+    def unseen(self, name: str, detail: str) -> None:
+        """A file cannot be looked at: it is looked at again at the next scan."""
+        seconds = round(self._inbox.scan_interval, 1)
+        self._log.warning("invoice.deferred", file=name, seconds=seconds, detail=detail)
+
+    def unstable_inodes(self) -> None:
+        """Inode numbers change from look to look: told once."""
+        if not self._inodes_told:
+            self._inodes_told = True
+            self.watching(
+                detail="inode numbers change from look to look here (a FUSE file system without stable ones?): "
+                "files are told apart by size and time alone"
+            )
+
+    def internal_error(self, name: str, delay: float, error: BaseException) -> None:
+        """This program itself failed on an invoice."""
+        self._log.error("invoice.deferred", file=name, seconds=delay, detail="internal error", exc_info=error)
