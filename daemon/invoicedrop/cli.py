@@ -193,6 +193,18 @@ def sandbox(
         list[str] | None,
         typer.Option(help='What goes wrong, as JSON, for example \'{"kind": "status", "status": 503, "count": 3}\'.'),
     ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What is said of an order after an upload, as JSON, for example \'{"status": "error", "after": 5}\'.'
+        ),
+    ] = None,
+    visible_after: Annotated[float, typer.Option(min=0, help="Seconds until an upload is shown at its order.")] = 0.0,
+    list_lag: Annotated[float, typer.Option(min=0, help="Seconds more until lists of orders show it.")] = 0.0,
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="Add an order of each other kind: cancelled, other channels ..."),
+    ] = False,
     folder: Annotated[Path | None, typer.Option(help="Keep the uploaded PDFs there (default: in memory).")] = None,
 ) -> None:
     """Serve a local stand-in for the Channable API, for trying things out without an account."""
@@ -208,6 +220,10 @@ def sandbox(
         burst=burst,
         latency=latency,
         faults=fault or [],
+        events=event or [],
+        visible_after=visible_after,
+        list_lag=list_lag,
+        samples=samples,
         folder=folder,
     )
 

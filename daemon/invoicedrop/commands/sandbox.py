@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from invoicedrop.errors import ConfigError
-from invoicedrop.sandbox import Fault, Options, run
+from invoicedrop.sandbox import SAMPLES, EventRule, Fault, Options, run
 
 
 def serve_sandbox(
@@ -20,6 +20,10 @@ def serve_sandbox(
     burst: int,
     latency: float,
     faults: list[str],
+    events: list[str],
+    visible_after: float,
+    list_lag: float,
+    samples: bool,
     folder: Path | None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -30,6 +34,7 @@ def serve_sandbox(
     """
     try:
         script = [Fault.from_json(json.loads(fault)) for fault in faults]
+        event_rules = [EventRule.from_json(json.loads(event)) for event in events]
         options = Options(
             port=port,
             company_id=company_id,
@@ -39,6 +44,9 @@ def serve_sandbox(
             rate=rate,
             burst=burst,
             latency=latency,
+            visible_after=visible_after,
+            list_lag=list_lag,
+            samples=samples,
             folder=folder,
         )
     except (ValueError, TypeError) as error:
@@ -55,8 +63,14 @@ def serve_sandbox(
             "invoicedrop run",
         ):
             typer.echo(f"  {line}")
+        typer.echo("\nInvoices to drop (also 5_e-invoice.pdf and 5_credit-note.pdf; so for every order):\n")
+        typer.echo(f"  curl -o /tmp/drop/5.pdf {url}/sandbox/samples/5.pdf")
+        if samples:
+            typer.echo("\nOrders of other kinds:\n")
+            for order_id, sample in SAMPLES.items():
+                typer.echo(f"  {order_id}  {sample.words}")
 
     try:
-        run(options, print_settings, faults=script)
+        run(options, print_settings, faults=script, events=event_rules)
     except OSError as error:
         raise ConfigError([f"the sandbox cannot listen on port {port}: {error.strerror or error}"]) from error

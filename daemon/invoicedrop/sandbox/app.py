@@ -5,7 +5,7 @@ from typing import Final
 from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from invoicedrop.sandbox import api, control
+from invoicedrop.sandbox import api, control, order_control
 from invoicedrop.sandbox.exchange import Context, Endpoint
 
 CONTROL_PREFIX: Final = "/sandbox"
@@ -22,7 +22,7 @@ class Application:
             Route(api.ORDER_PATH, Endpoint(context, "order", api.one_order)),
             Route(api.ATTACHMENT_PATH, Endpoint(context, "attachment", api.attachment_url)),
             Route(api.ORDERS_PATH, Endpoint(context, "orders", api.list_orders)),
-            Mount(CONTROL_PREFIX, routes=control.routes(context)),
+            Mount(CONTROL_PREFIX, routes=[*control.routes(context), *order_control.routes(context)]),
             control.page_route(context),
         ]
         if download_port == api_port:

@@ -13,13 +13,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from invoicedrop.sandbox.attachments import utc_text
 from invoicedrop.sandbox.exchange import Context
 from invoicedrop.sandbox.faults import Fault
-from invoicedrop.sandbox.orders import utc_text
 from invoicedrop.sandbox.page import page
 
 _LOOPBACK_NAMES: Final = {"127.0.0.1", "localhost", "::1"}
-_NUMBERS: Final = ("latency", "visible_after", "url_lifetime", "rate", "burst")
+_TIMES: Final = ("latency", "visible_after", "list_lag", "url_lifetime")
+_NUMBERS: Final = (*_TIMES, "rate", "burst")
+_SWITCHES: Final = ("counts_all_orders", "reencodes")
 
 Answerer = Callable[[Request], Awaitable[Response]]
 
@@ -52,10 +54,10 @@ def routes(context: Context) -> list[Route]:
         return Response(content, media_type="application/pdf", headers={"x-content-type-options": "nosniff"})
 
     return [
-        Route("/state.json", _guarded(state)),
-        Route("/faults", _guarded(faults), methods=["GET", "PUT", "DELETE"]),
-        Route("/options", _guarded(options), methods=["GET", "PUT"]),
-        Route("/attachments/{attachment_id:int}.pdf", _guarded(attachment)),
+        Route("/state.json", guarded(state)),
+        Route("/faults", guarded(faults), methods=["GET", "PUT", "DELETE"]),
+        Route("/options", guarded(options), methods=["GET", "PUT"]),
+        Route("/attachments/{attachment_id:int}.pdf", guarded(attachment)),
     ]
 
 
@@ -66,7 +68,7 @@ def page_route(context: Context) -> Route:
         policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
         return HTMLResponse(page(context), headers={"content-security-policy": policy, "cache-control": "no-store"})
 
-    return Route("/", _guarded(show))
+    return Route("/", guarded(show))
 
 
 def state_of(context: Context) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def state_of(context: Context) -> dict[str, Any]:
         "uploads": [
             {**upload._asdict(), "created": utc_text(upload.created), "item_ids": list(upload.item_ids)}
             for upload in context.store.uploads()
+            if upload.posted
         ],
         "requests": context.journal.counters(),
         "bucket": {"accepted": bucket.accepted, "refused": bucket.refused, "level": bucket.level},
@@ -89,9 +92,7 @@ def options_of(context: Context) -> dict[str, Any]:
     """Return the options that can be changed while the sandbox runs, tokens included."""
     store = context.store
     return {
-        "latency": store.latency,
-        "visible_after": store.visible_after,
-        "url_lifetime": store.url_lifetime,
+        **{name: getattr(store, name) for name in (*_TIMES, *_SWITCHES)},
         "rate": store.bucket.rate,
         "burst": store.bucket.burst,
         "tokens": sorted(store.tokens),
@@ -112,19 +113,23 @@ def change_options(context: Context, values: Any) -> None:
         value = values.get(name, 0)
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
             raise ValueError(f"{name} is a number, 0 or more")
+    for name in _SWITCHES:
+        if not isinstance(values.get(name, False), bool):
+            raise TypeError(f"{name} is true or false")
     tokens = values.get("tokens", current["tokens"])
     if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
         raise ValueError("tokens is a list of texts that are not empty")
     store = context.store
     store.bucket.configure(values.get("rate", store.bucket.rate), int(values.get("burst", store.bucket.burst)))
-    store.latency = values.get("latency", store.latency)
-    store.visible_after = values.get("visible_after", store.visible_after)
-    store.url_lifetime = values.get("url_lifetime", store.url_lifetime)
+    for name in (*_TIMES, *_SWITCHES):
+        setattr(store, name, values.get(name, getattr(store, name)))
     store.tokens = set(tokens)
 
 
-def _guarded(answerer: Answerer) -> Answerer:
-    async def guarded(request: Request) -> Response:
+def guarded(answerer: Answerer) -> Answerer:
+    """Return the answerer for loopback names only, with its ValueErrors and TypeErrors as answers (422)."""
+
+    async def answer(request: Request) -> Response:
         if urlsplit(f"//{request.headers.get('host', '')}").hostname not in _LOOPBACK_NAMES:
             return JSONResponse({"message": "only loopback names are answered here"}, status_code=403)
         try:
@@ -136,4 +141,4 @@ def _guarded(answerer: Answerer) -> Answerer:
         except (ValueError, TypeError) as error:
             return JSONResponse({"message": str(error)}, status_code=422)
 
-    return guarded
+    return answer

@@ -15,7 +15,7 @@ _FIRST_ROW, _ROW_HEIGHT, _ROWS_ON_A_PAGE = 560, 20, 20
 _QUANTITY_AT, _PRICE_AT = 360, 450
 _INK, _PALE, _ACCENT = "0.13 0.15 0.19", "0.45 0.48 0.53", "0.09 0.42 0.45"
 _ARTICLES: Final = ("Desk lamp, oak", "Coffee grinder", "Wool blanket", "Bicycle bell", "Enamel mug", "Notebook A5")
-_VAT_PERCENT: Final = 21
+VAT_PERCENT: Final = 21
 # Widths of the characters of amounts in Helvetica, in thousandths of the size, from its published metrics.
 _DIGIT, _POINT = 556, 278
 
@@ -28,11 +28,28 @@ class Line(NamedTuple):
     cents: int
 
 
-def invoice_pdf(order_number: str, *, lines: Sequence[Line] | None = None, pages: int = 1) -> bytes:
+class EmbeddedFile(NamedTuple):
+    """A file inside a PDF, of which the page is the alternative; `metadata` is the document's, in XMP."""
+
+    name: str
+    media_type: str
+    content: bytes
+    metadata: bytes
+
+
+def invoice_pdf(
+    order_number: str,
+    *,
+    lines: Sequence[Line] | None = None,
+    pages: int = 1,
+    title: str = "Invoice",
+    embedded: EmbeddedFile | None = None,
+) -> bytes:
     """Return an invoice of the invented Example Shop GmbH for an order, with the order's number on every page.
 
     The same arguments give the same bytes, and different order numbers different ones. `lines` default to
-    something plausible; `pages` is the minimum number of pages (more if the lines need them).
+    something plausible; `pages` is the minimum number of pages (more if the lines need them), `title` what the
+    document calls itself.
 
     Raises:
         ValueError: fewer than one page.
@@ -40,17 +57,24 @@ def invoice_pdf(order_number: str, *, lines: Sequence[Line] | None = None, pages
     """
     if pages < 1:
         raise ValueError(f"an invoice has at least one page, not {pages}")
-    lines = _plausible_lines(order_number) if lines is None else lines
+    lines = plausible_lines(order_number) if lines is None else lines
     pages = max(pages, -(-len(lines) // _ROWS_ON_A_PAGE))
     rows = -(-len(lines) // pages)
     contents = [
-        _page(order_number, lines[number * rows : (number + 1) * rows], lines, number + 1, pages)
+        _page(title, order_number, lines[number * rows : (number + 1) * rows], lines, number + 1, pages)
         for number in range(pages)
     ]
-    return _document(order_number, contents)
+    return _document(f"{title} {order_number}", contents, embedded)
 
 
-def _plausible_lines(order_number: str) -> list[Line]:
+def totals_of(lines: Iterable[Line]) -> tuple[int, int]:
+    """Return the net total and the tax of an invoice, in cents."""
+    net = sum(line.quantity * line.cents for line in lines)
+    return net, (net * VAT_PERCENT + 50) // 100
+
+
+def plausible_lines(order_number: str) -> list[Line]:
+    """Return the lines of an order's invoice; the same number gives the same lines."""
     digest = hashlib.sha256(order_number.encode()).digest()
     count = 1 + digest[0] % 4
     return [
@@ -59,13 +83,15 @@ def _plausible_lines(order_number: str) -> list[Line]:
     ]
 
 
-def _page(order_number: str, here: Sequence[Line], everything: Sequence[Line], number: int, pages: int) -> bytes:
+def _page(
+    title: str, order_number: str, here: Sequence[Line], everything: Sequence[Line], number: int, pages: int
+) -> bytes:
     drawn = [
         f"{_ACCENT} rg 0 {_HEIGHT - 12} {_WIDTH} 12 re f",
         _text(_LEFT, 770, "Example Shop GmbH", size=18, bold=True),
         _text(_LEFT, 752, "Musterweg 1, 00000 Musterstadt  |  VAT id XX000000000", size=9, ink=_PALE),
-        _text(_LEFT, 690, "Invoice", size=26, bold=True, ink=_ACCENT),
-        _text(_LEFT, 656, f"Invoice number: INV-{order_number}"),
+        _text(_LEFT, 690, title, size=26, bold=True, ink=_ACCENT),
+        _text(_LEFT, 656, f"{title} number: INV-{order_number}"),
         _text(_LEFT, 640, f"Order number: {order_number}"),
         _text(_LEFT, 624, "Bill to: the customer of this order (made up)", ink=_PALE),
         _text(_LEFT, _FIRST_ROW + 24, "Article", size=9, bold=True),
@@ -94,12 +120,11 @@ def _page(order_number: str, here: Sequence[Line], everything: Sequence[Line], n
 
 
 def _totals(lines: Iterable[Line], row: int) -> list[str]:
-    net = sum(line.quantity * line.cents for line in lines)
-    vat = (net * _VAT_PERCENT + 50) // 100
+    net, vat = totals_of(lines)
     return [
         _right(_PRICE_AT, row, "Net"),
         _right(_RIGHT, row, _amount(net)),
-        _right(_PRICE_AT, row - 18, f"VAT {_VAT_PERCENT} %"),
+        _right(_PRICE_AT, row - 18, f"VAT {VAT_PERCENT} %"),
         _right(_RIGHT, row - 18, _amount(vat)),
         _right(_PRICE_AT, row - 40, "To pay", bold=True),
         _right(_RIGHT, row - 40, _amount(net + vat), bold=True),
@@ -122,20 +147,20 @@ def _rule(y: float) -> str:
 
 
 def _amount(cents: int) -> str:
-    return f"{cents // 100:,}.{cents % 100:02d}"
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
-def _document(order_number: str, contents: Sequence[bytes]) -> bytes:
+def _document(title: str, contents: Sequence[bytes], embedded: EmbeddedFile | None) -> bytes:
     first_page = 6
     kids = " ".join(f"{first_page + 2 * n} 0 R" for n in range(len(contents)))
-    title = "".join(f"{unit:04X}" for unit in _utf16(f"Invoice {order_number}"))
+    title_units = "".join(f"{unit:04X}" for unit in _utf16(title))
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(contents)} >>".encode(),
         font.format("Helvetica").encode(),
         font.format("Helvetica-Bold").encode(),
-        f"<< /Title <FEFF{title}> /Producer (invoicedrop sandbox) >>".encode(),
+        f"<< /Title <FEFF{title_units}> /Producer (invoicedrop sandbox) >>".encode(),
     ]
     for number, content in enumerate(contents):
         packed = zlib.compress(content, 9)
@@ -143,9 +168,14 @@ def _document(order_number: str, contents: Sequence[bytes]) -> bytes:
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d]"
             b" /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> /Contents %d 0 R >>"
             % (_WIDTH, _HEIGHT, first_page + 2 * number + 1),
-            b"<< /Length %d /Filter /FlateDecode >>\nstream\n" % len(packed) + packed + b"\nendstream",
+            _stream(b"/Filter /FlateDecode", packed),
         ]
-    pdf = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
+    if embedded is not None:
+        references, attached = _embedding(embedded, len(objects) + 1)
+        objects[0] = objects[0].removesuffix(b">>") + references + b" >>"
+        objects += attached
+    pdf = bytearray(b"%PDF-1.7" if embedded is not None else b"%PDF-1.4")
+    pdf += b"\n%\xe2\xe3\xcf\xd3\n"
     offsets = []
     for number, body in enumerate(objects, start=1):
         offsets.append(len(pdf))
@@ -158,6 +188,30 @@ def _document(order_number: str, contents: Sequence[bytes]) -> bytes:
     pdf += b"trailer\n<< /Size %d /Root 1 0 R /Info 5 0 R /ID [<%s> <%s>] >>\n" % (len(objects) + 1, name, name)
     pdf += b"startxref\n%d\n%%%%EOF\n" % xref
     return bytes(pdf)
+
+
+def _embedding(embedded: EmbeddedFile, first: int) -> tuple[bytes, list[bytes]]:
+    """Return what the catalog says of an embedded file, and its objects, of which `first` is the first one's number.
+
+    An associated file (ISO 32000-2, 14.13) that is also listed among the document's embedded files, as Factur-X asks.
+    """
+    name, content = embedded.name.encode("ascii"), embedded.content
+    media_type = embedded.media_type.replace("/", "#2F").encode("ascii")
+    references = b" /Names << /EmbeddedFiles << /Names [(%s) %d 0 R] >> >> /AF [%d 0 R] /Metadata %d 0 R"
+    return references % (name, first, first, first + 2), [
+        b"<< /Type /Filespec /F (%s) /UF (%s) /AFRelationship /Alternative /EF << /F %d 0 R /UF %d 0 R >> >>"
+        % (name, name, first + 1, first + 1),
+        _stream(
+            b"/Type /EmbeddedFile /Subtype /%s /Params << /Size %d >> /Filter /FlateDecode"
+            % (media_type, len(content)),
+            zlib.compress(content, 9),
+        ),
+        _stream(b"/Type /Metadata /Subtype /XML", embedded.metadata),
+    ]
+
+
+def _stream(dictionary: bytes, content: bytes) -> bytes:
+    return b"<< /Length %d %s >>\nstream\n" % (len(content), dictionary) + content + b"\nendstream"
 
 
 def _utf16(text: str) -> list[int]:
