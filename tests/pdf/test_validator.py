@@ -57,9 +57,26 @@ def reason(validator: Validator, content: bytes) -> Reason:
     return caught.value.reason
 
 
-def children() -> list[psutil.Process]:
+def processes() -> list[psutil.Process]:
     """Return the processes that this one has started and that run."""
     return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def children() -> list[psutil.Process]:
+    """Return those that check PDFs: all but the template, whose session they are in."""
+    return [process for process in processes() if os.getsid(process.pid) != process.pid]
+
+
+def private(process: psutil.Process) -> set[str]:
+    """Return which sockets and pipes a process holds."""
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()]
+    return {link for link in links if link.startswith(("socket:", "pipe:"))}
+
+
+def template() -> psutil.Process:
+    """Return the process from which the others are forked."""
+    (leader,) = [process for process in processes() if os.getsid(process.pid) == process.pid]
+    return leader
 
 
 @contextmanager
@@ -87,7 +104,7 @@ def validator() -> Iterator[Validator]:
     """A validator as the daemon has it; afterwards none of its processes is left."""
     with closing(Validator(timeout=20, memory_mb=512)) as validator:
         yield validator
-    assert not children()
+    assert not processes()
 
 
 @pytest.fixture
@@ -100,7 +117,7 @@ def stubbed() -> Iterator[Callable[..., Validator]]:
             return at_end.enter_context(closing(validator))
 
         yield make
-    assert not children()
+    assert not processes()
 
 
 def test_good_invoice(validator: Validator) -> None:
@@ -131,7 +148,7 @@ def test_only_the_size_that_is_given_is_read(validator: Validator) -> None:
 def test_empty_file_needs_no_process(validator: Validator) -> None:
     """An empty file is rejected at once."""
     assert reason(validator, b"") is Reason.EMPTY
-    assert not children()
+    assert not processes()
 
 
 def test_limit_of_pages(validator: Validator) -> None:
@@ -189,6 +206,18 @@ def test_limits_of_the_process(validator: Validator) -> None:
     assert soft == hard <= child.memory_info().vms + 512 * 2**20
 
 
+def test_descriptors_of_the_process(stubbed: Callable[..., Validator]) -> None:
+    """A checking process holds its own connection and lifeline alone; the template, none of the checking processes'."""
+    validator = stubbed(workers=3)
+    with ThreadPoolExecutor(3) as threads:
+        under_way = [threads.submit(outcome, validator, b"SLEEP\n") for _ in range(3)]
+        wait_until(lambda: len(children()) == 3, what="three checks to be under way")
+        wait_until(lambda: [len(own) for own in map(private, processes())] == [2] * 4, what="all of them to be ready")
+        assert len(set().union(*map(private, processes()))) == 8
+        validator.close()
+        assert all(isinstance(future.exception(), Stopping) for future in under_way)
+
+
 def test_ctrl_c_is_not_for_the_process(validator: Validator) -> None:
     """An interrupt from the terminal does not reach a checking process, and does not end it."""
     check(validator, GOOD)
@@ -212,6 +241,7 @@ def test_idle_processes_do_nothing(validator: Validator) -> None:
 def test_warming_up(validator: Validator) -> None:
     """A process started ahead is the one that checks the first file."""
     validator.warm_up()
+    wait_until(lambda: len(children()) == 1, what="the process")
     (child,) = children()
     check(validator, GOOD)
     assert children() == [child]
@@ -224,6 +254,19 @@ def test_process_that_died_while_idle(validator: Validator) -> None:
     child.kill()
     wait_until(lambda: not children(), what="the process to be gone")
     assert check(validator, GOOD).pages == 1
+
+
+def test_template_that_died(validator: Validator) -> None:
+    """A template that was killed is replaced, and costs no file its verdict; what was forked from it goes on."""
+    check(validator, GOOD)
+    (child,) = children()
+    dead = template()
+    dead.kill()
+    assert check(validator, GOOD).pages == 1
+    assert children() == [child]
+    child.kill()
+    assert check(validator, GOOD).pages == 1
+    assert template() != dead
 
 
 def test_crash_that_does_not_repeat(stubbed: Callable[..., Validator]) -> None:
@@ -340,22 +383,6 @@ def test_fresh_process_after_some_files(stubbed: Callable[..., Validator]) -> No
     assert [seen.count(pid) for pid in dict.fromkeys(seen)] == [2, 2, 1]
 
 
-def test_successor_is_started_ahead(stubbed: Callable[..., Validator]) -> None:
-    """Some files before a process's last one its successor is started, only one, and is what checks the next."""
-    validator = stubbed(max_files=52)
-    check(validator, GOOD)
-    (first,) = children()
-    check(validator, GOOD)
-    (successor,) = [child for child in children() if child != first]
-    for _ in range(49):
-        check(validator, GOOD)
-    assert len(children()) == 2
-    check(validator, GOOD)
-    assert children() == [successor]
-    check(validator, GOOD)
-    assert children() == [successor]
-
-
 def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -> None:
     """With more endless files than places, good ones behind them wait far less than the limit of one check."""
     limit = 5
@@ -434,7 +461,7 @@ def test_closing_ends_what_is_under_way(stubbed: Callable[..., Validator]) -> No
         validator.close()
         for future in waiting:
             assert isinstance(future.exception(), Stopping)
-    assert not children()
+    assert not processes()
     with pytest.raises(Stopping):
         check(validator, GOOD)
 
@@ -452,7 +479,7 @@ def test_processes_do_not_outlive_us() -> None:
         )
         orphans = family.children()
         parent.kill()
-    assert len(orphans) == 2
+    assert len(orphans) == 3  # with the template
     wait_until(
         lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in orphans),
         what="the processes to end",

@@ -28,7 +28,8 @@ from typing import Final, NamedTuple
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
 from invoicedrop.pdf.lane import STOPPED, Lane
-from invoicedrop.pdf.process import CheckProcess, Trouble, TroubleKind, WorkerOptions
+from invoicedrop.pdf.process import CheckProcess, Trouble, TroubleKind
+from invoicedrop.pdf.template import Template, WorkerOptions
 from invoicedrop.reasons import Reason
 from invoicedrop.system.confinement import Confinement
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
@@ -36,8 +37,6 @@ from invoicedrop.system.sealed_memory import anonymous_file, freeze
 _CHECK: Final = "invoicedrop.pdf.check.check:check"
 _SUSPECTS: Final = 2
 """Places of the slow lane for each of the fast one: more would let hostile files have all the memory."""
-_AHEAD: Final = 50
-"""Files before its last one at which a child's successor is started, so that nobody waits for that."""
 _MOST_PAGES: Final = 500
 _GOOD_PDF: Final = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
@@ -78,11 +77,13 @@ class Validator:
         self._slow = Lane(workers * _SUSPECTS)
         self._lock = threading.Lock()
         self._idle: list[CheckProcess] = []
-        self._alive: set[CheckProcess] = set()
+        self._alive: dict[CheckProcess, Template] = {}
+        self._template: Template | None = None
+        self._template_lock = threading.Lock()
         self._closed = threading.Event()
 
     def warm_up(self) -> None:
-        """Start a child without waiting for it, so that the first check need not.
+        """Start the template and a child without waiting for them, so that the first check need not.
 
         Raises:
             CheckUnavailable: no process can be started.
@@ -90,10 +91,10 @@ class Validator:
         """
         child = self._started()
         with self._lock:
-            closed = self._closed.is_set()
-            if not closed:
+            waits = self._alive[child] is self._template
+            if waits:
                 self._idle.insert(0, child)  # behind those that are ready
-        if closed:
+        if not waits:
             self._end(child)
 
     def confinement(self) -> Confinement:
@@ -210,11 +211,29 @@ class Validator:
         self._closed.set()
         self._fast.close()
         self._slow.close()
+        with self._template_lock:
+            template = self._template
+        if template is not None:
+            # First: then those that are being started are there, or never will be.
+            self._forget(template)
         with self._lock:
-            idle, self._idle = self._idle, []
-            busy = self._alive.difference(idle)
+            busy = set(self._alive).difference(self._idle)
         for child in busy:
             child.kill()  # the thread that waits for it sees that, and ends it
+        self._end_idle()
+
+    def _forget(self, template: Template) -> None:
+        """Let go of a template, and of the children that wait: the next ones have the library as it is now."""
+        with self._template_lock:
+            if template is not self._template:
+                return
+            self._template = None
+            template.end()
+        self._end_idle()
+
+    def _end_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
         for child in idle:
             self._end(child)
 
@@ -229,39 +248,41 @@ class Validator:
             yield child
             self._stop_if_closed()
             with self._lock:
-                kept = child.reusable and child.files < self._max_files and not self._closed.is_set()
+                kept = child.reusable and child.files < self._max_files and self._alive[child] is self._template
                 if kept:
                     self._idle.append(child)
-                alone = self._idle == [child]
         except BaseException:
             self._end(child)
             raise
         if not kept:
             self._end(child)
-        elif alone and child.files == self._max_files - _AHEAD:
-            with contextlib.suppress(CheckUnavailable, Stopping):
-                self.warm_up()
 
     def _waiting_child(self) -> CheckProcess | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
     def _started(self) -> CheckProcess:
-        try:
-            child = CheckProcess.start(self._options)
-        except OSError as e:
-            raise CheckUnavailable(f"the process that checks PDFs cannot be started: {e.strerror}") from e
-        with self._lock:
-            self._alive.add(child)
-        if self._closed.is_set():
-            self._end(child)
-        self._stop_if_closed()
+        with self._template_lock:
+            self._stop_if_closed()
+            try:
+                if self._template is not None and not self._template.alive:
+                    self._template.end()
+                    self._template = None
+                if self._template is None:
+                    self._template = Template.start(self._options)
+                child = self._template.fork()
+            except OSError as e:
+                raise CheckUnavailable(f"the process that checks PDFs cannot be started: {e.strerror}") from e
+            with self._lock:
+                self._alive[child] = self._template
         return child
 
     def _await_hello(self, child: CheckProcess) -> None:
         if not child.ready():
             self._stop_if_closed()
+            self._forget(self._alive[child])
             raise CheckUnavailable("the process that checks PDFs does not start")
+        self._stop_if_closed()
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():
@@ -270,4 +291,4 @@ class Validator:
     def _end(self, child: CheckProcess) -> None:
         child.end()
         with self._lock:
-            self._alive.discard(child)
+            del self._alive[child]

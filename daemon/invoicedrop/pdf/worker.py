@@ -1,11 +1,18 @@
-"""The child process that checks PDFs, and what keeps it small and harmless.
+"""The child processes that check PDFs, and what keeps them small and harmless.
 
-It answers one question after another on the socket that is its standard input: a line of JSON with the file's
-descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, or take more memory and
-processor time than one check may. Before it reads a byte of a PDF it is confined (`confinement`): it opens no files but
-those of the libraries that it has imported, and has no network, no signals, no other processes and programs.
+One of them, the template, imports the check, and forks the others when it is asked to, already as children of our
+parent (`system/sibling`). It never sees a PDF, and holds no descriptors but its own two.
 
-`process` starts it, by calling `main` in a fresh interpreter.
+Each other one, a worker, answers one question after another on the socket that is its standard input: a line of JSON
+with the file's descriptor beside it (SCM_RIGHTS), then a line of JSON back. It cannot outlive its parent, or take more
+memory and processor time than one check may. Before it reads a byte of a PDF it is confined (`confinement`): it opens
+no files but those of the libraries that it has imported, and has no network, no signals, no other processes and
+programs.
+
+Workers of one template share their layout of memory (ASLR) and their hash seed. That helps a file only if an earlier
+one could tell it what they are: a PDF gets no answer, and after one that crashes its process there is a new template.
+
+`process` starts the template, by calling `main` in a fresh interpreter.
 """
 
 import contextlib
@@ -19,13 +26,14 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused
 from invoicedrop.system.confinement import Confinement, confine
+from invoicedrop.system.sibling import fork_sibling
 
 _HIDDEN: Final = ("PIL", "fontTools", "brotli", "Crypto")
 """What pypdf takes if it is there: time at the start, memory, and code for hostile files to reach."""
@@ -79,10 +87,6 @@ class Server:
 
     def serve(self, confinement: Confinement) -> None:
         """Say hello, and what confines us, then answer."""
-        # What has been imported stays: the garbage collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
         self._send({"hello": confinement._asdict()})
         while not self._last and (question := self._question()) is not None:
             descriptor, request = question
@@ -195,23 +199,50 @@ def _limit(kind: int, value: int) -> None:
 
 
 def main(*, lifeline: int, check: str, memory_mb: int) -> None:
-    """Take on limits that cannot be taken off, and serve on standard input.
+    """Be the template: for each message on standard input fork a worker, which is handed what came with it.
 
     `lifeline` is the reading end of a pipe, `check` the check as `module:function`, `memory_mb` how much memory a check
     may take in MiB.
     """
     _live_no_longer_than(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the socket
-    gc.disable()  # a tenth of the start; `serve` goes on with it
+    gc.disable()  # a tenth of the start; workers go on with it
     function = _import_check(check)
     sys.dont_write_bytecode = True
-    statm = _open_statm()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
-    _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
-    # Beyond what is mapped already: that is no file's doing.
-    _limit(resource.RLIMIT_AS, _pages(statm, 0) + memory_mb * _MIB)
-    confinement = confine(_libraries())
+    libraries = _libraries()
+    # What has been imported stays: workers need not look at it again, and so go on sharing it.
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=0) as requests:
+        while descriptors := socket.recv_fds(requests, 1, 2)[1]:
+            try:
+                if fork_sibling() == 0:
+                    requests.detach()
+                    os.close(lifeline)
+                    break
+            except OSError:
+                pass  # closing what came with it tells the parent
+            for descriptor in descriptors:
+                os.close(descriptor)
+        else:
+            return
+    connection, lifeline = descriptors
+    os.dup2(connection, 0)
+    os.close(connection)
+    _work(lifeline, function, memory_mb, libraries)
+
+
+def _work(lifeline: int, check: Check, memory_mb: int, libraries: Iterable[Path]) -> None:
+    """Be a worker: take on limits that cannot be taken off, and serve on standard input."""
     with socket.socket(fileno=0) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        Server(connection, function, statm).serve(confinement)
+        connection.sendall(os.getpid().to_bytes(4, "big"))
+        _live_no_longer_than(lifeline)
+        gc.enable()
+        statm = _open_statm()
+        _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
+        # Beyond what is mapped already: that is no file's doing.
+        _limit(resource.RLIMIT_AS, _pages(statm, 0) + memory_mb * _MIB)
+        Server(connection, check, statm).serve(confine(libraries))
