@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
@@ -296,7 +297,9 @@ class Desk:
             self.inbox.api_url, lambda: merchant.sandbox.token, RateLimiter(0, 1), request_timeout=5, connections=4
         )
         project = Project(self.client, 1001, 2001, CircuitBreaker(lambda _detail, _seconds: None))
-        self.intake = Intake(DeliveryContext(self.inbox, project, self.filing, ledger, validator, self.orders))
+        self.intake = Intake(
+            DeliveryContext(self.inbox, project, self.filing, ledger, validator, self.orders, OrderBook(project))
+        )
 
     def take(self, name: str) -> Outcome | Exception:
         """Take a dropped file to its end, or to what keeps it from it."""
@@ -376,7 +379,10 @@ def _both_at_once(desk: "Desk", *names: str) -> list[Outcome | Exception]:
         for thread in threads:
             thread.start()
         # Both have been read and checked, and neither is written down yet.
-        wait_until(lambda: desk.orders._busy[key][1] == 3, what="two waiting for the order")
+        # One waits for the order; the other, with the same bytes, for those.
+        wait_until(
+            lambda: sorted(users for _, users in desk.orders._busy.values()) == [2, 2], what="two waiting for their turn"
+        )
     for thread in threads:
         thread.join()
     return results

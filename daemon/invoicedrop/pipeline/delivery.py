@@ -1,19 +1,20 @@
 """One invoice's delivery, from a file that was read to its end in processed/ or failed/.
 
-    known? -> check -> order -> ask first, if in doubt -> send -> receipt -> file
+    known? -> check -> order -> there already? -> ask first, if in doubt -> send -> receipt -> file
 
 Every step is written so that it may be repeated after a crash; `daemon/README.md` has the table of what is found then.
 The rate limit is waited for before `uploading` is written: an invoice that only waits for its turn is not in doubt.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
+from invoicedrop.channable.models import Order
 from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
@@ -22,11 +23,20 @@ from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.deferrals import logged_deferral
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.pipeline.order_check import attached_already, status_words
 from invoicedrop.pipeline.recall import continued, find_row, retried
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
-from invoicedrop.pipeline.soft_refusals import may_refuse, require_certain_name
+from invoicedrop.pipeline.soft_refusals import (
+    may_refuse,
+    require_certain_name,
+    require_invoice,
+    require_known_bytes_nowhere_else,
+    require_shipped,
+    require_wanted,
+)
 from invoicedrop.pipeline.validation import require_number, validate, with_facts
 from invoicedrop.reasons import Reason
+from invoicedrop.system.local_time import DAY
 from invoicedrop.timing import backoff
 
 
@@ -49,6 +59,8 @@ class Delivery:
         self.resumed = False
         self.duplicate = False
         self.twin: str | None = None
+        self.credit_note: str | None = None
+        self.base_line: frozenset[int] | None = None
         self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
 
     def run(self) -> Outcome:
@@ -68,8 +80,10 @@ class Delivery:
                 self._check(self._expected_numbers())
                 require_certain_name(self.name, self.entry, self.twin)
                 self._find_order()
-                with self.context.orders.hold((self.entry.account, self.entry.project_id, self.entry.order_id)):
+                with self._alone_with_bytes_and_order():
                     self._adopt_duplicate()
+                    if self.entry.doubt_since is None and not self.entry.sent:
+                        self._look_at_order()
                     if not self.entry.sent:
                         self._record_receipt(self._ask_first() or self._send())
         except Rejected as rejection:
@@ -127,7 +141,7 @@ class Delivery:
             # Nobody knows yet which order's numbers these are.
             return ()
         self._find_order()
-        order = self.project.order(self._order_id).order
+        order = self.context.order_book.order(self._order_id)
         return sorted({self.name.order, *order.numbers})
 
     def _check(self, numbers: Sequence[str]) -> None:
@@ -135,6 +149,7 @@ class Delivery:
         if self._rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
         facts = validate(self.file, self.snapshot, numbers, self.context, self.log)
+        self.credit_note = facts.credit_note
         self.entry = with_facts(self.entry, facts)
         require_number(facts, numbers, self.inbox)
 
@@ -151,8 +166,20 @@ class Delivery:
         if self.inbox.order_id_kind == "channable":
             self.entry = replace(self.entry, order_id=int(self.name.order))
         elif self.entry.order_id is None:
-            self.entry = replace(self.entry, order_id=self.project.find_order(self.name.order).id)
+            order = self.context.order_book.put(self.project.find_order(self.name.order))
+            self.entry = replace(self.entry, order_id=order.id)
         self.log = self.log.bind(order_id=self.entry.order_id)
+
+    @contextmanager
+    def _alone_with_bytes_and_order(self) -> Iterator[None]:
+        """Keep other threads from sending these bytes to another order, or anything to this one, meanwhile."""
+        account, project_id, order_id = self.entry.account, self.entry.project_id, self.entry.order_id
+        # In this order everywhere: nobody who holds an order waits for bytes.
+        with (
+            self.context.orders.hold(("bytes", account, self.entry.sha256)),
+            self.context.orders.hold((account, project_id, order_id)),
+        ):
+            yield
 
     def _adopt_duplicate(self) -> None:
         """Take over the receipt, or the doubt, of the same bytes sent to this order under another name."""
@@ -170,6 +197,49 @@ class Delivery:
             self.duplicate = True
         elif copy is not None:
             self.entry = self.entry.moved(State.UPLOADING, doubt_since=copy.doubt_since)
+
+    def _look_at_order(self) -> None:
+        """Know the order before anything is sent to it, and have a person decide what a program cannot know."""
+        order = None
+        if self.inbox.order_check == "on":
+            order = self.context.order_book.order(self._order_id)
+            self.log.info(
+                "order.checked",
+                channel=order.channel_name,
+                status=order.status_shipped,
+                invoices=len(order.invoices),
+            )
+            self._adopt_attached(order)
+        if self.entry.sent:
+            return
+        require_known_bytes_nowhere_else(self.entry, self.ledger.at_another_order(self.entry), self.twin)
+        require_invoice(self.entry, self.credit_note, self.twin)
+        if order is not None:
+            require_wanted(self.entry, order, self.twin)
+            self._wait_for_shipment(order)
+            self.base_line = frozenset(attachment.id for attachment in order.attachments)
+
+    def _adopt_attached(self, order: Order) -> None:
+        """Take over an attachment with the invoice's own bytes that the ledger does not know."""
+        receipts = self.ledger.receipts(self.entry.account, self.entry.project_id, order.id)
+        attachment_id = attached_already(self.entry, order, self.project, receipts, max_bytes=self.inbox.max_file_bytes)
+        if attachment_id is not None:
+            self.entry = self.ledger.uploaded(self.entry, Receipt(attachment_id))
+            self.duplicate = True
+
+    def _wait_for_shipment(self, order: Order) -> None:
+        """Put the invoice off until its order is shipped, where that is asked for."""
+        if self.inbox.wait_for_shipment == "off" or order.is_shipped:
+            return
+        left = self.inbox.shipment_grace - self._age(self.entry.first_seen)
+        if left <= 0 or not may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
+            require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
+            return
+        timing = self.context.timing
+        delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
+        detail = f"it waits until order {order.id} is shipped ({status_words(order)} now)"
+        self.ledger.deferred(self.entry, delay, detail)
+        raise logged_deferral(self.log, delay, detail)
 
     def _ask_first(self) -> Receipt | None:
         """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
@@ -193,7 +263,7 @@ class Delivery:
         before = self.entry
 
         def intend() -> None:
-            self.entry = self.ledger.uploading(before)
+            self.entry = self.ledger.uploading(before, self.base_line)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
@@ -61,6 +62,7 @@ class DeliveryContext:
     ledger: Ledger
     validator: PdfCheck
     orders: KeyedLock
+    order_book: OrderBook
     timing: Timing = DEFAULT_TIMING
     started: float = field(default_factory=time.time)
     deferrals: Deferrals = field(init=False)

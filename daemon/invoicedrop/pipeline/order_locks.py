@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 
 class KeyedLock:
-    """Lets only one thread at a time work on an order: invoices of one order could be taken for each other."""
+    """Lets only one thread at a time work on an order, or on a PDF.
+
+    Invoices of one order could be taken for each other, and a PDF could go to two orders at once.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -5,9 +5,11 @@ PDF back into the drop folder waives that reason for this invoice; a copy, besid
 waives nothing.
 """
 
+from invoicedrop.channable.models import Order
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.ledger.ledger import Entry
+from invoicedrop.pipeline.order_check import status_words
 from invoicedrop.reasons import Reason
 
 
@@ -25,6 +27,55 @@ def require_certain_name(name: OrderName, entry: Entry, twin: str | None) -> Non
     """
     if name.ambiguity is not None:
         _ask(entry, twin, Reason.NAME_AMBIGUOUS, name.ambiguity)
+
+
+def require_known_bytes_nowhere_else(entry: Entry, elsewhere: Entry | None, twin: str | None) -> None:
+    """Have a person decide about a PDF that was sent, or may have been, to another order, as `elsewhere`.
+
+    Raises:
+        Rejected: nobody has decided yet.
+
+    """
+    if elsewhere is not None:
+        done = "was accepted by Channable" if elsewhere.sent else "may have been sent"
+        detail = f"this very PDF {done} for order {elsewhere.order_id}, as {elsewhere.file}"
+        _ask(entry, twin, Reason.SENT_TO_ANOTHER_ORDER, detail)
+
+
+def require_invoice(entry: Entry, credit_note: str | None, twin: str | None) -> None:
+    """Have a person decide about a credit note; `credit_note` is what says that it is one.
+
+    Raises:
+        Rejected: nobody has decided yet.
+
+    """
+    if credit_note is not None:
+        _ask(entry, twin, Reason.CREDIT_NOTE, f"its e-invoice says so: {credit_note}")
+
+
+def require_wanted(entry: Entry, order: Order, twin: str | None) -> None:
+    """Have a person decide about an order that was cancelled.
+
+    Raises:
+        Rejected: nobody has decided yet.
+
+    """
+    if order.is_cancelled:
+        _ask(entry, twin, Reason.ORDER_CANCELLED, f"Channable shows order {order.id} as cancelled")
+
+
+def require_shipped(entry: Entry, order: Order, days: float, twin: str | None) -> None:
+    """Have a person decide about an order that was not shipped in so many days.
+
+    Raises:
+        Rejected: nobody has decided yet.
+
+    """
+    if not order.is_shipped:
+        status = status_words(order)
+        _ask(
+            entry, twin, Reason.ORDER_NOT_SHIPPED, f"after {days:.3g} days Channable shows order {order.id} as {status}"
+        )
 
 
 def _ask(entry: Entry, twin: str | None, reason: Reason, detail: str) -> None:

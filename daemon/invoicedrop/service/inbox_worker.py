@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
@@ -88,7 +89,8 @@ class InboxWorker:
             mover=mover,
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._api)
-        self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, timing)
+        order_book = OrderBook(project, lambda: self._watcher.waiting)
+        self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, order_book, timing)
         self._intake = Intake(self._context)
         self._watcher = Watcher(
             inbox.drop_dir,

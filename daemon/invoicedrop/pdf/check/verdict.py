@@ -21,7 +21,7 @@ class PdfFacts:
 
     `version` is the PDF version ("1.7"), `producer` the program that wrote it, `pdfa` the PDF/A part and level it
     claims ("3B"), `einvoice` "ZUGFeRD 1", "ZUGFeRD 2", "Factur-X" or "XRechnung". `order_number_found` is None
-    if no number was asked for.
+    if no number was asked for. `credit_note` is what in the e-invoice says that it is a credit note, in words.
     """
 
     pages: int
@@ -30,6 +30,7 @@ class PdfFacts:
     pdfa: str | None
     einvoice: str | None
     order_number_found: bool | None
+    credit_note: str | None = None
 
 
 Verdict = PdfFacts | Refused
