@@ -27,6 +27,8 @@ class Timing:
     """A deferral that is repeated in the same words is logged once in this time."""
     order_retry: float = 60.0
     """Between two tries while an order may still be imported (`order_grace`)."""
+    order_fresh: float = 60.0
+    """An order that was read is not read again within this time, but where an upload to it is in doubt."""
     longest_order_retry: float = 3600.0
     """The longest time between two looks whether an order is shipped; the first is `order_retry`."""
     look_again: float = 5.0

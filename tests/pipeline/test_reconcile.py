@@ -381,7 +381,8 @@ def _both_at_once(desk: "Desk", *names: str) -> list[Outcome | Exception]:
         # Both have been read and checked, and neither is written down yet.
         # One waits for the order; the other, with the same bytes, for those.
         wait_until(
-            lambda: sorted(users for _, users in desk.orders._busy.values()) == [2, 2], what="two waiting for their turn"
+            lambda: sorted(users for _, users in desk.orders._busy.values()) == [2, 2],
+            what="two waiting for their turn",
         )
     for thread in threads:
         thread.join()

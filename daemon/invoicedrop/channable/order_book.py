@@ -15,14 +15,13 @@ from typing import Final
 from invoicedrop.channable.models import Order, OrdersPage
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import Unanswered
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-_FRESH: Final = 60.0
-"""Seconds for which an order is not read again."""
 _BACKLOG: Final = 5
 """Waiting invoices from which on a page may pay."""
 _WAITING_PER_PAGE: Final = 20
 _MOST_PAGES: Final = 15
-"""Pages read within `_FRESH`: one for so many waiting invoices, and no more than that."""
+"""Pages read while an order counts as fresh: one for so many waiting invoices, and no more than that."""
 _LEAST_SERVED: Final = 5
 """Invoices that a page must have served, on average, for pages to be read again soon."""
 _UNPROFITABLE: Final = 600.0
@@ -51,12 +50,12 @@ class OrderBook:
         backlog: Callable[[], int] = lambda: 1,
         *,
         clock: Callable[[], float] = time.monotonic,
-        fresh: float = _FRESH,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self._project = project
         self._backlog = backlog
         self._clock = clock
-        self._fresh = fresh
+        self._fresh = timing.order_fresh
         self._lock = threading.Lock()
         self._orders: OrderedDict[int, _Kept] = OrderedDict()
         self._paging = threading.Lock()

@@ -229,7 +229,8 @@ class Delivery:
 
     def _wait_for_shipment(self, order: Order) -> None:
         """Put the invoice off until its order is shipped, where that is asked for."""
-        if self.inbox.wait_for_shipment == "off" or order.is_shipped:
+        # One that is cancelled is never shipped: a person has decided to send its invoice all the same.
+        if self.inbox.wait_for_shipment == "off" or order.is_shipped or order.is_cancelled:
             return
         left = self.inbox.shipment_grace - self._age(self.entry.first_seen)
         if left <= 0 or not may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
