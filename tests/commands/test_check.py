@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -136,6 +137,25 @@ def test_a_check_by_another_user_than_the_service_is_a_warning(merchant: Merchan
     finding = _findings(merchant.settings())["user"]
     assert finding.level is Level.WARNING
     assert finding.remedy == f"sudo -u {pwd.getpwuid(65534).pw_name} invoicedrop check"
+
+
+def test_the_ledger_is_opened_once(merchant: Merchant) -> None:
+    """The check opens the ledger as often as it must: once, with a connection that writes and one that reads."""
+    merchant.state.mkdir()
+    Ledger.open(merchant.state).close()
+    program = """
+import sys
+connections = []
+sys.addaudithook(lambda event, args: connections.append(args) if event == "sqlite3.connect" else None)
+from invoicedrop.commands.check import command
+from invoicedrop.settings.load import load
+command.collect(load())
+print(len(connections))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=merchant.environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == 2
 
 
 def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 from invoicedrop.commands.health import health
 from merchant import Merchant, running
 from waiting import wait_until
+
+_NOBODY = 65534
 
 
 def _write_report(folder: Path, *, age: float = 0.0, **changes: Any) -> None:
@@ -58,6 +62,28 @@ def test_without_a_report_the_file_is_named(
         (tmp_path / "service.json").write_bytes(content)
     assert health(tmp_path) == 1
     assert capsys.readouterr().out == f"no service has written {tmp_path}/service.json yet\n"
+
+
+def test_a_report_that_cannot_be_read_is_not_called_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error in reading the service's file is told as that, with its cause: exit 1."""
+    (tmp_path / "service.json").mkdir()
+    assert health(tmp_path) == 1
+    assert capsys.readouterr().out == f"{tmp_path}/service.json cannot be read: Is a directory\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may become another user")
+def test_another_user_is_told_to_run_it_as_the_services(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may not look into the state folder learns that, and not that no service has written anything."""
+    with tempfile.TemporaryDirectory() as name:
+        _write_report(Path(name))
+        os.seteuid(_NOBODY)
+        try:
+            assert health(Path(name)) == 1
+        finally:
+            os.seteuid(0)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{name}/service.json cannot be read by nobody (group")
+    assert "run this command as the service's user" in said
 
 
 def test_beside_a_real_service(merchant: Merchant) -> None:

@@ -318,6 +318,18 @@ def test_a_broken_report_is_no_report(merchant: Merchant, content: str) -> None:
         assert "The daemon is starting." in _text(merchant.settings())
 
 
+def test_a_report_that_cannot_be_read_is_not_a_start(merchant: Merchant) -> None:
+    """An error in reading service.json is told with its cause, in the text and in the JSON."""
+    merchant.state.mkdir()
+    with only_instance(merchant.state):
+        (merchant.state / "service.json").mkdir()
+        trouble = f"{merchant.state}/service.json cannot be read: Is a directory"
+        text = " ".join(_text(merchant.settings()).split())
+        assert "A daemon is running, but what it reports is unknown:" in text
+        assert "cannot be read: Is a directory." in text
+        assert _json(merchant.settings())["daemon"]["trouble"] == trouble
+
+
 def test_beside_a_running_daemon_that_is_paused(merchant: Merchant) -> None:
     """With the real daemon: status says that it runs, that the token is refused, and which invoice waits for that."""
     with running(merchant, api_token="revoked") as daemon:

@@ -96,17 +96,22 @@ def test_whatever_else_lies_there_is_no_report(tmp_path: Path, content: str) -> 
 
 
 def test_what_is_no_file_is_no_report(tmp_path: Path) -> None:
-    """A folder, a FIFO without a writer, a link to itself in the file's place: no report, and nothing hangs."""
+    """A folder, a FIFO without a writer, a link to itself in the file's place: no report, and nothing hangs.
+
+    What cannot be read is not taken for what was never written: its error says why.
+    """
     path = tmp_path / "service.json"
     assert status_file.read(tmp_path / "nowhere") is None
     path.mkdir()
-    assert status_file.read(tmp_path) is None
+    with pytest.raises(IsADirectoryError):
+        status_file.read(tmp_path)
     path.rmdir()
     os.mkfifo(path)
     assert status_file.read(tmp_path) is None
     path.unlink()
     path.symlink_to(path)
-    assert status_file.read(tmp_path) is None
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        status_file.read(tmp_path)
 
 
 _VALUES: list[object] = [

@@ -388,9 +388,6 @@ def test_one_poisonous_invoice_holds_nobody_up_and_is_given_up_in_time(
     backlog.drop(60)
     api.faults.add("status", request_kind, status=500, order_id=poisonous)
 
-    def put_off(daemon: Daemon) -> int:
-        return len(_moments(daemon, "invoice.deferred", file=f"{poisonous}.pdf"))
-
     def tries() -> list[float]:
         mine = [request for request in api.requests if request.order_id == poisonous]
         return [request.time for request in mine if request_kind == "any" or request.kind == "upload"]
@@ -404,10 +401,10 @@ def test_one_poisonous_invoice_holds_nobody_up_and_is_given_up_in_time(
             # A merchant with few invoices: the others come, and go, between two tries of this one.
             (other,) = backlog.drop()
             wait_until(lambda other=other: backlog.is_filed(other), seconds=_LATE, what="another invoice")  # type: ignore[misc]
-            before = put_off(daemon)
+            before = len(tries())
             wait_until(
-                lambda before=before: put_off(daemon) > before or backlog.is_failed(poisonous),  # type: ignore[misc]
-                what="the end of the next try",
+                lambda before=before: len(tries()) > before or backlog.is_failed(poisonous),  # type: ignore[misc]
+                what="the next try",
             )
         daemon.wait_for("invoice.failed")
         (failed,) = _moments(daemon, "invoice.failed")
@@ -419,6 +416,22 @@ def test_one_poisonous_invoice_holds_nobody_up_and_is_given_up_in_time(
     for number, (first, last) in enumerate(pairwise(tries())):
         assert last - first >= 0.95 * min(_LONGEST_DELAY, _FIRST * 2**number), f"tried again too soon: {tries()}"
     assert sorted(backlog.sent()) == sorted(set(backlog.arrived) - {poisonous})
+
+
+@pytest.mark.parametrize("trouble", ["status", "reset_before_store"])
+def test_a_deferral_in_the_same_words_is_logged_once(home: Path, api: Running, trouble: str) -> None:
+    """However often one invoice is tried in vain, the log has a line for each new text, not for each try."""
+    backlog = Backlog(home, api)
+    (poisonous,) = backlog.drop()
+    api.faults.add(trouble, order_id=poisonous)
+    with backlog.running() as daemon:
+        wait_until(lambda: sum(request.order_id == poisonous for request in api.requests) > 12, what="many tries")
+        details = [line["detail"] for line in daemon.events("invoice.deferred")]
+        assert details
+        assert len(details) == len(set(details)), details
+        api.faults.clear()
+        backlog.wait_until_all_are_filed()
+        assert daemon.stop() == 0
 
 
 def test_after_a_long_outage_an_api_that_still_stumbles_fails_nothing(home: Path, api: Running) -> None:

@@ -23,7 +23,11 @@ def health(state_dir: Path) -> int:
 
 
 def _problems(state_dir: Path) -> Iterator[str]:
-    report = status_file.read(state_dir)
+    try:
+        report = status_file.read(state_dir)
+    except OSError as error:
+        yield status_file.unreadable_in_words(state_dir, error)
+        return
     if report is None:
         yield f"no service has written {status_file.path_in(state_dir)} yet"
         return

@@ -27,13 +27,6 @@ class _Memory:
     logged: float = 0.0
 
 
-def logged_deferral(log: Log, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
-    """Log that an invoice waits, and return what to raise. `reason`: what it fails for if nothing changes."""
-    fields = {} if reason is None else {"reason": str(reason)}
-    log.info("invoice.deferred", seconds=round(delay, 1), detail=detail, **fields)
-    return Deferred(delay, detail)
-
-
 class Deferrals:
     """The deferred files of one inbox. Thread-safe."""
 
@@ -70,6 +63,13 @@ class Deferrals:
                 return False
             memory.detail, memory.logged = detail, now
             return True
+
+    def note(self, name: str, log: Log, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
+        """Note that an invoice waits, and return what to raise. `reason`: what it fails for if nothing changes."""
+        if self.is_news(name, detail):
+            fields = {} if reason is None else {"reason": str(reason)}
+            log.info("invoice.deferred", seconds=round(delay, 1), detail=detail, **fields)
+        return Deferred(delay, detail)
 
     @contextmanager
     def noted(self, name: str, log: Log) -> Iterator[None]:

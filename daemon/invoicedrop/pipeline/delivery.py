@@ -21,7 +21,6 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pipeline.ages import age
-from invoicedrop.pipeline.deferrals import logged_deferral
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.order_check import attached_already, status_words
 from invoicedrop.pipeline.recall import continued, find_row, retried
@@ -322,7 +321,7 @@ class Delivery:
         if rejection.reason is Reason.ORDER_NOT_FOUND and grace > 0:
             delay = min(self.context.timing.order_retry, grace)
             self.ledger.deferred(self.entry, delay, rejection.detail)
-            raise logged_deferral(self.log, delay, rejection.detail, rejection.reason)
+            raise self.context.deferrals.note(self.file.name, self.log, delay, rejection.detail, rejection.reason)
         if not self.resumed:
             self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
         with self.context.deferrals.noted(self.file.name, self.log):
@@ -349,4 +348,4 @@ class Delivery:
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
         delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)
-        raise logged_deferral(self.log, delay, detail)
+        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)

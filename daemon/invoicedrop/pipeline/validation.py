@@ -11,7 +11,6 @@ from invoicedrop.errors import Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.pipeline.deferrals import logged_deferral
 from invoicedrop.pipeline.job import DeliveryContext, SettledFile
 from invoicedrop.reasons import Reason
 from invoicedrop.settings.models import Inbox
@@ -39,7 +38,7 @@ def validate(
         left = inbox.incomplete_grace - file.quiet
         if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
             detail = f"it may still be being written ({rejection.detail})"
-            raise logged_deferral(log, left, detail, rejection.reason) from rejection
+            raise context.deferrals.note(file.name, log, left, detail, rejection.reason) from rejection
         raise
     _log_facts(facts, log)
     return facts

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from invoicedrop.printable import storable
-from invoicedrop.system import disk
+from invoicedrop.system import disk, permissions
 from invoicedrop.system.boot import boot_id
 
 _FILE_NAME: Final = "service.json"
@@ -93,7 +93,12 @@ def write(state_dir: Path, report: Report) -> None:
 
 
 def read(state_dir: Path) -> Report | None:
-    """Return what the service last wrote; None if there is nothing, or nothing that a service has written."""
+    """Return what the service last wrote; None if there is nothing, or nothing that a service has written.
+
+    Raises:
+        OSError: what is there cannot be read (`unreadable_in_words`).
+
+    """
     try:
         # Not blocking: a FIFO in its place would hold us up for ever.
         descriptor = os.open(path_in(state_dir), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -102,5 +107,14 @@ def read(state_dir: Path) -> Report | None:
         finally:
             os.close(descriptor)
         return Report.model_validate_json(content)
-    except (OSError, ValidationError):
+    except (FileNotFoundError, ValidationError):
         return None
+
+
+def unreadable_in_words(state_dir: Path, error: OSError) -> str:
+    """Return why the status file cannot be read, and what helps."""
+    path = path_in(state_dir)
+    if isinstance(error, PermissionError):
+        who = permissions.ourselves()
+        return f"{path} cannot be read by {who}: {error.strerror}; run this command as the service's user"
+    return f"{path} cannot be read: {error.strerror or error}"

@@ -7,7 +7,7 @@ touched but our own trial files.
 import os
 import stat
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from invoicedrop.commands.check import folders, left_alone, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
-from invoicedrop.ledger.ledger import LEDGER_FILE
+from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.service import lock
 from invoicedrop.service.service import new_validator
@@ -38,19 +38,20 @@ def check(settings: Settings, console: Console) -> int:
 
 def collect(settings: Settings) -> list[Finding]:
     """Test everything and return the findings, those of each inbox's folders first."""
-    with closing(new_validator(settings)) as validator:
+    with closing(new_validator(settings)) as validator, ExitStack() as opened:
         # Its process starts while we look at the folders.
         with suppress(CheckUnavailable):
             validator.warm_up()
         findings = _user(settings)
-        ledger = _identity(settings)
+        ledger, ledger_finding = _open_ledger(settings, opened)
+        identity = _identity(ledger)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=ledger)
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity)
             findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
-    return findings + _ledger_and_network(settings)
+        return findings + _ledger_and_network(settings, ledger, ledger_finding)
 
 
 def _pdf_check(validator: Validator) -> Finding:
@@ -70,13 +71,25 @@ def _pdf_check(validator: Validator) -> Finding:
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
 
 
-def _identity(settings: Settings) -> str | None:
-    """Return the identity of the ledger; None where there is none, or none that can be read: that is told below."""
+def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, Finding]:
+    """Return the ledger, where there is one that can be used, and what is to be said of it."""
     try:
-        with access.existing_ledger(settings) as ledger:
-            return None if ledger is None else ledger.identity()
-    except (LedgerUnavailable, ConfigError):
-        return None
+        ledger = opened.enter_context(access.existing_ledger(settings))
+    except (LedgerUnavailable, ConfigError) as error:
+        return None, _ledger_problem(error)
+    text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
+    return ledger, Finding("ledger", "", Level.OK, text)
+
+
+def _ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
+    return Finding("ledger", "", Level.PROBLEM, str(error))
+
+
+def _identity(ledger: Ledger | None) -> str | None:
+    """Return the identity of the ledger; None where it cannot be read: that is told below."""
+    with suppress(LedgerUnavailable):
+        return None if ledger is None else ledger.identity()
+    return None
 
 
 def _user(settings: Settings) -> list[Finding]:
@@ -108,17 +121,13 @@ def _owner(state_dir: Path) -> int | None:
         return None
 
 
-def _ledger_and_network(settings: Settings) -> list[Finding]:
+def _ledger_and_network(settings: Settings, ledger: Ledger | None, ledger_finding: Finding) -> list[Finding]:
     running = {True: "a daemon is running", False: "no daemon is running", None: "whether a daemon runs cannot be told"}
     daemon = Finding("daemon", "", Level.NOTE, running[lock.is_held(settings.state_dir)])
     try:
-        with access.existing_ledger(settings) as ledger:
-            text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
-            findings = [Finding("ledger", "", Level.OK, text), daemon]
-            return findings + network.of_inboxes(settings.inboxes, ledger)
-    except (LedgerUnavailable, ConfigError) as error:
-        ledger_problem = Finding("ledger", "", Level.PROBLEM, str(error))
-        return [ledger_problem, daemon, *network.of_inboxes(settings.inboxes, None)]
+        return [ledger_finding, daemon, *network.of_inboxes(settings.inboxes, ledger)]
+    except LedgerUnavailable as error:
+        return [_ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
 def _show(findings: list[Finding], console: Console) -> None:

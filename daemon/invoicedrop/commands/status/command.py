@@ -2,7 +2,8 @@
 
 With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 1000, totals count all):
 
-    daemon    {running: true, false or null (this user may not know), pid, version, last_report}
+    daemon    {running: true, false or null (this user may not know), pid, version, last_report, trouble}: `trouble` is
+              why its report cannot be read, or null
     ledger    why the ledger cannot be read now, or null
     inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
               words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
@@ -59,6 +60,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             "pid": report.pid if report is not None else None,
             "version": report.version if report is not None else None,
             "last_report": _time(report.beat) if report is not None else None,
+            "trouble": overview.daemon.trouble,
         },
         "ledger": overview.ledger_trouble,
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],

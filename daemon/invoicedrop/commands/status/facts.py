@@ -53,7 +53,11 @@ def read_overview(settings: Settings) -> Overview:
 
 def _daemon_state(state_dir: Path, now: float) -> DaemonState:
     running = lock.is_held(state_dir)
-    report = None if running is False else status_file.read(state_dir)
+    try:
+        report = None if running is False else status_file.read(state_dir)
+    except OSError as error:
+        trouble = status_file.unreadable_in_words(state_dir, error)
+        return DaemonState(running, None, is_fresh=False, trouble=trouble)
     if report is None or report.pid is None:
         # Without a process it is the last report of a daemon that has stopped.
         return DaemonState(running, None, is_fresh=False)

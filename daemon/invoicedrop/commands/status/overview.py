@@ -92,11 +92,13 @@ class DaemonState:
     """Whether a daemon holds the state folder (None: this user may not know), and what it last reported.
 
     `report` is None if no daemon runs, or if it has reported nothing yet; only a fresh one tells how things are now.
+    `trouble` is why the report cannot be read, if there is one.
     """
 
     running: bool | None
     report: Report | None
     is_fresh: bool
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,13 @@ def show(overview: Overview, settings: Settings, console: Console) -> None:
 def _daemon(overview: Overview) -> tuple[str, str]:
     daemon = overview.daemon
     if daemon.running is None:
-        return "Whether a daemon is running cannot be told by this user.", "yellow"
+        why = f": {daemon.trouble}" if daemon.trouble else ""
+        return f"Whether a daemon is running cannot be told by this user{why}.", "yellow"
     if not daemon.running:
         rest = ": what waits stays until one is started (invoicedrop run)" if overview.waiting_total else ""
         return f"No daemon is running{rest}.", "yellow" if overview.waiting_total else ""
+    if daemon.trouble is not None:
+        return f"A daemon is running, but what it reports is unknown: {daemon.trouble}.", "yellow"
     if daemon.report is None:
         return "The daemon is starting.", ""
     who = f"process {daemon.report.pid}, version {daemon.report.version}"
