@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import bytecode  # noqa: F401 - before all that it is to keep
 from invoicedrop.sandbox import Options, Running, serve
 from merchant import Merchant
 

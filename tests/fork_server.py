@@ -9,6 +9,7 @@ and of memory, run the command as a user does (`Merchant.start(forked=False)`).
 import array
 import contextlib
 import errno
+import gc
 import json
 import os
 import select
@@ -159,6 +160,8 @@ def _serve(address: str) -> None:
         __import__(f"invoicedrop.{name}")
     for name in ("invoicedrop.commands.verify", "invoicedrop.commands.health", "quick_service"):
         __import__(name)
+    # The collector of a child would go through all this once more when it ends: most of what a short life takes.
+    gc.freeze()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{address}.new")
     listener.listen(16)

@@ -63,9 +63,11 @@ class Merchant:
         """Start the real command, or `quick_service` in its place; not `forked`: as a user does (see `fork_server`)."""
         return Daemon(self, program, arguments or ("run",), changes, forked=forked)
 
-    def run(self, *arguments: str, forked: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run the real command to its end."""
-        daemon = self.start(*arguments, forked=forked, **changes)
+    def run(
+        self, *arguments: str, program: Sequence[str] = COMMAND, forked: bool = True, **changes: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the real command, or `quick_service` in its place, to its end."""
+        daemon = self.start(*arguments, program=program, forked=forked, **changes)
         code = daemon.wait()
         return subprocess.CompletedProcess(arguments, code, daemon.output(), daemon.errors())
 

@@ -31,6 +31,10 @@ def program(timing: Timing, *, fault: str | None = None, checked: bool = True) -
     return (__file__, *faults, *(() if checked else ("--unchecked",)), json.dumps(dataclasses.asdict(timing)))
 
 
+UNCHECKED = program(Timing(), checked=False)
+"""The service with the command's own waits, for tests that are not about the PDF check: no process starts for it."""
+
+
 class HeldMover(Mover):
     """Lets a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
 

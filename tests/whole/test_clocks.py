@@ -24,10 +24,10 @@ def clock(merchant: Merchant) -> SetClock:
 
 
 @contextmanager
-def _running(merchant: Merchant, clock: SetClock, **changes: str) -> Iterator[Daemon]:
+def _running(merchant: Merchant, clock: SetClock, *, checked: bool = False, **changes: str) -> Iterator[Daemon]:
     """Run the real service with short waits, on that clock."""
     merchant.environment |= clock.environment
-    with running(merchant, program=program(_TIMING), forked=False, **changes) as daemon:
+    with running(merchant, program=program(_TIMING, checked=checked), forked=False, **changes) as daemon:
         daemon.wait_for("inbox.watching")
         yield daemon
 
@@ -35,7 +35,7 @@ def _running(merchant: Merchant, clock: SetClock, **changes: str) -> Iterator[Da
 def test_a_file_that_is_being_written_is_not_given_up_when_the_clock_jumps(merchant: Merchant, clock: SetClock) -> None:
     """A clock that is set forward by years makes no unfinished file an old one: it gets its time, and then goes."""
     content = invoice_pdf("5")
-    with _running(merchant, clock, incomplete_grace="30") as daemon:
+    with _running(merchant, clock, checked=True, incomplete_grace="30") as daemon:
         clock.set(_YEARS)
         with (merchant.drop / "5.pdf").open("wb") as writer:
             writer.write(content[:-100])

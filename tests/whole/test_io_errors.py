@@ -38,7 +38,7 @@ from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.service import Service
 from invoicedrop.settings.load import load
 from merchant import Merchant, running
-from quick_service import QUICK
+from quick_service import QUICK, UNCHECKED
 from unchecked import EveryPdfIsGood
 from waiting import wait_until
 from ways import unheld
@@ -430,7 +430,7 @@ def _fill(path: Path) -> None:
 
 def test_a_process_without_file_descriptors_waits_until_it_has_some(merchant: Merchant) -> None:
     """A daemon that may open nothing more lives on, says so, loses nothing, and goes on when it may."""
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         wait_until((merchant.state / "service.json").exists, what="a beat")
         before = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)

@@ -18,7 +18,7 @@ import pytest
 from fuse_folder import FuseFolder, mounted
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant, running
-from quick_service import QUICK, program
+from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
 _CODES = ["EBUSY", "EAGAIN", "ETXTBSY", "ESTALE", "EUCLEAN", "EIO", "EACCES", "EPERM", "ENXIO", "ETIMEDOUT", "ENOTCONN"]
@@ -123,7 +123,7 @@ def test_several_names_that_fail_in_a_row_are_told_and_the_next_good_one_goes(
     bad = ["1.pdf", "2.pdf", "3.pdf", "4.pdf"]
     mirror.trouble.update({name: {"open": errno.EBUSY} for name in bad})
     _put(mirror, *bad)
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.unavailable")
         told = str(daemon.events("inbox.unavailable")[0]["detail"])
         assert "several files" in told
@@ -177,7 +177,7 @@ def test_waiting_takes_no_processor(merchant: Merchant, mirror: FuseFolder, trou
     mirror.trouble.update({name: {kind: code} for name in many})
     _put(mirror, *many)
     timing = replace(QUICK, file_retry=30.0, first_probe=30.0, longest_probe=60.0)
-    with running(merchant, program=program(timing), scan_interval="1") as daemon:
+    with running(merchant, program=program(timing, checked=False), scan_interval="1") as daemon:
         daemon.wait_for(*(("inbox.unavailable", 1) if trouble == "a full disk" else ("invoice.deferred", len(many))))
         if trouble == "the folder":
             mirror.trouble["drop"] = mirror.trouble["real"] = {"opendir": errno.EIO, "mkdir": errno.EIO}
@@ -228,7 +228,7 @@ def test_files_that_cannot_be_read_fill_no_log(merchant: Merchant, mirror: FuseF
     mirror.trouble.update({name: {"open": errno.EACCES} for name in names})
     _put(mirror, *names)
     timing = replace(QUICK, longest_retry=0.1, next_file=0.005)
-    with running(merchant, program=program(timing)) as daemon:
+    with running(merchant, program=program(timing, checked=False)) as daemon:
         wait_until(lambda: sum(name == "31.pdf" for _, name in mirror.seen) or _opened(mirror) > 200, what="many tries")
         assert all(len(_lines_of(daemon, name)) <= 1 for name in names)
         assert len(daemon.events("inbox.unavailable")) == 1

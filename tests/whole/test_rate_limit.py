@@ -23,7 +23,7 @@ from invoicedrop.sandbox import Options, RequestRecord, Running, marketplace_num
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 from merchant import Merchant, running
-from quick_service import program
+from quick_service import UNCHECKED, program
 from waiting import wait_until
 
 _TOLERANCE = 1.03
@@ -143,7 +143,7 @@ def test_a_backlog_takes_the_ideal_time_and_is_never_refused(tmp_path: Path) -> 
     """A backlog of 100 at 10/s, burst 50, is at the server as fast as its bucket allows, with no 429."""
     with Company(tmp_path, rate=10, burst=50) as company:
         company.drop(1, 100)
-        with running(company.merchant) as daemon:
+        with running(company.merchant, program=UNCHECKED) as daemon:
             company.wait_until_filed(100)
             assert daemon.stop() == 0
         company.tell("backlog")
@@ -160,7 +160,7 @@ def test_look_ups_and_questions_count_like_uploads(tmp_path: Path) -> None:
             company.api.faults.add("reset_after_store", "upload", skip=6 * lost, count=1)
         for order in range(1, 46):
             company.merchant.drop_pdf(f"{marketplace_number(order)}.pdf", invoice_pdf(str(order)))
-        with running(company.merchant, order_id_kind="marketplace") as daemon:
+        with running(company.merchant, program=UNCHECKED, order_id_kind="marketplace") as daemon:
             company.wait_until_filed(45)
             assert daemon.stop() == 0
             assert len(daemon.events("upload.reconciled")) == 4
@@ -171,8 +171,8 @@ def test_look_ups_and_questions_count_like_uploads(tmp_path: Path) -> None:
         assert company.took() <= company.at_most
 
 
-def _two_inboxes(company: Company, each: int) -> tuple[str, ...]:
-    """Fill two inboxes of the company, each with its own project; return the arguments that work them off."""
+def _two_inboxes(company: Company, each: int) -> None:
+    """Fill two inboxes of the company, each with its own project."""
     home = company.merchant.home
     tables = ""
     for project in company.api.options.projects:
@@ -185,13 +185,14 @@ def _two_inboxes(company: Company, each: int) -> tuple[str, ...]:
     config.write_text(tables)
     for name in ("DROP_DIR", "PROJECT_ID"):
         del company.merchant.environment[f"INVOICEDROP_{name}"]
-    return "run", "--once", "--config", str(config)
+    company.merchant.environment["INVOICEDROP_CONFIG"] = str(config)
 
 
 def test_two_inboxes_of_one_company_share_one_bucket(tmp_path: Path) -> None:
     """Two folders, each with its project, of one company: together they use up its one bucket, and no more."""
     with Company(tmp_path, rate=10, burst=50, projects=(2001, 2002)) as company:
-        assert company.merchant.run(*_two_inboxes(company, 50)).returncode == 0
+        _two_inboxes(company, 50)
+        assert company.merchant.run("run", "--once", program=UNCHECKED).returncode == 0
         company.tell("two inboxes")
         assert company.refusals() == 0
         assert len(company.asked()) == 100
@@ -201,7 +202,8 @@ def test_two_inboxes_of_one_company_share_one_bucket(tmp_path: Path) -> None:
 def test_two_inboxes_take_turns(tmp_path: Path) -> None:
     """While both of two inboxes have a backlog each gets about half: none waits until the other one is done."""
     with Company(tmp_path, rate=20, burst=20, projects=(2001, 2002)) as company:
-        assert company.merchant.run(*_two_inboxes(company, 60)).returncode == 0
+        _two_inboxes(company, 60)
+        assert company.merchant.run("run", "--once", program=UNCHECKED).returncode == 0
         first = [upload.project for upload in company.api.uploads()][:60]
         assert 18 <= first.count(2001) <= 42
 
@@ -215,12 +217,12 @@ def test_a_restart_does_not_spend_the_burst_twice(tmp_path: Path, end: str) -> N
     # Few a second: a slow start of the second life shall not empty the bucket meanwhile.
     with Company(tmp_path, rate=2, burst=20) as company:
         company.drop(1, 34)
-        with running(company.merchant) as daemon:
+        with running(company.merchant, program=UNCHECKED) as daemon:
             wait_until(lambda: company.api.store.bucket.level > 16.5, what="a burst that is spent")
             daemon.signal(signal.Signals[end])
             daemon.wait()
         before = len(company.asked())
-        with running(company.merchant) as daemon:
+        with running(company.merchant, program=UNCHECKED) as daemon:
             company.wait_until_filed(34)
             assert daemon.stop() == 0
         company.tell(f"restart after {end}")
@@ -235,11 +237,11 @@ def test_a_clean_stop_keeps_what_is_left_of_the_burst(tmp_path: Path) -> None:
     """Thirty files after a restart that still fit into the bucket go at once: they are not spread over 15 seconds."""
     with Company(tmp_path, rate=2, burst=100) as company:
         company.drop(1, 30)
-        with running(company.merchant) as daemon:
+        with running(company.merchant, program=UNCHECKED) as daemon:
             company.wait_until_filed(30)
             assert daemon.stop() == 0
         company.drop(31, 60)
-        with running(company.merchant) as daemon:
+        with running(company.merchant, program=UNCHECKED) as daemon:
             company.wait_until_filed(60)
             assert daemon.stop() == 0
         assert company.refusals() == 0
@@ -267,7 +269,7 @@ def test_another_client_is_made_room_for_and_its_end_is_noticed(tmp_path: Path) 
     with Company(tmp_path, rate=20, burst=20) as company:
         company.drop(1, 300)
         quick = Timing(rate_recovery=10, unstated_wait=0.1, same_refusal=0.1, arrival_jitter=0.1)
-        with running(company.merchant, "run", program=program(quick)):
+        with running(company.merchant, "run", program=program(quick, checked=False)):
             with OtherClient(company.api, 10) as other:
                 wait_until(company.refusals, what="a full bucket")
                 begin = time.monotonic()
@@ -298,7 +300,7 @@ def test_retry_after_is_obeyed_and_capped(tmp_path: Path, wish: str, cap: float,
     with Company(tmp_path, rate=40, burst=200) as company:
         company.api.faults.add("rate_limited", "upload", skip=20, count=1, retry_after=wish)
         company.drop(1, 60)
-        with running(company.merchant, "run", program=program(Timing(longest_retry_after=cap))):
+        with running(company.merchant, "run", program=program(Timing(longest_retry_after=cap), checked=False)):
             company.wait_until_filed(60)
         refused = next(request.time for request in company.asked() if request.status == _TOO_MANY)
         # What was on its way already may still arrive.
@@ -311,7 +313,7 @@ def test_retry_after_of_several_429s_in_a_row_is_obeyed_as_it_is(tmp_path: Path)
     with Company(tmp_path, rate=40, burst=100) as company:
         company.api.faults.add("rate_limited", "upload", count=4, retry_after="1")
         company.drop(1, 1)
-        with running(company.merchant):
+        with running(company.merchant, program=UNCHECKED):
             company.wait_until_filed(1)
         for before, after in pairwise(company.asked()):
             assert 1.0 <= after.time - before.time <= 1.4
@@ -322,7 +324,7 @@ def test_maintenance_is_probed_ever_less_often_whatever_it_asks_for(tmp_path: Pa
     with Company(tmp_path, rate=40, burst=100) as company:
         company.api.faults.add("rate_limited", status=503, retry_after="1")
         company.drop(1, 1)
-        with running(company.merchant):
+        with running(company.merchant, program=UNCHECKED):
             wait_until(lambda: len(company.asked()) >= 3, what="three probes")
         first, second = [after.time - before.time for before, after in pairwise(company.asked()[:3])]
         assert first >= 1.5

@@ -21,7 +21,7 @@ from invoicedrop.service import status_file
 from invoicedrop.system.confinement import offered
 from merchant import COMMAND, Daemon, Merchant, running
 from pdfs import build
-from quick_service import QUICK, program
+from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
 _HEAD = 700
@@ -202,7 +202,7 @@ def test_the_api_s_trouble_moves_nothing_and_resumes_by_itself(merchant: Merchan
     begin, words = _OUTAGES[outage]
     end = begin(merchant.sandbox)
     content = merchant.drop_pdf("5.pdf")
-    with running(merchant, program=program(_TIMING)) as daemon:
+    with running(merchant, program=program(_TIMING, checked=False)) as daemon:
         daemon.wait_for("api.paused")
         assert _names(merchant.drop) == {"5.pdf", "processed", "failed"}
         assert _names(merchant.failed) == set()
@@ -263,7 +263,7 @@ def test_run_once_ends_with_75_when_work_is_left(merchant: Merchant) -> None:
 
 def test_the_second_instance_says_who_holds_the_state_folder(merchant: Merchant) -> None:
     """A second daemon on the same state folder ends with 75 and names the first one's process."""
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         second = merchant.run("run", "--once")
         assert second.returncode == 75
@@ -281,7 +281,7 @@ def test_a_stop_in_the_middle_of_an_upload_waits_for_its_answer(merchant: Mercha
     """SIGTERM or SIGINT in mid-upload: the answer is awaited and written down, exit 0, and nothing is asked again."""
     merchant.sandbox.faults.add("latency", "upload", seconds=0.7)
     content = merchant.drop_pdf("5.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         merchant.sandbox.wait_until(lambda: merchant.sandbox.journal.arrived("upload") == 1)
         daemon.signal(number)
         assert daemon.wait() == 0
@@ -289,7 +289,7 @@ def test_a_stop_in_the_middle_of_an_upload_waits_for_its_answer(merchant: Mercha
         assert daemon.events("service.stopping")[0]["signal"] == number.name
     assert (merchant.processed / "5.pdf").read_bytes() == content
     requests = len(merchant.sandbox.requests)
-    assert merchant.run("run", "--once").returncode == 0
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
     assert len(merchant.sandbox.requests) == requests
 
 
@@ -298,7 +298,7 @@ def test_no_new_work_is_begun_after_a_stop(merchant: Merchant) -> None:
     merchant.sandbox.faults.add("latency", "upload", seconds=0.7)
     for n in range(1, 11):
         merchant.drop_pdf(f"{n}.pdf")
-    with running(merchant, upload_workers="2") as daemon:
+    with running(merchant, program=UNCHECKED, upload_workers="2") as daemon:
         merchant.sandbox.wait_until(lambda: merchant.sandbox.journal.arrived("upload") == 2)
         assert daemon.stop() == 0
     assert len(_names(merchant.processed)) == 2
@@ -318,7 +318,7 @@ def test_no_more_uploads_at_a_time_than_there_are_workers(merchant: Merchant) ->
     config = merchant.home / "invoicedrop.toml"
     config.write_text(tables)
     del merchant.environment["INVOICEDROP_DROP_DIR"]
-    assert merchant.run("run", "--once", "--config", str(config), upload_workers="2").returncode == 0
+    assert merchant.run("run", "--once", program=UNCHECKED, config=str(config), upload_workers="2").returncode == 0
     times = sorted(request.time for request in merchant.sandbox.requests if request.kind == "upload")
     assert len(times) == 6
     assert all(after - before > 0.35 for before, after in zip(times, times[2:], strict=False))
@@ -328,14 +328,14 @@ def test_a_second_signal_hurries_and_the_lost_answer_is_asked_about(merchant: Me
     """A hanging upload is broken off by a second signal; the next start finds that it arrived, and sends nothing."""
     merchant.sandbox.faults.add("hang_after_store", "upload", count=1)
     content = merchant.drop_pdf("5.pdf")
-    with running(merchant, request_timeout="600") as daemon:
+    with running(merchant, program=UNCHECKED, request_timeout="600") as daemon:
         merchant.sandbox.wait_until(lambda: len(merchant.sandbox.uploads()) == 1)
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("service.stopping")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait(10) == 0
     assert "5.pdf" in _names(merchant.drop)
-    assert merchant.run("run", "--once").returncode == 0
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
     assert (merchant.processed / "5.pdf").read_bytes() == content
     assert len(merchant.sandbox.uploads()) == 1
 
@@ -353,7 +353,7 @@ def test_sighup_takes_the_new_token_before_the_old_one_fails(merchant: Merchant)
     """After SIGHUP the new token is used at once: the old one, revoked meanwhile, is not tried."""
     api = merchant.sandbox
     path = _token_in_a_file(merchant, api.token)
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         merchant.drop_pdf("5.pdf")
         daemon.wait_for("invoice.processed")
         api.store.tokens.add("rotated-token-1")
@@ -373,7 +373,7 @@ def test_a_new_token_in_the_file_is_enough_while_paused(merchant: Merchant) -> N
     api = merchant.sandbox
     path = _token_in_a_file(merchant, "expired-token-1")
     merchant.drop_pdf("5.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("api.paused")
         path.write_text(api.token)
         daemon.wait_for("invoice.processed")
@@ -387,7 +387,7 @@ def test_a_new_token_in_the_file_is_enough_while_paused(merchant: Merchant) -> N
 def test_a_drop_folder_that_goes_away_and_comes_back_is_waited_for(merchant: Merchant) -> None:
     """A renamed-away drop folder is inbox.unavailable and is not made anew; back again, it is worked on."""
     away = merchant.home / "away"
-    with running(merchant, program=program(_TIMING)) as daemon:
+    with running(merchant, program=program(_TIMING, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         merchant.drop.rename(away)
         daemon.wait_for("inbox.unavailable")
@@ -404,7 +404,7 @@ def test_a_drop_folder_that_goes_away_and_comes_back_is_waited_for(merchant: Mer
 
 def test_another_folder_under_the_same_name_is_worked_on(merchant: Merchant) -> None:
     """When the drop folder is replaced by another one of the same name, that one is watched, by events too."""
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         fresh = merchant.home / "fresh"
         fresh.mkdir()
@@ -420,7 +420,7 @@ def test_another_folder_under_the_same_name_is_worked_on(merchant: Merchant) -> 
 
 def test_a_drop_folder_that_cannot_be_read_is_waited_for(merchant: Merchant) -> None:
     """A file in place of the drop folder (a share that is not mounted) is inbox.unavailable, and then resumes."""
-    with running(merchant, program=program(_TIMING)) as daemon:
+    with running(merchant, program=program(_TIMING, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         merchant.drop.rename(merchant.home / "away")
         merchant.drop.write_bytes(b"no folder")
@@ -438,7 +438,7 @@ def test_a_drop_folder_that_cannot_be_read_is_waited_for(merchant: Merchant) -> 
 def test_moving_the_pdf_back_is_the_retry_and_its_reason_goes(merchant: Merchant) -> None:
     """A failed invoice that is moved back is tried anew; when it succeeds, its reason is gone too."""
     content = merchant.drop_pdf("555.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("invoice.failed")
         wait_until(lambda: _names(merchant.failed) == {"555.pdf", "555.pdf.reason.txt"})
         merchant.sandbox.store.add_order(555)
@@ -461,7 +461,7 @@ def test_the_reason_of_an_invoice_that_left_the_failed_folder_is_removed(merchan
 def test_a_duplicate_is_filed_and_not_sent(merchant: Merchant) -> None:
     """The same bytes for the same order, under the same name or another, are filed beside each other, sent once."""
     content = merchant.drop_pdf("5.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("invoice.processed")
         merchant.drop_pdf("5.pdf", content)
         daemon.wait_for("invoice.duplicate")

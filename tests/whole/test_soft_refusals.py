@@ -19,7 +19,7 @@ def _wait_for(path: Path, daemon: Daemon) -> Path:
 def test_a_name_in_doubt_is_sent_when_a_person_moves_it_back(merchant: Merchant) -> None:
     """A name that may mean another order waits for a person; moved back it goes to the order that was read, once."""
     body = merchant.drop_pdf(NAME)
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         failed = _wait_for(merchant.failed / NAME, daemon)
         daemon.wait_for("invoice.failed")
         (line,) = daemon.events("invoice.failed")
@@ -29,7 +29,7 @@ def test_a_name_in_doubt_is_sent_when_a_person_moves_it_back(merchant: Merchant)
         assert "move the PDF back into the drop folder as it is" in " ".join(reason.split())
         assert "read as order 20" in reason
         assert merchant.sandbox.uploads() == []
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         failed.rename(merchant.drop / NAME)
         _wait_for(merchant.processed / NAME, daemon)
         found = daemon.events("invoice.found")
@@ -42,7 +42,7 @@ def test_a_name_in_doubt_is_sent_when_a_person_moves_it_back(merchant: Merchant)
 
 def test_another_name_is_another_decision(merchant: Merchant) -> None:
     """Moved back under the name of the right order, it goes there, and to no other."""
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         merchant.drop_pdf(NAME)
         _wait_for(merchant.failed / NAME, daemon).rename(merchant.drop / "34.pdf")
         _wait_for(merchant.processed / "34.pdf", daemon)
@@ -52,7 +52,7 @@ def test_another_name_is_another_decision(merchant: Merchant) -> None:
 
 def test_a_copy_that_comes_meanwhile_is_no_decision(merchant: Merchant) -> None:
     """The same PDF dropped again, while the first still lies in the failed folder, is refused again."""
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         body = merchant.drop_pdf(NAME)
         _wait_for(merchant.failed / NAME, daemon)
         daemon.wait_for("invoice.failed")
@@ -70,7 +70,7 @@ def test_a_copy_that_comes_meanwhile_is_no_decision(merchant: Merchant) -> None:
 
 def test_what_was_waived_outlives_other_trouble(merchant: Merchant) -> None:
     """A person is asked once: an order that is not found in between does not bring the question back."""
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         name = "2026_345.pdf"
         body = merchant.drop_pdf(name)
         for failures in (1, 2):
@@ -88,7 +88,7 @@ def test_what_was_waived_outlives_other_trouble(merchant: Merchant) -> None:
 def test_what_was_sent_already_is_not_asked_about(merchant: Merchant) -> None:
     """An invoice that its order has is filed as a duplicate, also under a name that may mean another order."""
     body = merchant.drop_pdf("21.pdf")
-    with running(merchant, program=program(QUICK)) as daemon:
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
         daemon.wait_for("invoice.processed")
         merchant.drop_pdf("21_345.pdf", body)
         daemon.wait_for("invoice.duplicate")

@@ -31,7 +31,7 @@ from invoicedrop.service import status_file
 from invoicedrop.timing import Timing
 from merchant import Daemon, Merchant, running
 from pdfs import invoice
-from quick_service import QUICK, program
+from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
 _FAR_AWAY = "600"
@@ -107,7 +107,7 @@ def test_a_stop_while_a_file_settles_leaves_it_as_it_is(merchant: Merchant) -> N
     content = invoice_pdf("5")
     with (merchant.drop / "5.pdf").open("wb", buffering=0) as writer:
         writer.write(content[:700])
-        with running(merchant, settle_seconds=_FAR_AWAY, request_timeout=_FAR_AWAY) as daemon:
+        with running(merchant, program=UNCHECKED, settle_seconds=_FAR_AWAY, request_timeout=_FAR_AWAY) as daemon:
             wait_until(lambda: _waiting(merchant) == 1, what="the file to be seen")
             daemon.signal(signal.SIGTERM)
             _assert_ends(daemon)
@@ -143,7 +143,9 @@ def test_a_stop_while_a_check_hangs_ends_the_checking_process(merchant: Merchant
 
 def test_a_stop_while_waiting_for_the_rate_limit_leaves_no_doubt(merchant: Merchant) -> None:
     """SIGTERM while an invoice waits for its turn: it goes back at once and was never `uploading`, so nothing asks."""
-    with running(merchant, requests_per_second="0.01", burst="1", request_timeout=_FAR_AWAY) as daemon:
+    with running(
+        merchant, program=UNCHECKED, requests_per_second="0.01", burst="1", request_timeout=_FAR_AWAY
+    ) as daemon:
         merchant.drop_pdf("1.pdf")
         daemon.wait_for("invoice.processed")
         merchant.drop_pdf("5.pdf")
@@ -161,7 +163,7 @@ def test_a_stop_during_an_outage_does_not_wait_for_its_end(merchant: Merchant) -
     merchant.sandbox.faults.add("status", status=503)
     for name in ("1.pdf", "5.pdf", "7.pdf"):
         merchant.drop_pdf(name)
-    with running(merchant, request_timeout=_FAR_AWAY) as daemon:
+    with running(merchant, program=UNCHECKED, request_timeout=_FAR_AWAY) as daemon:
         daemon.wait_for("api.paused")
         daemon.signal(signal.SIGTERM)
         _assert_ends(daemon)
@@ -447,7 +449,7 @@ def test_an_interrupted_run_once_says_that_work_is_left(merchant: Merchant) -> N
     names = ("1.pdf", "5.pdf", "7.pdf")
     for name in names:
         merchant.drop_pdf(name)
-    with running(merchant, "run", "--once", upload_workers="1", request_timeout=_FAR_AWAY) as daemon:
+    with running(merchant, "run", "--once", program=UNCHECKED, upload_workers="1", request_timeout=_FAR_AWAY) as daemon:
         _wait_for_upload(merchant)
         daemon.signal(signal.SIGINT)
         assert daemon.wait() == 75, daemon.errors()

@@ -15,7 +15,7 @@ import pytest
 from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.ledger.ledger import LEDGER_FILE
 from merchant import Daemon, Merchant, running
-from quick_service import QUICK, program
+from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
 _TIMING: Final = replace(QUICK, owner_look=0.05, owner_beat=0.1, owner_stale=3.0)
@@ -58,7 +58,7 @@ def _plant(merchant: Merchant, **changes: object) -> None:
 
 def test_a_second_daemon_with_another_state_folder_ends_with_75_and_names_the_first(merchant: Merchant) -> None:
     """Whatever its state folder, a second daemon does not work on a drop folder: nothing is sent twice."""
-    with running(merchant) as first:
+    with running(merchant, program=UNCHECKED) as first:
         first.wait_for("inbox.watching")
         for arguments in (("run",), ("run", "--once")):
             errors = _refused(merchant, *arguments, state_dir=str(merchant.home / "other"))
@@ -76,11 +76,11 @@ def test_a_second_daemon_with_another_state_folder_ends_with_75_and_names_the_fi
 
 def test_a_restart_after_a_kill_does_not_wait(merchant: Merchant) -> None:
     """The same service goes on at once after its own death: its beat is fresh, but its lock is gone."""
-    with running(merchant) as first:
+    with running(merchant, program=UNCHECKED) as first:
         first.wait_for("inbox.watching")
         first.kill()
     assert (merchant.drop / OWNER_FILE).exists()
-    with running(merchant) as again:
+    with running(merchant, program=UNCHECKED) as again:
         again.wait_for("inbox.watching")
         assert not again.events("inbox.owner")
         assert _owner(merchant)["pid"] == again.process.pid
@@ -89,10 +89,10 @@ def test_a_restart_after_a_kill_does_not_wait(merchant: Merchant) -> None:
 
 def test_a_dead_daemon_of_this_machine_is_succeeded_at_once(merchant: Merchant) -> None:
     """A daemon with another state folder takes over from one that was killed, and the log says from whom."""
-    with running(merchant) as first:
+    with running(merchant, program=UNCHECKED) as first:
         first.wait_for("inbox.watching")
         first.kill()
-    with running(merchant, state_dir=str(merchant.home / "other")) as second:
+    with running(merchant, program=UNCHECKED, state_dir=str(merchant.home / "other")) as second:
         second.wait_for("inbox.watching")
         (event,) = second.events("inbox.owner")
         assert f"process {first.process.pid} on" in str(event["taken_over_from"])
@@ -117,7 +117,7 @@ def test_what_no_daemon_wrote_is_taken_over(merchant: Merchant, content: str | N
         os.utime(merchant.drop / OWNER_FILE, (time.time(), time.time() - 61))
     else:
         (merchant.drop / OWNER_FILE).write_text(content)
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         (event,) = daemon.events("inbox.owner")
         assert ("nas" if content is None else "unknown") in str(event["taken_over_from"])
@@ -141,7 +141,7 @@ def test_a_folder_in_the_owner_file_s_place_stops_nobody(merchant: Merchant) -> 
     """Where the owner file cannot be written, the lock alone holds the folder."""
     (merchant.drop / OWNER_FILE / "full").mkdir(parents=True)
     merchant.drop_pdf("5.pdf")
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("invoice.processed")
         _refused(merchant, "run", state_dir=str(merchant.home / "other"))
 
@@ -192,7 +192,7 @@ def test_several_inboxes_are_held_one_by_one(merchant: Merchant, tmp_path: Path)
         f'[[inboxes]]\nname = "two"\ndrop_dir = "{second_drop}"\n'
     )
     merchant.environment.pop("INVOICEDROP_DROP_DIR")
-    with running(merchant, "run", "--config", str(config)) as daemon:
+    with running(merchant, program=UNCHECKED, config=str(config)) as daemon:
         daemon.wait_for("inbox.watching", 2)
         assert all((folder / OWNER_FILE).exists() for folder in (merchant.drop, second_drop))
         errors = _refused(merchant, "run", drop_dir=str(second_drop), state_dir=str(merchant.home / "other"))
@@ -204,7 +204,7 @@ def test_several_inboxes_are_held_one_by_one(merchant: Merchant, tmp_path: Path)
 def test_status_and_check_tell_whose_the_folder_is(merchant: Merchant) -> None:
     """While a daemon holds the folder, both commands name it, and whether it is the one of these settings."""
     other = {"state_dir": str(merchant.home / "other")}
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         for settings in ({}, other):
             (inbox,) = json.loads(merchant.run("status", "--json", **settings).stdout)["inboxes"]
