@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,78 +33,10 @@ from invoicedrop.sandbox import (
 )
 from invoicedrop.sandbox.bucket import LeakyBucket
 from invoicedrop.sandbox.paper import Line, invoice_pdf
+from sandbox_caller import Caller, Started
 
 PDF = invoice_pdf("7")
 SHA256 = hashlib.sha256(PDF).hexdigest()
-
-
-class Caller:
-    """Talks to a sandbox as its user would, with the right token unless another is given."""
-
-    def __init__(self, sandbox: Running, client: httpx.Client) -> None:
-        self.sandbox = sandbox
-        self.client = client
-
-    def path(self, version: int, rest: str = "", *, company: Any = None, project: Any = None) -> str:
-        """Return the URL of a resource in a project."""
-        company = self.sandbox.company_id if company is None else company
-        project = self.sandbox.project_id if project is None else project
-        return f"{self.sandbox.url}/v{version}/companies/{company}/projects/{project}/orders{rest}"
-
-    def ask(self, method: str, url: str, *, token: str | None = "", **values: Any) -> httpx.Response:
-        """Send a request; token None sends none."""
-        headers = values.pop("headers", {})
-        if token is not None:
-            headers = {"Authorization": f"Bearer {token or self.sandbox.token}"} | headers
-        return self.client.request(method, url, headers=headers, **values)
-
-    def upload(self, order: Any = 7, pdf: bytes = PDF, **values: Any) -> httpx.Response:
-        """Upload an invoice."""
-        body = {"file": base64.b64encode(pdf).decode(), "attachment_type": "INVOICE"} | values.pop("fields", {})
-        project = {name: values.pop(name) for name in ("company", "project") if name in values}
-        return self.ask("POST", self.path(1, f"/{order}/attachments", **project), json=body, **values)
-
-    def order(self, order: Any = 7, **values: Any) -> httpx.Response:
-        """Read one order."""
-        return self.ask("GET", self.path(2, f"/{order}"), **values)
-
-    def orders(self, **query: Any) -> httpx.Response:
-        """Read the list of orders."""
-        return self.ask("GET", self.path(2), params=query)
-
-    def order_ids(self, **query: Any) -> list[int]:
-        """Read the ids of a list of orders."""
-        return [order["id"] for order in self.orders(**query).json()["orders"]]
-
-    def download_url(self, attachment: int = 1, order: int = 7) -> httpx.Response:
-        """Request the download URL of an attachment."""
-        return self.ask("GET", self.path(1, f"/{order}/attachments/{attachment}"))
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    """Share one client among all tests: creating one takes longer than most of them."""
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        yield client
-
-
-Started = Callable[..., Caller]
-
-
-@pytest.fixture
-def started(client: httpx.Client) -> Iterator[Started]:
-    """Start sandboxes, without a rate limit by default, and stop them at the end."""
-    running: list[Running] = []
-
-    def start(**options: Any) -> Caller:
-        sandbox = serve(Options(**({"rate": 0} | options)))
-        running.append(sandbox)
-        sandbox.start()
-        return Caller(sandbox, client)
-
-    yield start
-    for sandbox in running:
-        sandbox.close()
 
 
 # Uploads

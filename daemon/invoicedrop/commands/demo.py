@@ -21,11 +21,14 @@ from invoicedrop import exit_codes
 from invoicedrop.inbox.filed_names import REASON_SUFFIX
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Options, Running, serve
+from invoicedrop.sandbox.einvoice import CREDIT_NOTE, e_invoice_pdf
 from invoicedrop.sandbox.paper import invoice_pdf
 
 _DEADLINE: Final = 30.0
-"""Seconds after which the demo gives up waiting; it takes about six."""
+"""Seconds after which the demo gives up waiting; it takes about seven."""
 _LOST_ANSWER: Final = 1004
+_LIKE_A_YEAR: Final = 2026
+"""An order whose id in a file's name may as well be a year: the daemon asks before it sends."""
 _SETTINGS: Final = """
 # Written by `invoicedrop demo`: talks to the sandbox only.
 company_id = {company}
@@ -49,7 +52,7 @@ def show(console: Console, *, keep: bool) -> int:
             if keep
             else stack.enter_context(tempfile.TemporaryDirectory(prefix="invoicedrop-demo-"))
         )
-        sandbox = stack.enter_context(serve(Options(orders=list(range(1001, 1021)))))
+        sandbox = stack.enter_context(serve(Options(orders=[*range(1001, 1021), _LIKE_A_YEAR])))
         sandbox.faults.add("reset_after_store", "upload", order_id=_LOST_ANSWER, count=1)
         files = _invoices()
         drop = home / "drop"
@@ -64,7 +67,7 @@ def show(console: Console, *, keep: bool) -> int:
                 part = drop / f"{name}.part"
                 part.write_bytes(content)
                 part.rename(drop / name)
-            all_ended = _narrate(console, events, len(files))
+            all_ended = _narrate(console, events, len(files), drop)
         _show_folders(console, drop)
         _show_reason(console, drop / "failed")
         all_arrived = _show_uploads(console, sandbox, files)
@@ -91,6 +94,9 @@ def _invoices() -> dict[str, bytes]:
         "Invoice March.pdf": invoice_pdf("March"),
         "1006.pdf": b"<!DOCTYPE html><title>Your session has ended</title>",
         "1007.pdf": invoice_pdf("1007")[:-700],
+        "1008_e-invoice.pdf": e_invoice_pdf("1008"),
+        "1009_credit note.pdf": e_invoice_pdf("1009", type_code=CREDIT_NOTE),
+        f"{_LIKE_A_YEAR}_1010.pdf": invoice_pdf("1010"),
     }
 
 
@@ -124,14 +130,20 @@ def _daemon(home: Path, sandbox: Running) -> Iterator[Iterator[dict[str, Any]]]:
             process.kill()
 
 
-def _narrate(console: Console, events: Iterator[dict[str, Any]], files: int) -> bool:
-    """Show what happens to each file; return whether all of them came to their end."""
+def _narrate(console: Console, events: Iterator[dict[str, Any]], files: int, drop: Path) -> bool:
+    """Show what happens to each file, and answer what a person is asked; return whether all came to their end."""
     ended = 0
     for event in events:
         description = _describe(event)
         if description is not None:
             mark, text = description
             console.print(Text.assemble("  ", mark, " ", (f"{event['file']:<28}", "bold"), text), soft_wrap=True)
+        if event["event"] == "invoice.failed" and Reason(event["reason"]).is_soft:
+            (drop / "failed" / event["file"]).rename(drop / event["file"])
+            moved_back = "a person moves it back, which means: send it all the same"
+            line = Text.assemble("  ", ("↩", "cyan"), " ", (f"{event['file']:<28}", "bold"), moved_back)
+            console.print(line, soft_wrap=True)
+            continue
         ended += event["event"] in {"invoice.processed", "invoice.duplicate", "invoice.failed"}
         if ended == files:
             return True
@@ -146,6 +158,8 @@ def _describe(event: dict[str, Any]) -> tuple[tuple[str, str], str] | None:
             description = ("✓", "green"), f"checked, sent to order {order_id}, filed in processed/"
         case {"event": "invoice.duplicate", "order_id": order_id}:
             description = ("=", "cyan"), f"the same invoice went to order {order_id} already: filed, not sent again"
+        case {"event": "invoice.failed", "reason": reason} if Reason(reason).is_soft:
+            description = ("✗", "red"), f"{reason}: a person is asked; moved to failed/, with the question beside it"
         case {"event": "invoice.failed", "reason": reason}:
             description = ("✗", "red"), f"{reason}: moved to failed/, with the reason beside it"
         case {"event": "invoice.deferred", "reason": Reason.INCOMPLETE}:
@@ -186,5 +200,6 @@ def _show_uploads(console: Console, sandbox: Running, files: dict[str, bytes]) -
         table.add_row(str(upload.order_id), str(upload.attachment_id), str(upload.size), Text(", ".join(names)))
     console.print("\n[bold]What the API received[/bold]")
     console.print(table)
-    good = {content for name, content in files.items() if name.startswith(("1001", "1002", "1003", "1004", "1005"))}
+    bad = ("1006", "1007", "9999", "Invoice")
+    good = {content for name, content in files.items() if not name.startswith(bad)}
     return sorted(arrived) == sorted(good)

@@ -1,7 +1,8 @@
 """Where the bytes of uploads are kept: in memory, or in a folder that outlives the sandbox.
 
 The folder holds `<project>_<order>_<id>.pdf` files and `uploads.jsonl`, which has a line for each of them. The PDF is
-written before its line, so a sandbox that is killed in between has not accepted the upload.
+written before its line, so a sandbox that is killed in between has not accepted the upload. What an attachment shows
+instead of the facts is not kept.
 """
 
 import json

@@ -1,7 +1,8 @@
 """What a test has happen at an exact moment of a request: right before it is carried out, or right after.
 
 An action runs in the server's thread, for instance to attach a document, to add an order between two pages of a list,
-or to change an order between two reads. A request that is refused (401, 429) has no such moment.
+or to change an order between two reads; it must not ask the server itself, which answers nobody meanwhile. A request
+that is refused (401, 429) has no such moment.
 """
 
 import threading

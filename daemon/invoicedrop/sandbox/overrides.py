@@ -4,12 +4,14 @@ A path names a field from the top of an order or an attachment on, with dots: `d
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 
-def overridden(value: Mapping[str, Any], shown: Mapping[str, Any], hidden: Iterable[str] = ()) -> dict[str, Any]:
+def overridden(value: Mapping[str, Any], shown: Mapping[str, Any], hidden: Collection[str] = ()) -> dict[str, Any]:
     """Return a copy of a JSON object in which each path of `shown` has that value, and no path of `hidden` is there."""
+    if not shown and not hidden:
+        return dict(value)
     changed: dict[str, Any] = copy.deepcopy(dict(value))
     for path, instead in shown.items():
         *parents, name = path.split(".")
