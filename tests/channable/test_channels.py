@@ -36,7 +36,9 @@ def test_a_channel_is_found_by_what_the_api_calls_it(channel_name: str, name: st
     assert channel.name == name
 
 
-@pytest.mark.parametrize("channel_name", [None, "", "_", "example_bazaar", "boldly", "manomano", "amazonia", "shop_bol"])
+@pytest.mark.parametrize(
+    "channel_name", [None, "", "_", "example_bazaar", "boldly", "manomano", "amazonia", "shop_bol"]
+)
 def test_what_only_looks_like_a_channel_is_unknown(channel_name: str | None) -> None:
     """A name is compared word by word from its beginning: another name with the same letters stays unknown."""
     assert find_channel(channel_name) is None
