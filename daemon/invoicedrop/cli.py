@@ -111,17 +111,26 @@ def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
     raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
-@app.command(short_help="List recent orders: their ids, and the invoices attached.")
+@app.command(short_help="List recent orders: their ids, their invoices, and what is owed.")
 def orders(
     context: typer.Context,
     config: ConfigOption = None,
     search: Annotated[str, typer.Option(help="Only orders in which this text occurs.")] = "",
     days: Annotated[int, typer.Option(min=1, help="How many days to look back.")] = 30,
-    without_invoice: Annotated[bool, typer.Option("--without-invoice", help="Only orders still owed one.")] = False,
+    without_invoice: Annotated[
+        bool, typer.Option("--without-invoice", help="Only orders that are owed one, and since when.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The other orders too, with why they are owed none.")
+    ] = False,
+    items: Annotated[bool, typer.Option("--items", help="The order items to name a file by (bol).")] = False,
+    overdue: Annotated[
+        int | None, typer.Option(min=0, metavar="HOURS", help="Exit 1 if an invoice is owed for longer.")
+    ] = None,
     inbox: Annotated[str | None, typer.Option(help="Only the project of this inbox.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List recent orders: their ids (to name files by), and the invoices attached to them."""
+    """List recent orders: their ids (to name files by), their invoices, and which are owed one."""
     settings = _settings(context, config)
     from invoicedrop.commands.orders import orders
 
@@ -134,6 +143,9 @@ def orders(
             without_invoice=without_invoice,
             as_json=as_json,
             inbox=inbox,
+            everything=everything,
+            items=items,
+            overdue=overdue,
         )
     )
 

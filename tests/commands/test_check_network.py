@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from invoicedrop.commands.check import command, network
+from invoicedrop.channable.models import OrdersPage
+from invoicedrop.commands.check import command, connections, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.sandbox import Options, serve
@@ -58,6 +59,57 @@ def test_other_responses_of_the_api(
     merchant.sandbox.faults.add(request="orders", **fault)
     finding = _findings(merchant.settings())[subject]
     assert (finding.level, words in finding.text) == (level, True), finding
+
+
+def _orders(*platforms: str | None) -> OrdersPage:
+    """A page of orders that came through these platforms; "?" is one that cannot be read."""
+    return OrdersPage.model_validate(
+        {
+            "orders": [
+                {"id": None if platform == "?" else number, "platform_name": platform}
+                for number, platform in enumerate(platforms, 1)
+            ]
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("platforms", "level", "words"),
+    [
+        ((), Level.NOTE, "there are none yet"),
+        (("channable", "Channable"), Level.OK, "2 of 2 came through"),
+        (("channable", None, "?"), Level.OK, "1 of 3 came through"),
+        ((None, "", "?"), Level.NOTE, "cannot be seen"),
+        (("channable", "example_shop"), Level.NOTE, "1 of 2 did not come through"),
+        (("example_shop", "other"), Level.PROBLEM, "none of the newest 2 came through"),
+        (("example_shop",), Level.PROBLEM, "none of the newest 1 came through"),
+        (("example_shop", None), Level.WARNING, "1 of 2 did not come through"),
+        (("example_shop", "?"), Level.WARNING, "1 of 2 did not come through"),
+    ],
+)
+def test_how_orders_come_is_judged_by_the_newest(
+    tmp_path: Path, platforms: tuple[str | None, ...], level: Level, words: str
+) -> None:
+    """A problem only where every order says that it came in another way; what does not say so proves nothing."""
+    finding = connections.of_orders(_inbox(tmp_path), _orders(*platforms))
+    assert (finding.level, words in finding.text) == (level, True), finding
+    assert ("Channable API" in finding.remedy) is (level in {Level.PROBLEM, Level.WARNING})
+
+
+def test_orders_that_come_in_another_way_are_a_problem(merchant: Merchant) -> None:
+    """The real command, with the one request that it makes anyway: exit 1, and what to do in Channable."""
+    done = merchant.run("check")
+    assert (done.returncode, "100 of 100 came through a Channable API" in done.stdout) == (0, True)
+    assert merchant.sandbox.journal.arrived() == 1
+    for number in range(1, 101):
+        merchant.sandbox.store.add_order(number, platform_name="example_shop")
+    done = merchant.run("check")
+    assert done.returncode == 1
+    assert "none of the newest 100 came through a Channable API connection (example_shop)" in done.stdout
+    assert 'set up an order connection between "Channable API" and each marketplace' in done.stdout
+    merchant.sandbox.store.add_order(101, created=datetime.now(UTC))
+    done = merchant.run("check")
+    assert (done.returncode, "99 of 100 did not come through" in done.stdout) == (0, True)
 
 
 def test_an_api_that_cannot_be_reached_is_a_problem(merchant: Merchant) -> None:

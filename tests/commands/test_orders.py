@@ -2,8 +2,10 @@ import io
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,13 @@ from rich.console import Console
 from invoicedrop.channable.models import Order
 from invoicedrop.commands import access, orders
 from invoicedrop.commands.orders import file_name
+from invoicedrop.inbox.names import parse_name
+from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
-from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, marketplace_number, serve
+from invoicedrop.sandbox import CUSTOMER_SURNAME, STATUSES, Options, marketplace_number, serve
+from invoicedrop.sandbox.samples import SAMPLES
 from invoicedrop.settings.models import Settings
+from invoicedrop.system.local_time import day, iso
 from merchant import Merchant
 
 
@@ -121,6 +127,191 @@ def test_orders_that_cannot_be_named_are_listed_all_the_same(merchant: Merchant)
     merchant.sandbox.store.add_order(600, channel_id="A/1", created=datetime.now(UTC))
     _, text = _run(merchant.settings(order_id_kind="marketplace"), days=1, search="A/1")
     assert re.search(r"\(no name can say it\)\s+\w+\s+600", text)
+
+
+# What is owed
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Iterator[Merchant]:
+    """A merchant with orders of every kind, as `sandbox/samples` has them."""
+    with serve(Options(orders=0, samples=True, rate=0)) as api:
+        yield Merchant(tmp_path, api)
+
+
+OWED = {9002, 9009, *range(9021, 9027), 9033, 9035, 9036, 9042, 9051, 9052, 9053}
+"""Shipped, wholly or in part, and nothing stands against an invoice."""
+
+
+def _json(merchant: Merchant, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = merchant.run("orders", "--json", *arguments)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_without_invoice_lists_what_is_owed_and_nothing_else(samples: Merchant) -> None:
+    """Shipped orders of channels that take invoices, or are unknown; not those cancelled, unshipped or for trial."""
+    code, answer = _json(samples, "--without-invoice")
+    assert code == 0
+    assert {order["id"] for order in answer["orders"]} == OWED
+    assert all(order["owed"] and order["not_owed_because"] is None for order in answer["orders"])
+    shown = samples.run("orders", "--without-invoice").stdout
+    assert f"{len(OWED)} orders of the last 30 days are owed an invoice." in shown
+    assert "Whether these channels take invoices is not known: example_bazaar." in shown
+
+
+@pytest.mark.parametrize("arguments", [("--all",), ("--without-invoice", "--all")])
+def test_all_lists_the_rest_with_the_cause(samples: Merchant, arguments: tuple[str, ...]) -> None:
+    """Every order is listed; each that is owed none has the cause why."""
+    code, answer = _json(samples, *arguments)
+    causes = {order["id"]: order["not_owed_because"] for order in answer["orders"]}
+    assert code == 0
+    assert set(causes) == set(SAMPLES)
+    assert {number for number, cause in causes.items() if cause is None} == OWED
+    assert causes[9003] == "cancelled"
+    assert causes[9006] == "not shipped: processing"
+    assert causes[9031] == causes[9032] == "a test or demo order"
+    assert causes[9034] == "Channable takes no invoice for it"
+    assert causes[9041] == "has an invoice"
+    shown = samples.run("orders", *arguments).stdout
+    assert re.search(r"9003\.pdf +amazon .* cancelled *\n", shown)
+    assert f"{len(SAMPLES)} orders found in the last 30 days." in shown
+
+
+def test_since_when_an_invoice_is_owed_is_shown(merchant: Merchant) -> None:
+    """The API has no date of shipment: what is shown is since when the order is as it is."""
+    modified = datetime.now(UTC) - timedelta(hours=30, minutes=1)
+    created = datetime.now(UTC) - timedelta(days=9)
+    merchant.sandbox.store.add_order(600, created=created, modified=modified)
+    merchant.sandbox.store.add_order(601, created=created, hidden=("modified",))
+    orders = {order["id"]: order for order in _json(merchant, "--without-invoice")[1]["orders"]}
+    assert (orders[600]["owed_since"], orders[600]["owed_hours"]) == (iso(modified), 30.0)
+    assert (orders[601]["owed_since"], orders[601]["owed_hours"]) == (iso(created), 216.0)
+    shown = merchant.run("orders", "--without-invoice").stdout
+    assert f"{day(modified)}, 30 h" in shown
+    assert f"{day(created)}, 9 days" in shown
+
+
+def test_overdue_is_an_exit_code(merchant: Merchant) -> None:
+    """`--overdue` lists what is owed, and exits 1 if an invoice is owed for longer than so many hours."""
+    moment = datetime.now(UTC) - timedelta(hours=100)
+    merchant.sandbox.store.add_order(600, created=moment)
+    merchant.sandbox.store.add_order(601, created=moment, status_shipped="cancelled")
+    merchant.sandbox.store.add_order(602, created=datetime.now(UTC) - timedelta(hours=1))
+    code, answer = _json(merchant, "--overdue", "99")
+    overdue = {order["id"]: order["overdue"] for order in answer["orders"]}
+    assert code == 1
+    assert (overdue[600], overdue[602]) == (True, False)
+    assert 601 not in overdue
+    assert "1 of them for more than 99 hours." in merchant.run("orders", "--overdue", "99").stdout
+    done = merchant.run("orders", "--overdue", "101")
+    assert (done.returncode, "none of them for more than 101 hours." in done.stdout) == (0, True)
+    assert merchant.run("orders", "--overdue", "99", "--all").returncode == 1
+    merchant.sandbox.store.attach(600, b"%PDF-")
+    assert merchant.run("orders", "--overdue", "99").returncode == 0
+
+
+def test_an_order_without_any_date_is_overdue(merchant: Merchant) -> None:
+    """Nobody can tell for how long it is owed an invoice, so somebody has to look at it."""
+    merchant.sandbox.store.add_order(600, created=datetime.now(UTC), hidden=("created", "modified"))
+    code, answer = _json(merchant, "--overdue", "700")
+    (order,) = (order for order in answer["orders"] if order["id"] == 600)
+    assert (code, order["owed_since"], order["owed_hours"], order["overdue"]) == (1, None, None, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--overdue", "720"), "--overdue 720 needs --days 31 or more"),
+        (("--overdue", "24", "--days", "1"), "--overdue 24 needs --days 2 or more"),
+        (("--overdue", "-1"), "--overdue"),
+        (("--overdue", "soon"), "--overdue"),
+        (("--days", "0"), "--days"),
+    ],
+)
+def test_an_overdue_that_cannot_come_true_is_wrong_usage(
+    merchant: Merchant, arguments: tuple[str, ...], words: str
+) -> None:
+    """An alarm that could never ring, or no number of hours, exits 2 and says why; the API is not asked."""
+    done = merchant.run("orders", *arguments)
+    assert (done.returncode, done.stdout, words in done.stderr) == (2, "", True)
+    assert merchant.sandbox.requests == []
+
+
+def test_overdue_of_one_project_is_told_though_another_does_not_answer(merchant: Merchant) -> None:
+    """What is known to be overdue is not hidden behind a project that cannot be asked."""
+    assert _run(_two_projects(merchant, 7777), overdue=0)[0] == 1
+
+
+@pytest.mark.parametrize("kind", ["channable", "marketplace"])
+def test_items_show_what_a_name_may_say(merchant: Merchant, kind: OrderIdKind) -> None:
+    """Of bol's orders the item ids are shown, and the name that is for each of them is read as that."""
+    merchant.sandbox.store.add_order(602, channel_name="bol", created=datetime.now(UTC))
+    settings = merchant.settings(order_id_kind=kind)
+    listed = {order["id"]: order for order in _listed(settings)}
+    assert listed[602]["item_ids"] == [6021, 6022, 6023]
+    name = parse_name(listed[602]["file_name_for_items"], kind)
+    assert (f"{name.order}.pdf", name.item_ids) == (listed[602]["file_name"], (6021, 6022, 6023))
+    others = [order for order in listed.values() if order["channel"] != "bol"]
+    assert {(tuple(order["item_ids"]), order["file_name_for_items"]) for order in others} == {((), None)}
+    _, text = _run(settings, items=True, days=1)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "6021 6022" in text
+    assert listed[602]["file_name_for_items"] in text
+    assert "6021" not in _run(settings, days=1)[1]
+
+
+def test_items_of_other_channels_are_no_use(merchant: Merchant) -> None:
+    """Where no order listed takes invoices for single items, that is said."""
+    merchant.sandbox.store.add_order(600, channel_name="amazon", created=datetime.now(UTC))
+    text = _run(merchant.settings(), items=True, search=marketplace_number(600))[1]
+    assert "None of these orders takes invoices for single items: only bol's do." in text
+
+
+@pytest.mark.parametrize("options", [{"without_invoice": True}, {"everything": True}, {"overdue": 1, "items": True}])
+def test_lists_of_what_is_owed_fit_80_columns(samples: Merchant, options: dict[str, Any]) -> None:
+    """Names and numbers stay whole at 80 columns, whichever options are combined, with either kind of name."""
+    for kind in ("channable", "marketplace"):
+        _, text = _run(samples.settings(order_id_kind=kind), **options)
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+        assert all(f"{marketplace_number(number)}" in text for number in OWED)
+
+
+def test_orders_that_cannot_be_read_are_told(merchant: Merchant) -> None:
+    """A list that lacks an order says so: it would look as if that one were owed nothing."""
+    merchant.sandbox.store.add_order(600, created=datetime.now(UTC), shown={"id": None})
+    merchant.sandbox.store.add_order(601, created=datetime.now(UTC), shown={"attachments": [{"id": "x"}]})
+    code, answer = _json(merchant, "--without-invoice")
+    assert code == 0
+    assert answer["unreadable"] == [{"inbox": "default", "orders": 2}]
+    done = merchant.run("orders", "--without-invoice", "--days", "1", "--search", marketplace_number(600))
+    assert done.stderr == (
+        "this list is not complete: 1 order cannot be read, as Channable describes it in an unknown way; look in "
+        "Channable whether it is owed an invoice\n"
+    )
+    assert "No order of the last 24 hours is owed an invoice, as far as orders can be read." in done.stdout
+
+
+def test_an_order_that_does_not_say_whether_it_was_shipped_is_told(merchant: Merchant) -> None:
+    """It is not on the list of what is owed, and neither is it hidden."""
+    merchant.sandbox.store.add_order(600, created=datetime.now(UTC), hidden=("status_shipped",))
+    done = merchant.run("orders", "--without-invoice")
+    assert (done.returncode, "600.pdf" in done.stdout) == (0, False)
+    assert done.stderr.startswith("1 order without an invoice does not say whether it was shipped")
+    code, answer = _json(merchant, "--all")
+    assert (code, answer["undecided"]) == (0, [{"inbox": "default", "id": 600}])
+    (order,) = (order for order in answer["orders"] if order["id"] == 600)
+    assert (order["owed"], order["not_owed_because"]) == (None, "shipped or not? Its status is missing")
+
+
+def test_json_has_what_the_api_says_of_an_order(samples: Merchant) -> None:
+    """Status, platform and what it says of attachments stand beside what is known of the channel; no customer does."""
+    done = samples.run("orders", "--json")
+    orders = {order["id"]: order for order in json.loads(done.stdout)["orders"]}
+    assert {orders[9001 + number]["status"] for number in range(len(STATUSES))} == set(STATUSES)
+    assert (orders[9033]["platform"], orders[9034]["takes_attachments"]) == ("example_shop", False)
+    assert (orders[9035]["takes_attachments"], orders[9031]["is_trial"]) == (None, True)
+    assert (orders[9026]["channel_takes_invoices"], orders[9023]["channel_takes_invoices"]) == (None, True)
+    assert CUSTOMER_SURNAME not in done.stdout + done.stderr
 
 
 # Several inboxes

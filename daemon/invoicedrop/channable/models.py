@@ -58,7 +58,7 @@ def _reads(model: type[BaseModel], item: Any) -> bool:
 
 _TIME: Final = TypeAdapter(datetime | None)
 _FIRST_YEAR: Final = 1970
-_LAST_YEAR: Final = 9998
+_LAST_YEAR: Final = 9999
 UtcTime = Annotated[datetime | None, AfterValidator(lambda moment: moment and _utc(moment)), BeforeValidator(_time)]
 Text = Annotated[str | None, BeforeValidator(_text)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]

@@ -160,10 +160,17 @@ class Project:
             if page.entries < PAGE_SIZE:
                 return
 
-    def all_orders(self, *, search: str = "", since: datetime | None = None) -> Iterator[Order]:
-        """Yield the orders of all pages, newest first; an order that moves between pages comes once."""
+    def all_orders(
+        self, *, search: str = "", since: datetime | None = None, on_unreadable: Callable[[int], None] | None = None
+    ) -> Iterator[Order]:
+        """Yield the orders of all pages, newest first; an order that moves between pages comes once.
+
+        `on_unreadable` is called with the number of orders of a page that cannot be read, if there are any.
+        """
         seen: set[int] = set()
         for page in self.pages(search=search, since=since):
+            if page.unreadable and on_unreadable is not None:
+                on_unreadable(page.unreadable)
             for order in page.orders:
                 if order.id not in seen:
                     seen.add(order.id)

@@ -1,45 +1,35 @@
-"""`invoicedrop orders`: recent orders, the file name that an invoice for each must have, and the invoices attached.
+"""`invoicedrop orders`: recent orders, the file name that an invoice for each must have, and what is owed.
 
-Only an order's numbers, channel, date and attachments are read; customer data is not even parsed.
-
-With `--json`, one object (times are UTC, ISO 8601):
-
-    orders      [{inbox, file_name, id, channel, marketplace_number, created, invoices: [{id, created}]}], newest first
-                within each inbox; `file_name` is null where the marketplace's number cannot be a file name
-    unanswered  [{inbox, detail}]: the inboxes whose project could not be asked, and why
+Of an order only what concerns its invoices is read; customer data is not even parsed. `owed` says what is owed and
+since when, `orders_listing` what `--json` prints.
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
 from invoicedrop import exit_codes
+from invoicedrop.channable.channels import find_channel
 from invoicedrop.channable.models import Order
-from invoicedrop.commands import access
-from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands import access, orders_table
+from invoicedrop.commands.orders_listing import ListedOrder, Listing
+from invoicedrop.commands.orders_table import Layout
+from invoicedrop.commands.output import counted
+from invoicedrop.commands.owed import debt_of
 from invoicedrop.errors import Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import parse_name
 from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Inbox, Settings
-from invoicedrop.system.local_time import DAY, day, iso, utc
+from invoicedrop.system.local_time import DAY, utc
 from invoicedrop.timing import Timing
 
-
-@dataclass(frozen=True, slots=True)
-class ListedOrder:
-    """An order, and the name that its invoice's file must have; None if no file name can express it."""
-
-    inbox: str
-    file_name: str | None
-    order: Order
+_HOURS_A_DAY = 24
 
 
 def orders(
@@ -51,12 +41,19 @@ def orders(
     without_invoice: bool,
     as_json: bool,
     inbox: str | None,
+    everything: bool = False,
+    items: bool = False,
+    overdue: int | None = None,
     timing: Timing = access.TIMING,
 ) -> int:
     """Print the orders of the last `days` in which `search` occurs; return the exit code.
 
-    0: all are listed. 2: there is no such inbox. 75: at least one project cannot be asked now (one sentence on stderr
-    for each); the orders of the others are printed all the same.
+    `without_invoice`, or `overdue` (hours), lists those that are owed an invoice; `everything` the rest too, with the
+    cause. `items` shows the order items that an invoice may be for.
+
+    0: all are listed that can be read. 1: an invoice is owed for longer than `overdue`. 2: there is no such inbox, or
+    `days` is too short for `overdue`. 75: at least one project cannot be asked now (one sentence on stderr for each);
+    the orders of the others are printed all the same.
 
     Raises:
         LedgerUnavailable, ConfigError: the ledger, which knows the level of the rate limit, cannot be read.
@@ -67,28 +64,27 @@ def orders(
         names = ", ".join(item.name for item in settings.inboxes)
         _print_error(f"there is no inbox called {inbox}; there are: {names}")
         return exit_codes.USAGE
+    if overdue is not None and overdue >= days * _HOURS_A_DAY:
+        # An order of the last `days` cannot be owed an invoice for longer than that: nothing would ever be overdue.
+        _print_error(f"--overdue {overdue} needs --days {overdue // _HOURS_A_DAY + 1} or more")
+        return exit_codes.USAGE
+    only_owed = not everything and (without_invoice or overdue is not None)
+    listing = Listing(datetime.now(UTC), None if overdue is None else timedelta(hours=overdue))
     since = utc(time.time() - days * DAY)
-    listed: list[ListedOrder] = []
-    unanswered: dict[str, str] = {}
+    projects = _one_for_each_project(inboxes)
     with access.existing_ledger(settings) as ledger:
-        for project_inbox in _one_for_each_project(inboxes):
-            try:
-                # All of a project or nothing: half a list would look as if the rest needed no invoice.
-                listed += list(_list(project_inbox, ledger, search, since, timing, without_invoice=without_invoice))
-            except _ListingFailed as error:
-                unanswered[project_inbox.name] = str(error)
+        for project_inbox in projects:
+            _add(listing, project_inbox, ledger, search, since, timing, only_owed=only_owed)
     if as_json:
-        console.out(json.dumps(_as_json(listed, unanswered)), highlight=False)
-    elif listed or len(unanswered) < len(inboxes):
-        _show(listed, console, days=days, without_invoice=without_invoice, inboxes=inboxes)
-    for name, detail in unanswered.items():
-        of_inbox = f" of inbox {name}" if len(settings.inboxes) > 1 else ""
-        _print_error(f"the orders{of_inbox} cannot be listed now: {detail}")
-    return exit_codes.TRY_LATER if unanswered else exit_codes.OK
-
-
-class _ListingFailed(Exception):  # noqa: N818 - as in `errors`
-    """A project cannot be asked now; the message says why."""
+        console.out(json.dumps(listing.as_json()), highlight=False)
+    elif listing.orders or len(listing.unanswered) < len(projects):
+        layout = Layout(days, inboxes, only_owed=only_owed, causes=everything, items=items)
+        orders_table.show(listing, layout, console)
+    for sentence in _what_is_missing(listing, only_owed=only_owed, several=len(settings.inboxes) > 1):
+        _print_error(sentence)
+    if listing.overdue:
+        return exit_codes.FAILED
+    return exit_codes.TRY_LATER if listing.unanswered else exit_codes.OK
 
 
 def _one_for_each_project(inboxes: list[Inbox]) -> list[Inbox]:
@@ -97,16 +93,40 @@ def _one_for_each_project(inboxes: list[Inbox]) -> list[Inbox]:
     return list(projects.values())[::-1]
 
 
-def _list(
-    inbox: Inbox, ledger: Ledger | None, search: str, since: datetime, timing: Timing, *, without_invoice: bool
-) -> Iterator[ListedOrder]:
+def _add(
+    listing: Listing,
+    inbox: Inbox,
+    ledger: Ledger | None,
+    search: str,
+    since: datetime,
+    timing: Timing,
+    *,
+    only_owed: bool,
+) -> None:
+    """Add a project's orders to the listing, or why it does not answer.
+
+    All of its pages or nothing: half a list would look as if the rest needed no invoice.
+    """
+    unreadable: list[int] = []
     with access.open_project(inbox, ledger, timing=timing) as project:
         try:
-            for order in project.all_orders(search=search, since=since):
-                if not (without_invoice and order.invoices):
-                    yield ListedOrder(inbox.name, file_name(order, inbox.order_id_kind), order)
+            orders = list(project.all_orders(search=search, since=since, on_unreadable=unreadable.append))
         except (Paused, Unanswered) as error:
-            raise _ListingFailed(access.trouble(project, error)) from error
+            listing.unanswered[inbox.name] = access.trouble(project, error)
+            return
+    if unreadable:
+        listing.unreadable[inbox.name] = sum(unreadable)
+    items = [_listed(order, inbox, listing.now) for order in orders]
+    listing.undecided += [item for item in items if not item.debt.is_certain]
+    listing.orders += [item for item in items if item.debt.is_owed or not only_owed]
+
+
+def _listed(order: Order, inbox: Inbox, now: datetime) -> ListedOrder:
+    channel = find_channel(order.channel_name)
+    takes_items = channel is not None and channel.takes_items
+    item_ids = tuple(dict.fromkeys(item.channable_order_item_id for item in order.data.products)) if takes_items else ()
+    name = file_name(order, inbox.order_id_kind)
+    return ListedOrder(inbox.name, name, order, debt_of(order, now), item_ids, _items_name(name, item_ids))
 
 
 def file_name(order: Order, kind: OrderIdKind) -> str | None:
@@ -122,72 +142,33 @@ def file_name(order: Order, kind: OrderIdKind) -> str | None:
     return None
 
 
-def _show(
-    listed: list[ListedOrder], console: Console, *, days: int, without_invoice: bool, inboxes: list[Inbox]
-) -> None:
-    what = "without an invoice" if without_invoice else "found"
-    if not listed:
-        print_line(console, f"No order {what} in the last {_days(days)}.")
-        return
-    kinds = {inbox.order_id_kind for inbox in inboxes}
-    # The file name is one of an order's two numbers; this column has the other one.
-    other = (
-        {"channable": "marketplace number", "marketplace": "Channable id"}[kinds.pop()] if len(kinds) == 1 else "order"
-    )
-    several = len(inboxes) > 1
-    titles = ("name the file", "channel", other, "date", "invoices")
-    rows = []
-    for item in listed:
-        order = item.order
-        by_id = item.file_name == f"{order.id}.pdf"
-        row = (
-            item.file_name or "(no name can say it)",
-            order.channel_name or "",
-            (_marketplace_number(order) or "") if by_id else str(order.id),
-            "" if order.created is None else day(order.created),
-            _invoices(order),
+def _items_name(name: str | None, item_ids: tuple[int, ...]) -> str | None:
+    """Return the name that a file must have to be for each of these order items."""
+    return f"{name.removesuffix('.pdf')}_items-{'-'.join(map(str, item_ids))}.pdf" if name and item_ids else None
+
+
+def _what_is_missing(listing: Listing, *, only_owed: bool, several: bool) -> Iterator[str]:
+    """Yield a sentence for each project's orders that the listing lacks, and for those that it cannot judge."""
+
+    def of_inbox(name: str) -> str:
+        return f" of inbox {name}" if several else ""
+
+    for name, detail in listing.unanswered.items():
+        yield f"the orders{of_inbox(name)} cannot be listed now: {detail}"
+    for name, count in listing.unreadable.items():
+        they = "it is" if count == 1 else "they are"
+        yield (
+            f"this list is not complete: {counted(count, 'order')}{of_inbox(name)} cannot be read, as Channable "
+            f"describes {'it' if count == 1 else 'them'} in an unknown way; look in Channable whether {they} owed an "
+            "invoice"
         )
-        rows.append((item.inbox, *row) if several else row)
-    print_table(console, ("inbox", *titles) if several else titles, rows, foldable={"inbox", "channel"})
-    print_line(console, f"{counted(len(listed), 'order')} {what} in the last {_days(days)}.")
-
-
-def _days(days: int) -> str:
-    return f"{days} days" if days != 1 else "24 hours"
-
-
-def _marketplace_number(order: Order) -> str | None:
-    return order.channel_id or order.data.extra.channel_order_number
-
-
-def _invoices(order: Order) -> str:
-    if not order.invoices:
-        return "none"
-    newest = max((invoice.created for invoice in order.invoices if invoice.created is not None), default=None)
-    date = "yes" if newest is None else day(newest)
-    return date if len(order.invoices) == 1 else f"{len(order.invoices)} ({date})"
-
-
-def _as_json(listed: list[ListedOrder], unanswered: dict[str, str]) -> dict[str, Any]:
-    return {
-        "orders": [
-            {
-                "inbox": item.inbox,
-                "file_name": item.file_name,
-                "id": item.order.id,
-                "channel": item.order.channel_name,
-                "marketplace_number": _marketplace_number(item.order),
-                "created": _time(item.order.created),
-                "invoices": [{"id": invoice.id, "created": _time(invoice.created)} for invoice in item.order.invoices],
-            }
-            for item in listed
-        ],
-        "unanswered": [{"inbox": name, "detail": detail} for name, detail in unanswered.items()],
-    }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else iso(moment)
+    if only_owed and listing.undecided:
+        count = len(listing.undecided)
+        yield (
+            f"{counted(count, 'order')} without an invoice {'does' if count == 1 else 'do'} not say whether "
+            f"{'it was' if count == 1 else 'they were'} shipped, and so {'is' if count == 1 else 'are'} not listed: "
+            "--all lists every order"
+        )
 
 
 def _print_error(sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""What `invoicedrop check` learns from one cheap request to the API: address, certificate, clock, token.
+"""What `invoicedrop check` learns from one request to the API: address, certificate, clock, token, newest orders.
 
 The request takes the same route as the daemon's (transport, trust, proxy), but its response is judged here: the check
 distinguishes what makes no difference to the daemon, which waits in any case.
@@ -19,9 +19,11 @@ from pydantic import ValidationError
 
 from invoicedrop import __version__
 from invoicedrop.channable.models import OrdersPage
+from invoicedrop.channable.project import PAGE_SIZE
 from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.commands import access
+from invoicedrop.commands.check import connections
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.errors import ConfigError
 from invoicedrop.ledger.ledger import Ledger
@@ -65,13 +67,13 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
         if inbox.api_url not in reported:
             findings += judge_connection(inbox, reply)
         if reply.response is not None:
-            findings.append(_judge_response(inbox, reply.response))
+            findings += _judge_response(inbox, reply.response)
         reported |= {inbox.account, inbox.api_url}
     return findings
 
 
 def ask(inbox: Inbox, token: str) -> Reply:
-    """Ask for the newest order of the inbox's project; the order itself is neither kept nor shown."""
+    """Ask for the newest orders of the inbox's project, a page of them; nothing of a customer is even parsed."""
     path = f"/v2/companies/{inbox.company_id}/projects/{inbox.project_id}/orders"
     headers = {
         "Authorization": f"Bearer {token}",
@@ -83,7 +85,7 @@ def ask(inbox: Inbox, token: str) -> Reply:
     transport = DeadlineTransport.to(inbox.api_url, total=inbox.request_timeout, connections=1)
     with httpx.Client(transport=transport, trust_env=False) as client:
         try:
-            with client.stream("GET", inbox.api_url + path, params={"limit": 1}, headers=headers) as response:
+            with client.stream("GET", inbox.api_url + path, params={"limit": PAGE_SIZE}, headers=headers) as response:
                 stream = response.extensions.get("network_stream")
                 if stream is not None:
                     reply.server = _host(stream.get_extra_info("server_addr"))
@@ -154,8 +156,8 @@ def _explain(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
     )
 
 
-def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
-    """Judge token, company and project by the response."""
+def _judge_response(inbox: Inbox, response: ApiResponse) -> list[Finding]:
+    """Judge token, company, project and orders by the response."""
 
     def finding(level: Level, text: str, remedy: str = "", subject: str = "token") -> Finding:
         return Finding(subject, inbox.name, level, text, remedy)
@@ -163,18 +165,16 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
     status = response.status
     numbers = f"company {inbox.company_id}, project {inbox.project_id}"
     if response.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
-        return finding(
-            Level.PROBLEM,
-            f"not the API answers, but something else ({response.summary()})",
-            "check api_url, and whether a proxy or a sign-in page is in the way",
-            "API",
-        )
+        remedy = "check api_url, and whether a proxy or a sign-in page is in the way"
+        return [
+            finding(Level.PROBLEM, f"not the API answers, but something else ({response.summary()})", remedy, "API")
+        ]
     if status == HTTPStatus.OK:
         try:
-            OrdersPage.model_validate_json(response.body)
+            page = OrdersPage.model_validate_json(response.body)
         except ValidationError:
-            return finding(Level.PROBLEM, "the answer is no list of orders", "check api_url", "API")
-        return finding(Level.OK, f"may read the orders of {numbers}")
+            return [finding(Level.PROBLEM, "the answer is no list of orders", "check api_url", "API")]
+        return [finding(Level.OK, f"may read the orders of {numbers}"), connections.of_orders(inbox, page)]
     judgements: dict[int, Finding] = {
         HTTPStatus.UNAUTHORIZED: finding(
             Level.PROBLEM,
@@ -202,7 +202,7 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> Finding:
         "try again later: this need not be the set-up's fault",
         "API",
     )
-    return judgements.get(status, unusable)
+    return [judgements.get(status, unusable)]
 
 
 def _rate(inbox: Inbox) -> list[Finding]:
