@@ -7,15 +7,22 @@ It listens on loopback only, answers as Channable's OpenAPI document specifies, 
 to `sandbox.faults`. `run` serves in the foreground. Its customers and shops are invented.
 """
 
+from invoicedrop.sandbox.attachments import StoredAttachment
+from invoicedrop.sandbox.events import EventPlan, EventRule
 from invoicedrop.sandbox.faults import Fault, FaultPlan, Kind
 from invoicedrop.sandbox.journal import RequestRecord
 from invoicedrop.sandbox.options import Options
-from invoicedrop.sandbox.orders import CUSTOMER_SURNAME, StoredAttachment, StoredOrder, item_ids, marketplace_number
+from invoicedrop.sandbox.orders import CUSTOMER_SURNAME, STATUSES, StoredOrder, item_ids, marketplace_number
+from invoicedrop.sandbox.samples import SAMPLES
 from invoicedrop.sandbox.server import Running, run, serve
 from invoicedrop.sandbox.store import Store, Upload
 
 __all__ = [
     "CUSTOMER_SURNAME",
+    "SAMPLES",
+    "STATUSES",
+    "EventPlan",
+    "EventRule",
     "Fault",
     "FaultPlan",
     "Kind",

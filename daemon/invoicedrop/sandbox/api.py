@@ -3,13 +3,14 @@
 import binascii
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from invoicedrop.sandbox.orders import StoredOrder
-from invoicedrop.sandbox.store import OrderQuery, Store
+from invoicedrop.sandbox.answers import Detail, accepted, as_json, detail, invalid, problem
+from invoicedrop.sandbox.order_query import read_query
+from invoicedrop.sandbox.store import Store
 from invoicedrop.sandbox.wire import Answer
 
 UPLOAD_PATH: Final = "/v1/companies/{company_id}/projects/{project_id}/orders/{order_id}/attachments"
@@ -21,45 +22,20 @@ DOWNLOAD_PATH: Final = "/files/{attachment_id}"
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _HEADER_WITHIN: Final = 1024
-_MAX_ORDERS: Final = 100
-
-Detail = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One parsed request: `ids` by their names in the path, `query` with the last value of each name."""
+    """One parsed request: `ids` by their names in the path, `query` with all values of each name."""
 
     ids: Mapping[str, int]
-    query: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
     body: bytes
     download_base: str
 
 
 Handler = Callable[[Store, Call], Answer]
-
-
-def as_json(status: int, value: Any, *headers: tuple[str, str]) -> Answer:
-    """Return a JSON answer."""
-    return Answer(status, json.dumps(value).encode(), headers=headers)
-
-
-def problem(status: int, message: str, *headers: tuple[str, str]) -> Answer:
-    """Return an error in the API's form: 401 has `error`, all others have `message`."""
-    if status == 401:  # noqa: PLR2004 - the HTTP status itself
-        return as_json(status, {"error": message}, *headers)
-    return as_json(status, {"status": "error", "message": message}, *headers)
-
-
-def invalid(*details: Detail) -> Answer:
-    """Return a 422 with the details of each invalid field."""
-    return as_json(422, {"detail": details})
-
-
-def detail(loc: Sequence[str | int], msg: str, kind: str) -> Detail:
-    """Return one entry of a 422's `detail`."""
-    return {"loc": list(loc), "msg": msg, "type": kind}
 
 
 def read_ids(texts: Mapping[str, str]) -> tuple[dict[str, int], list[Detail]]:
@@ -87,13 +63,9 @@ def upload(store: Store, call: Call) -> Answer:
         return problem(404, "Order not found")
     if b"%PDF" not in pdf[:_HEADER_WITHIN]:
         return problem(415, "Unsupported file type: only PDF files are accepted")
-    attachment = store.attach(order_id, pdf, project_id=project_id, item_ids=tuple(fields.get("order_item_ids") or ()))
+    items = tuple(fields.get("order_item_ids") or ())
+    attachment = store.attach(order_id, pdf, project_id=project_id, item_ids=items, posted=True)
     return accepted(attachment.id)
-
-
-def accepted(attachment_id: int | None, status: str = "success", message: str | None = None) -> Answer:
-    """Return the 202 of an upload."""
-    return as_json(202, {"status": status, "order_attachment_id": attachment_id, "message": message})
 
 
 def attachment_url(store: Store, call: Call) -> Answer:
@@ -112,42 +84,41 @@ def one_order(store: Store, call: Call) -> Answer:
     order = store.order(call.ids["order_id"], project_id=call.ids["project_id"])
     if order is None:
         return problem(404, "Order not found")
-    return as_json(200, {"order": _shown(store, order), "events": [event.to_json() for event in order.events]})
+    return as_json(
+        200,
+        {"order": order.to_json(store.visible(order)), "events": [event.to_json() for event in store.events(order)]},
+    )
 
 
 def list_orders(store: Store, call: Call) -> Answer:
     """Return a page of orders, newest first: 200 or 422."""
-    wrong: list[Detail] = []
-    limit = _number(call.query, "limit", wrong, default=_MAX_ORDERS, minimum=1, maximum=_MAX_ORDERS)
-    offset = _number(call.query, "offset", wrong, default=0, minimum=0)
-    query = OrderQuery(
-        search=call.query.get("search", "").strip(),
-        status=call.query.get("status", ""),
-        start_date=_moment(call.query, "start_date", wrong),
-        end_date=_moment(call.query, "end_date", wrong),
-        last_modified_after=_moment(call.query, "last_modified_after", wrong),
-    )
-    if wrong:
-        return invalid(*wrong)
+    query = read_query(call.query)
+    if isinstance(query, list):
+        return invalid(*query)
     orders = store.orders(call.ids["project_id"], query)
-    page = [_shown(store, order) for order in orders[offset : offset + limit]]
-    errors = sum(any(event.status == "error" for event in order.events) for order in orders)
-    return as_json(200, {"orders": page, "total": len(orders), "error_count": errors})
+    page = orders[query.offset : query.offset + query.limit]
+    return as_json(
+        200,
+        {
+            "orders": [order.to_json(store.visible(order, lag=store.list_lag)) for order in page],
+            "total": len(orders if store.counts_all_orders else page),
+            "error_count": sum(order.has_error(time.monotonic()) for order in orders),
+        },
+    )
 
 
 def download(store: Store, call: Call) -> Answer:
     """Return a file by its signed URL: 200, 403 (expired or forged) or 410. No token is needed."""
-    number, expires, signature = (
-        call.ids["attachment_id"],
-        call.query.get("expires", ""),
-        call.query.get("signature", ""),
-    )
+    number = call.ids["attachment_id"]
+    expires, signature = (call.query.get(name, ("",))[-1] for name in ("expires", "signature"))
     if not expires.isascii() or not expires.isdigit() or not store.signed(number, int(expires), signature):
         return Answer(
             403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>", "application/xml"
         )
-    content = store.content(number)
-    return problem(410, "The file is gone") if content is None else Answer(200, content, "application/pdf")
+    attachment, content = store.attachment(number), store.content(number)
+    if attachment is None or content is None:
+        return problem(410, "The file is gone")
+    return Answer(200, attachment.downloaded(content), "application/pdf", length_told=attachment.length_told)
 
 
 def _read_object(call: Call) -> dict[str, Any] | Answer:
@@ -194,38 +165,3 @@ def _decoded(text: str) -> bytes | None:
     if len(data) % 4 or rest not in {b"", b"=", b"=="} or not data.endswith(rest):
         return None
     return binascii.a2b_base64(data)
-
-
-def _shown(store: Store, order: StoredOrder) -> dict[str, Any]:
-    return order.to_json(store.visible(order))
-
-
-def _number(
-    query: Mapping[str, str], name: str, wrong: list[Detail], *, default: int, minimum: int, maximum: int | None = None
-) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not _INTEGER.fullmatch(text):
-        wrong.append(detail(("query", name), "Input should be a valid integer", "int_parsing"))
-        return default
-    value = int(text)
-    if value < minimum:
-        wrong.append(
-            detail(("query", name), f"Input should be greater than or equal to {minimum}", "greater_than_equal")
-        )
-    elif maximum is not None and value > maximum:
-        wrong.append(detail(("query", name), f"Input should be less than or equal to {maximum}", "less_than_equal"))
-    return value
-
-
-def _moment(query: Mapping[str, str], name: str, wrong: list[Detail]) -> datetime | None:
-    text = query.get(name)
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        wrong.append(detail(("query", name), "Input should be a valid datetime or date", "datetime_from_date_parsing"))
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from invoicedrop.sandbox.attachments import utc_text
 from invoicedrop.sandbox.exchange import Context
 from invoicedrop.sandbox.faults import Fault
-from invoicedrop.sandbox.orders import utc_text
 from invoicedrop.sandbox.page import page
 
 _LOOPBACK_NAMES: Final = {"127.0.0.1", "localhost", "::1"}

@@ -1,24 +1,28 @@
 """One request from its headers to its answer, through the layers of a real API in their order.
 
 reset while sending -> body read (413) -> 405, 406 -> token (401), rate limit (429), reach (403), ids (422)
--> latency -> fault before storing -> handler -> fault after storing -> answer.
+-> latency -> moment before -> fault before storing -> handler -> moment after -> fault after storing -> answer.
 """
 
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import parse_qsl
+from typing import Any, Final
+from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from invoicedrop.sandbox.api import Call, Handler, accepted, invalid, problem, read_ids
+from invoicedrop.sandbox.answers import accepted, as_json, invalid, problem
+from invoicedrop.sandbox.api import Call, Handler, read_ids
 from invoicedrop.sandbox.faults import Drawn, Fault, FaultPlan, Kind
 from invoicedrop.sandbox.journal import Journal, RequestRecord
+from invoicedrop.sandbox.moments import Moments
+from invoicedrop.sandbox.overrides import overridden
 from invoicedrop.sandbox.store import Store
 from invoicedrop.sandbox.wire import Answer, ClientLeftError, TooLargeError, Wire
 
+_OK: Final = 200
 _ACCEPTED: Final = 202
 _HTML: Final = b"<!doctype html><html><head><title>%d</title></head><body><h1>%d</h1><hr>nginx</body></html>\n"
 
@@ -30,6 +34,7 @@ class Context:
     store: Store
     faults: FaultPlan
     journal: Journal
+    moments: Moments
     download_base: str = ""
 
 
@@ -54,7 +59,8 @@ class Endpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ids, wrong = read_ids(scope.get("path_params", {}))
         project_id, order_id = ids.get("project_id"), ids.get("order_id")
-        drawn = self._context.faults.draw(self._kind, project_id, order_id)
+        attachment_id = ids.get("order_attachment_id", ids.get("attachment_id"))
+        drawn = self._context.faults.draw(self._kind, project_id, order_id, attachment_id)
         record = self._context.journal.open(
             RequestRecord(
                 time=time.monotonic(),
@@ -87,7 +93,7 @@ class Endpoint:
                 return
             call = Call(
                 ids=ids,
-                query=dict(parse_qsl(record.query, keep_blank_values=True)),
+                query=parse_qs(record.query, keep_blank_values=True),
                 headers=headers,
                 body=body,
                 download_base=self._context.download_base,
@@ -121,11 +127,13 @@ class Endpoint:
     async def _handle(self, wire: Wire, record: RequestRecord, call: Call, drawn: Drawn) -> None:
         await wire.wait(self._context.store.latency + drawn.delay_before)
         fault = drawn.fault
+        self._context.moments.run(self._kind, record.order_id, after=False)
         if fault is not None and not fault.stored:
             await self._apply_fault(wire, record, fault, None)
             return
         assert self._handler is not None
         answer = self._handler(self._context.store, call)
+        self._context.moments.run(self._kind, record.order_id, after=True)
         await wire.wait(drawn.delay_after)
         if fault is None:
             await self._answer(wire, record, answer)
@@ -167,6 +175,8 @@ class Endpoint:
                 answer = accepted(None) if real.status == _ACCEPTED else real
             case Kind.ACCEPTED_WARNING if real is not None:
                 answer = _with_warning(real, fault.message) if real.status == _ACCEPTED else real
+            case Kind.LIE if real is not None:
+                answer = _with_lie(real, fault) if real.status == _OK else real
             case _:
                 pass
         return answer
@@ -179,6 +189,19 @@ class Endpoint:
 
 def _with_warning(real: Answer, message: str) -> Answer:
     return accepted(json.loads(real.body)["order_attachment_id"], "warning", message)
+
+
+def _with_lie(real: Answer, fault: Fault) -> Answer:
+    def told(order: dict[str, Any]) -> dict[str, Any]:
+        meant = fault.order_id in (None, order.get("id"))
+        return overridden(order, fault.shown, fault.hidden) if meant else order
+
+    body = json.loads(real.body)
+    if "order" in body:
+        body["order"] = told(body["order"])
+    else:
+        body["orders"] = [told(order) for order in body["orders"]]
+    return as_json(real.status, body)
 
 
 def _takes_json(accept: str) -> bool:

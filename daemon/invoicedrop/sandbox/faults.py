@@ -1,17 +1,17 @@
 """What the stand-in does wrong on purpose: a script of faults, set in process or over HTTP.
 
-A fault is selected by the kind of request, by the order, and by chance or count ("the next 3"). Matching latencies add
-up; of all other faults the first match wins. "Stored" means that the request was carried out before its answer went
-wrong. A request that arrived in full is carried out after its latency even if the client has left meanwhile, as by a
-real server; only `hang_before_store` and the resets before storing drop it. A fault is drawn when the headers of a
-request arrive, so a request that is then refused (401, 429) counts too.
+A fault is selected by the kind of request, by the order or attachment, and by chance or count ("the next 3"). Matching
+latencies add up; of all other faults the first match wins. "Stored" means that the request was carried out before its
+answer went wrong. A request that arrived in full is carried out after its latency even if the client has left
+meanwhile, as by a real server; only `hang_before_store` and the resets before storing drop it. A fault is drawn when
+the headers of a request arrive, so a request that is then refused (401, 429) counts too.
 """
 
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ACCEPTED_ERROR = "accepted_error"  # 202, but status error, a null id and `message`; not stored
     ACCEPTED_WITHOUT_ID = "accepted_without_id"  # stored, 202, status success, a null id
     ACCEPTED_WARNING = "accepted_warning"  # stored, 202, an id, status warning and `message`
+    LIE = "lie"  # the right answer, but orders in it show `shown` instead of the facts and lack `hidden`
 
 
 # Whether each kind stores the upload, by default.
@@ -57,9 +58,12 @@ _STORED_BY_DEFAULT = {
     Kind.ACCEPTED_ERROR: False,
     Kind.ACCEPTED_WITHOUT_ID: True,
     Kind.ACCEPTED_WARNING: True,
+    Kind.LIE: True,
 }
 _CHOOSABLE = {Kind.LATENCY, Kind.STATUS, Kind.HTML, Kind.REDIRECT, Kind.RATE_LIMITED, Kind.GONE, Kind.ACCEPTED_ERROR}
 _UPLOAD_ONLY = {Kind.ACCEPTED_ERROR, Kind.ACCEPTED_WITHOUT_ID, Kind.ACCEPTED_WARNING}
+_READS_ONLY = {"order", "orders", "any"}
+"""What a lie can be in."""
 _WITH_SECONDS = {Kind.LATENCY, Kind.SLOW_DRIP}
 _STATUS = {Kind.STATUS: 500, Kind.HTML: 502, Kind.REDIRECT: 302, Kind.RATE_LIMITED: 429, Kind.GONE: 410}
 REQUESTS = ("upload", "order", "orders", "attachment", "download", "any")
@@ -73,13 +77,15 @@ class Fault:
     Attributes:
         kind: what goes wrong, see `Kind`.
         request: upload, order, orders, attachment, download or any.
-        order_id: only for this order.
+        order_id: only for this order. A lie in lists of orders is drawn for each list, and is about this order in it.
         project_id: only for this project.
+        attachment_id: only for this attachment: its URL, or its download (which is of no order or project).
         count: how many requests it affects; None is for ever.
         skip: how many matching requests pass before it.
         probability: 0..1, drawn from the plan's seeded random.
         stored: carry the request out first; only for kinds that leave this open.
         seconds, status, message, retry_after, location: see `Kind`.
+        shown, hidden: what a lie changes, by paths; see `overrides`.
 
     Raises:
         ValueError: the fault is impossible; the message says why.
@@ -90,6 +96,7 @@ class Fault:
     request: str = "any"
     order_id: int | None = None
     project_id: int | None = None
+    attachment_id: int | None = None
     count: int | None = None
     skip: int = 0
     probability: float = 1.0
@@ -99,6 +106,8 @@ class Fault:
     message: str = "made up by the sandbox"
     retry_after: str | None = None
     location: str | None = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    hidden: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self._check()
@@ -118,6 +127,10 @@ class Fault:
             raise ValueError(f"no request is called {self.request!r}; there are {', '.join(REQUESTS)}")
         if self.kind in _UPLOAD_ONLY and self.request not in ("any", "upload"):
             raise ValueError(f"{self.kind} is about uploads only")
+        if self.kind == Kind.LIE and self.request not in _READS_ONLY:
+            raise ValueError("a lie is about reads of orders only")
+        if self.kind == Kind.LIE and not (self.shown or self.hidden):
+            raise ValueError("a lie needs something that is `shown` or `hidden`")
         if self.stored not in (None, _STORED_BY_DEFAULT[self.kind]) and self.kind not in _CHOOSABLE:
             raise ValueError(f"{self.kind} fixes by itself whether the request is carried out")
         numbers = (
@@ -140,22 +153,30 @@ class Fault:
             ValueError: a name or value is impossible; the message says why.
 
         """
-        names = {field.name for field in fields(cls)}
+        names = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown or "kind" not in values:
             raise ValueError(f"a fault needs `kind` and may have {', '.join(sorted(names))}; not {', '.join(unknown)}")
+        if not isinstance(values.get("shown", {}), Mapping) or not isinstance(values.get("hidden", ()), list | tuple):
+            raise ValueError("`shown` is an object of paths and values, `hidden` a list of paths")  # noqa: TRY004 - as above
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fault as JSON values."""
         return asdict(self)
 
-    def selects(self, request: str, project_id: int | None, order_id: int | None) -> bool:
+    def selects(
+        self, request: str, project_id: int | None, order_id: int | None, attachment_id: int | None = None
+    ) -> bool:
         """Whether this fault is for such a request."""
+        if self.kind is Kind.LIE and request not in _READS_ONLY:
+            return False
+        in_a_list = self.kind is Kind.LIE and request == "orders"
         return (
             self.request in ("any", request)
-            and self.order_id in (None, order_id)
+            and (self.order_id in (None, order_id) or in_a_list)
             and self.project_id in (None, project_id)
+            and self.attachment_id in (None, attachment_id)
         )
 
 
@@ -205,7 +226,9 @@ class FaultPlan:
         with self._lock:
             return list(self._faults)
 
-    def draw(self, request: str, project_id: int | None, order_id: int | None) -> Drawn:
+    def draw(
+        self, request: str, project_id: int | None, order_id: int | None, attachment_id: int | None = None
+    ) -> Drawn:
         """Draw the faults of one request."""
         if not self._faults:
             return _NOTHING
@@ -215,7 +238,8 @@ class FaultPlan:
             for fault in list(self._faults):
                 if chosen is not None and fault.kind is not Kind.LATENCY:
                     continue
-                if not fault.selects(request, project_id, order_id) or not self._happens(fault):
+                selected = fault.selects(request, project_id, order_id, attachment_id)
+                if not selected or not self._happens(fault):
                     continue
                 if fault.kind is not Kind.LATENCY:
                     chosen = fault

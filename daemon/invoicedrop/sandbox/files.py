@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from invoicedrop.sandbox.orders import StoredAttachment, utc_text
+from invoicedrop.sandbox.attachments import StoredAttachment, utc_text
 
 INDEX_NAME: Final = "uploads.jsonl"
 
@@ -96,6 +96,8 @@ def _to_index(attachment: StoredAttachment) -> dict[str, Any]:
         "size": attachment.size,
         "sha256": attachment.sha256,
         "item_ids": list(attachment.item_ids),
+        "posted": attachment.posted,
+        "reencoded": attachment.reencoded,
     }
 
 

@@ -24,6 +24,11 @@ class Options:
         rate, burst: Channable's leaky bucket, in requests a second and requests; rate 0 switches it off.
         latency: the delay of every answer.
         visible_after: how long a new attachment stays invisible.
+        list_lag: how much longer than in its own order an attachment stays invisible in lists of orders.
+        counts_all_orders: `total` of a list is the number of all orders that match; else, as in the vendor's
+            examples, the number of orders on the page.
+        reencodes: downloads of what is uploaded give other bytes.
+        samples: the orders of `samples.SAMPLES` exist too, in the first project.
         url_lifetime: how long a download URL is valid.
         separate_download_host: download URLs have another origin (another port) than the API.
         max_body_bytes: a larger request is answered with 413.
@@ -46,6 +51,10 @@ class Options:
     burst: int = 200
     latency: float = 0.0
     visible_after: float = 0.0
+    list_lag: float = 0.0
+    counts_all_orders: bool = True
+    reencodes: bool = False
+    samples: bool = False
     url_lifetime: float = 300.0
     separate_download_host: bool = True
     max_body_bytes: int = 64 * 1024 * 1024
@@ -59,7 +68,7 @@ class Options:
             raise ValueError("a company needs at least one project")
         if not self.tokens or not all(self.tokens):
             raise ValueError("at least one token is needed, and none may be empty")
-        if self.latency < 0 or self.visible_after < 0 or self.url_lifetime < 0:
+        if min(self.latency, self.visible_after, self.list_lag, self.url_lifetime) < 0:
             raise ValueError("times cannot be negative")
 
 

@@ -4,15 +4,34 @@ Every customer is invented, and every surname, address and e-mail address contai
 can prove with one search that a program kept no customer data.
 """
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, TypedDict
+
+from invoicedrop.sandbox.attachments import StoredAttachment, utc_text
+from invoicedrop.sandbox.events import Event
+from invoicedrop.sandbox.overrides import overridden
 
 CHANNELS: Final = ("bol", "kaufland", "mirakl_mediamarkt", "amazon")
+STATUSES: Final = (
+    "not_shipped",
+    "shipped",
+    "cancelled",
+    "manual",
+    "waiting",
+    "processing",
+    "pending_shipment",
+    "pending_cancellation",
+    "partial",
+    "cancellation_request",
+    "awaiting_confirmation",
+)
 CUSTOMER_SURNAME: Final = "Zonnebloem-Testklant"
 _GIVEN_NAMES: Final = ("Anneke", "Bram", "Cato", "Daan", "Els", "Floris", "Guusje")
 _TOWNS: Final = ("Utrecht", "Leipzig", "Gent", "Graz", "Groningen")
-_LIFETIME: Final = timedelta(days=365)
+_PRICE: Final = 12.1
 
 
 def marketplace_number(order_id: int) -> str:
@@ -33,68 +52,39 @@ def item_ids(order_id: int) -> tuple[int, ...]:
     return tuple(order_id * 10 + n for n in range(1, 2 + order_id % 3))
 
 
-def utc_text(moment: datetime) -> str:
-    """Return a time as the API writes it: UTC, ISO 8601."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+class OrderChanges(TypedDict, total=False):
+    """What can be set of an order: the fields of `StoredOrder` but for its ids, attachments and events."""
 
-
-@dataclass(slots=True, kw_only=True)
-class StoredAttachment:
-    """A document of an order. `visible_at` is on the store's clock, `sha256` in hex, `size` in bytes."""
-
-    id: int
-    order_id: int
-    project_id: int
-    title: str
-    attachment_type: str
+    channel_name: str
+    channel_id: str
+    channel_order_number: str
     created: datetime
-    size: int
-    sha256: str
-    item_ids: tuple[int, ...] = ()
-    visible_at: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the attachment as an order shows it."""
-        return {
-            "id": self.id,
-            "title": self.title,
-            "attachment_type": self.attachment_type,
-            "file_type": "PDF",
-            "created": utc_text(self.created),
-            "expires_at": utc_text(self.created + _LIFETIME),
-            "order_id": self.order_id,
-            "project_id": self.project_id,
-            "data": {"order_item_ids": list(self.item_ids)} if self.item_ids else {},
-        }
-
-
-@dataclass(slots=True, kw_only=True)
-class Event:
-    """A later, asynchronous message of the marketplace about an order; `status` is info, warning or error."""
-
-    id: int
-    order_id: int
-    project_id: int
-    status: str
-    message: str
-    created: datetime
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event as an order shows it."""
-        return {
-            "id": self.id,
-            "order_id": self.order_id,
-            "project_id": self.project_id,
-            "status": self.status,
-            "message": self.message,
-            "created": utc_text(self.created),
-            "modified": utc_text(self.created),
-        }
+    modified: datetime
+    status_shipped: str
+    platform_name: str | None
+    supports_order_attachments: bool | None
+    is_test_order: bool
+    is_demo_order: bool
+    business_order: bool
+    price_total: float
+    price_currency: str
+    memo: str
+    shown: Mapping[str, Any]
+    hidden: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
 class StoredOrder:
-    """An order: its identity and its attachments. `memo` is free text that mentions other orders."""
+    """An order: its identity, its attachments and its events.
+
+    Attributes:
+        status_shipped: one of `STATUSES`.
+        platform_name: "channable" where the order came through a Channable API connection.
+        supports_order_attachments: None where the API does not say.
+        memo: free text that may mention other orders.
+        shown, hidden: fields that the API shows instead of the facts, or does not show; see `overrides`.
+
+    """
 
     id: int
     project_id: int
@@ -104,7 +94,16 @@ class StoredOrder:
     created: datetime
     modified: datetime
     status_shipped: str = "shipped"
+    platform_name: str | None = "channable"
+    supports_order_attachments: bool | None = True
+    is_test_order: bool = False
+    is_demo_order: bool = False
+    business_order: bool = False
+    price_total: float = 0.0
+    price_currency: str = "EUR"
     memo: str = ""
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
     attachments: list[StoredAttachment] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
@@ -122,8 +121,29 @@ class StoredOrder:
             channel_order_number=number,
             created=created,
             modified=created,
+            price_total=round(_PRICE * len(item_ids(order_id)), 2),
             memo=memo,
         )
+
+    def change(self, changes: OrderChanges) -> None:
+        """Change what is given.
+
+        `channel_id` alone also sets `channel_order_number`, `created` alone also `modified`; another `status_shipped`
+        is a modification of this moment.
+        """
+        implied: OrderChanges = {}
+        if "channel_id" in changes:
+            implied["channel_order_number"] = changes["channel_id"]
+        if "created" in changes:
+            implied["modified"] = changes["created"]
+        elif changes.get("status_shipped", self.status_shipped) != self.status_shipped:
+            implied["modified"] = datetime.now(UTC)
+        for name, value in {**implied, **changes}.items():
+            setattr(self, name, value)
+
+    def has_error(self, now: float) -> bool:
+        """Whether an event of level error has come, on the store's clock."""
+        return any(event.status == "error" and event.visible_at <= now for event in self.events)
 
     def mentions(self, term: str) -> bool:
         """Whether the loose text search finds this order."""
@@ -135,31 +155,49 @@ class StoredOrder:
         """Return the order as the API shows it, with these attachments (those that are visible)."""
         customer = self._customer()
         address = {key: customer[key] for key in ("first_name", "last_name", "street", "city", "country_code")}
-        return {
+        facts = {
             "id": self.id,
             "project_id": self.project_id,
             "platform_id": f"SHOP-{self.id}",
-            "platform_name": "example_shop",
+            "platform_name": self.platform_name,
             "channel_id": self.channel_id,
             "channel_id_internal": self.channel_id,
             "channel_name": self.channel_name,
             "status_paid": "paid",
             "status_shipped": self.status_shipped,
+            "supports_order_attachments": self.supports_order_attachments,
             "created": utc_text(self.created),
             "modified": utc_text(self.modified),
-            "error": any(event.status == "error" for event in self.events),
+            "error": self.has_error(time.monotonic()),
             "data": {
                 "billing": address,
                 "shipping": address,
-                "customer": {"email": customer["email"], "phone": customer["phone"]},
-                "extra": {"channel_order_number": self.channel_order_number, "memo": self.memo},
+                "customer": {
+                    "email": customer["email"],
+                    "phone": customer["phone"],
+                    "business_order": self.business_order,
+                },
+                "price": {"total": self.price_total, "currency": self.price_currency},
+                "extra": {
+                    "channel_order_number": self.channel_order_number,
+                    "memo": self.memo,
+                    "is_test_order": self.is_test_order,
+                    "is_demo_order": self.is_demo_order,
+                },
                 "products": [
-                    {"channable_order_item_id": item, "title": f"Example article {item}", "quantity": 1, "price": 12.1}
+                    {
+                        "channable_order_item_id": item,
+                        "title": f"Example article {item}",
+                        "quantity": 1,
+                        "price": _PRICE,
+                    }
                     for item in item_ids(self.id)
                 ],
             },
             "attachments": [attachment.to_json() for attachment in attachments],
         }
+        silent = ("supports_order_attachments",) if self.supports_order_attachments is None else ()
+        return overridden(facts, self.shown, (*silent, *self.hidden))
 
     def _customer(self) -> dict[str, str]:
         given = _GIVEN_NAMES[self.id % len(_GIVEN_NAMES)]

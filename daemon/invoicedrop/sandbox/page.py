@@ -8,8 +8,9 @@ from html import escape
 from typing import Final
 
 from invoicedrop import __version__
+from invoicedrop.sandbox.attachments import StoredAttachment
 from invoicedrop.sandbox.exchange import Context
-from invoicedrop.sandbox.orders import StoredAttachment, StoredOrder
+from invoicedrop.sandbox.orders import StoredOrder
 
 _ORDERS_SHOWN: Final = 200
 _REFRESH_SECONDS: Final = 3
@@ -49,7 +50,7 @@ def page(context: Context) -> str:
     bucket = store.bucket
     limit = f"{bucket.level:.0f} / {bucket.burst}" if bucket.rate else "off"
     cards = (
-        _card(len(uploads), "attachments received"),
+        _card(sum(upload.posted for upload in uploads), "invoices uploaded"),
         _card(len({(upload.project, upload.order_id) for upload in uploads}), "orders with attachments"),
         _card(sum(counters["arrived"].values()), "requests: " + _listed(counters["arrived"])),
         _card(sum(counters["answered"].values()), "answers: " + _listed(counters["answered"])),

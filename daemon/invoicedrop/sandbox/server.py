@@ -14,9 +14,11 @@ from typing import Final, Self
 import uvicorn
 
 from invoicedrop.sandbox.app import Application
+from invoicedrop.sandbox.events import EventRule
 from invoicedrop.sandbox.exchange import Context
 from invoicedrop.sandbox.faults import Fault, FaultPlan
 from invoicedrop.sandbox.journal import Journal, RequestRecord
+from invoicedrop.sandbox.moments import Moments
 from invoicedrop.sandbox.options import Options
 from invoicedrop.sandbox.store import Store, Upload
 from invoicedrop.sandbox.wire import TransportProtocol, share_stopping
@@ -38,6 +40,7 @@ class Running:
         token: the first token.
         company_id, project_id: the company, and its first project.
         store, faults, journal: its data, what it does wrong, and the requests so far.
+        moments: what happens right before or after requests that are still to come.
 
     Raises:
         OSError: the port is taken.
@@ -49,6 +52,7 @@ class Running:
         self.store = Store(self.options)
         self.faults = FaultPlan(self.options.seed)
         self.journal = Journal()
+        self.moments = Moments()
         self.token = self.options.tokens[0]
         self.company_id = self.options.company_id
         self.project_id = self.options.projects[0]
@@ -101,7 +105,13 @@ class Running:
 
     async def serve_until(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve in the running event loop until `stop` is set; `ready` is called when connections are accepted."""
-        context = Context(store=self.store, faults=self.faults, journal=self.journal, download_base=self.download_url)
+        context = Context(
+            store=self.store,
+            faults=self.faults,
+            journal=self.journal,
+            moments=self.moments,
+            download_base=self.download_url,
+        )
         with contextlib.ExitStack() as sockets:
             listening = [sockets.enter_context(_bound(self.options.host, port)) for port in self._ports]
             for listener in listening:
@@ -152,7 +162,13 @@ def serve(options: Options | None = None) -> Running:
     return Running(options)
 
 
-def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None, *, faults: Iterable[Fault] = ()) -> None:
+def run(
+    options: Options,
+    on_ready: Callable[[str], None] = lambda _url: None,
+    *,
+    faults: Iterable[Fault] = (),
+    events: Iterable[EventRule] = (),
+) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then return; to be called in the main thread.
 
     `on_ready` is called with the API's base URL once connections are accepted. Nothing is printed.
@@ -163,6 +179,7 @@ def run(options: Options, on_ready: Callable[[str], None] = lambda _url: None, *
     """
     running = Running(options)
     running.faults.replace(faults)
+    running.store.event_plan.extend(events)
 
     async def serve_here() -> None:
         stop = asyncio.Event()

@@ -2,27 +2,33 @@
 
 import hashlib
 import heapq
-import hmac
-import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Unpack
 
+from invoicedrop.sandbox.attachments import StoredAttachment
 from invoicedrop.sandbox.bucket import LeakyBucket
+from invoicedrop.sandbox.events import Event, EventPlan
 from invoicedrop.sandbox.files import FileKeeper
 from invoicedrop.sandbox.options import Options
-from invoicedrop.sandbox.orders import Event, StoredAttachment, StoredOrder, order_id_of
+from invoicedrop.sandbox.order_query import OrderQuery
+from invoicedrop.sandbox.orders import OrderChanges, StoredOrder, order_id_of
+from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.sandbox.samples import SAMPLES
+from invoicedrop.sandbox.signatures import UrlSigner
 
 _LARGEST_ID: Final = 2**63 - 1
 _BETWEEN_ORDERS: Final = timedelta(minutes=37)
 
 
 class Upload(NamedTuple):
-    """One PDF that was accepted, as tests compare it. `created` is UTC, `size` in bytes."""
+    """One attached PDF, as tests compare it.
+
+    `created` is UTC, `size` in bytes, `posted` whether it came through the API (else somebody else put it there).
+    """
 
     project: int
     order_id: int
@@ -31,27 +37,7 @@ class Upload(NamedTuple):
     created: datetime
     size: int
     item_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderQuery:
-    """The filters of the list of orders; None or "" filters nothing."""
-
-    search: str = ""
-    status: str = ""
-    start_date: datetime | None = None
-    end_date: datetime | None = None
-    last_modified_after: datetime | None = None
-
-    def matches(self, order: StoredOrder) -> bool:
-        """Whether an order passes the filters."""
-        return (
-            (not self.search or order.mentions(self.search))
-            and (not self.status or order.status_shipped == self.status)
-            and (self.start_date is None or order.created >= self.start_date)
-            and (self.end_date is None or order.created <= self.end_date)
-            and (self.last_modified_after is None or order.modified > self.last_modified_after)
-        )
+    posted: bool
 
 
 class Store:
@@ -60,7 +46,9 @@ class Store:
     Attributes:
         tokens: the valid ones; may be changed at any time.
         bucket: the company's rate limit, with its counts.
-        latency, visible_after, url_lifetime: as in `Options`, in seconds; may be changed at any time.
+        latency, visible_after, list_lag, url_lifetime, counts_all_orders, reencodes: as in `Options`, times in
+            seconds; may be changed at any time.
+        event_plan: the events that follow uploads.
 
     """
 
@@ -71,19 +59,25 @@ class Store:
         self.bucket = LeakyBucket(options.rate, options.burst)
         self.latency = options.latency
         self.visible_after = options.visible_after
+        self.list_lag = options.list_lag
         self.url_lifetime = options.url_lifetime
+        self.counts_all_orders = options.counts_all_orders
+        self.reencodes = options.reencodes
+        self.event_plan = EventPlan()
         self._lock = threading.RLock()
         self._started = datetime.now(UTC)
         self._orders: dict[int, dict[int, StoredOrder]] = {project: {} for project in options.projects}
         self._ranks = {project: _ranks(options, project) for project in options.projects}
         self._attachments: dict[int, StoredAttachment] = {}
         self._events = 0
-        self._key = secrets.token_bytes(32)
+        self._signer = UrlSigner()
         self._files = FileKeeper(options.folder)
         for attachment in self._files.restored():
             self._attachments[attachment.id] = attachment
             if attachment.project_id in self._orders:
                 self._make(attachment.project_id, attachment.order_id).attachments.append(attachment)
+        if options.samples:
+            self._add_samples()
 
     # Access
 
@@ -103,25 +97,12 @@ class Store:
     # Orders
 
     def add_order(
-        self,
-        order_id: int,
-        *,
-        project_id: int | None = None,
-        channel_name: str | None = None,
-        channel_id: str | None = None,
-        channel_order_number: str | None = None,
-        created: datetime | None = None,
-        memo: str | None = None,
+        self, order_id: int, *, project_id: int | None = None, **changes: Unpack[OrderChanges]
     ) -> StoredOrder:
-        """Add or change an order; what is not given keeps its generated value."""
+        """Add or change an order; what is not given keeps its generated value. See `StoredOrder.change`."""
         with self._lock:
             order = self._make(self._project(project_id), order_id)
-            order.channel_name = channel_name or order.channel_name
-            order.channel_id = channel_id or order.channel_id
-            order.channel_order_number = channel_order_number or channel_id or order.channel_order_number
-            order.memo = order.memo if memo is None else memo
-            if created is not None:
-                order.created = order.modified = created
+            order.change(changes)
             return order
 
     def order(self, order_id: int, *, project_id: int | None = None) -> StoredOrder | None:
@@ -150,11 +131,21 @@ class Store:
                 limit, orders, key=lambda order: (max((a.id for a in order.attachments), default=0), order.created)
             )
 
-    def add_event(self, order_id: int, status: str, message: str, *, project_id: int | None = None) -> None:
-        """Add an event of the marketplace to an order; `status` is info, warning or error."""
+    def add_event(
+        self, order_id: int, status: str, message: str, *, project_id: int | None = None, after: float = 0.0
+    ) -> None:
+        """Add an event to an order, `after` seconds from now; `status` is info, warning or error."""
         with self._lock:
             order = self._make(self._project(project_id), order_id)
-            self._note(order, status, message)
+            self._note(order, status, message, after)
+
+    def events(self, order: StoredOrder) -> list[Event]:
+        """Return the events of an order that have come, in that order."""
+        with self._lock:
+            now = time.monotonic()
+            return sorted(
+                (event for event in order.events if event.visible_at <= now), key=lambda event: event.visible_at
+            )
 
     # Attachments
 
@@ -168,8 +159,13 @@ class Store:
         attachment_type: str = "INVOICE",
         title: str | None = None,
         visible_after: float | None = None,
+        posted: bool = False,
+        created: datetime | None = None,
+        length_told: bool = True,
+        shown: Mapping[str, Any] | None = None,
+        hidden: tuple[str, ...] = (),
     ) -> StoredAttachment:
-        """Attach a document to an order (generated if it does not exist), as an upload does.
+        """Attach a document to an order (generated if it does not exist), as an upload (`posted`) or somebody does.
 
         Raises:
             OSError: the folder cannot be written; nothing is attached.
@@ -179,34 +175,47 @@ class Store:
         with self._lock:
             project_id = self._project(project_id)
             number = self._files.next_id()
+            now = datetime.now(UTC)
             attachment = StoredAttachment(
                 id=number,
                 order_id=order_id,
                 project_id=project_id,
                 title=title or f"invoice_{order_id}_{number}.pdf",
                 attachment_type=attachment_type,
-                created=datetime.now(UTC),
+                created=created or now,
                 size=len(pdf),
                 sha256=sha256,
                 item_ids=item_ids,
                 visible_at=time.monotonic() + (self.visible_after if visible_after is None else visible_after),
+                posted=posted,
+                reencoded=posted and self.reencodes,
+                length_told=length_told,
+                shown=shown or {},
+                hidden=hidden,
             )
             self._files.keep(attachment, pdf)
             order = self._make(project_id, order_id)
             order.attachments.append(attachment)
-            order.modified = attachment.created
+            order.modified = now
             self._attachments[number] = attachment
             self._note(order, "info", f"Attachment {number} was sent to {order.channel_name}")
+            for rule in self.event_plan.draw(project_id, order_id) if posted else ():
+                self._note(order, rule.status, rule.message, rule.after)
             return attachment
 
-    def visible(self, order: StoredOrder) -> list[StoredAttachment]:
-        """Return the attachments of an order that are visible now."""
+    def visible(self, order: StoredOrder, *, lag: float = 0.0) -> list[StoredAttachment]:
+        """Return the attachments of an order that are visible now, or were `lag` seconds ago."""
         with self._lock:
-            now = time.monotonic()
+            now = time.monotonic() - lag
             return [attachment for attachment in order.attachments if attachment.visible_at <= now]
 
+    def attachment(self, attachment_id: int) -> StoredAttachment | None:
+        """Return an attachment, or None if it never existed."""
+        with self._lock:
+            return self._attachments.get(attachment_id)
+
     def content(self, attachment_id: int) -> bytes | None:
-        """Return an attachment's bytes, or None if the file is gone or never existed."""
+        """Return an attachment's bytes as they were received, or None if the file is gone or never existed."""
         with self._lock:
             attachment = self._attachments.get(attachment_id)
             return None if attachment is None else self._files.read(attachment)
@@ -217,27 +226,22 @@ class Store:
             self._files.forget(self._attachments[attachment_id])
 
     def uploads(self) -> list[Upload]:
-        """Return every document that was accepted, oldest first."""
+        """Return every document that was uploaded or attached otherwise, oldest first."""
         with self._lock:
             return [
-                Upload(a.project_id, a.order_id, a.sha256, a.id, a.created, a.size, a.item_ids)
+                Upload(a.project_id, a.order_id, a.sha256, a.id, a.created, a.size, a.item_ids, a.posted)
                 for a in self._attachments.values()
             ]
 
-    # Download URLs: signed like those of an object store, so that none has to be stored
+    # Download URLs
 
     def sign(self, attachment_id: int) -> str:
         """Return path and query of a download URL that is valid for `url_lifetime` from now."""
-        expires = int((time.time() + self.url_lifetime) * 1000)
-        return f"/files/{attachment_id}?expires={expires}&signature={self._signature(attachment_id, expires)}"
+        return self._signer.sign(attachment_id, self.url_lifetime)
 
     def signed(self, attachment_id: int, expires: int, signature: str) -> bool:
         """Whether a download URL was signed here and is still valid."""
-        genuine = hmac.compare_digest(self._signature(attachment_id, expires), signature)
-        return genuine and time.time() * 1000 < expires
-
-    def _signature(self, attachment_id: int, expires: int) -> str:
-        return hmac.new(self._key, f"{attachment_id}:{expires}".encode(), hashlib.sha256).hexdigest()
+        return self._signer.signed(attachment_id, expires, signature)
 
     # Called with the lock held
 
@@ -264,9 +268,18 @@ class Store:
         if number is not None:
             self._find(project_id, number)
 
-    def _note(self, order: StoredOrder, status: str, message: str) -> None:
+    def _add_samples(self) -> None:
+        project_id = self._project(None)
+        for order_id, sample in SAMPLES.items():
+            order = self._make(project_id, order_id)
+            order.change(sample.changes)
+            if sample.attached is not None and not order.attachments:
+                pdf = invoice_pdf(f"{order_id} by somebody else")
+                self.attach(order_id, pdf, attachment_type=sample.attached, visible_after=0)
+        self.event_plan.extend(sample.event for sample in SAMPLES.values() if sample.event is not None)
+
+    def _note(self, order: StoredOrder, status: str, message: str, after: float = 0.0) -> None:
         self._events += 1
-        now = datetime.now(UTC)
         order.events.append(
             Event(
                 id=self._events,
@@ -274,7 +287,8 @@ class Store:
                 project_id=order.project_id,
                 status=status,
                 message=message,
-                created=now,
+                created=datetime.now(UTC) + timedelta(seconds=after),
+                visible_at=time.monotonic() + after,
             )
         )
 

@@ -44,12 +44,13 @@ class TooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer."""
+    """A complete HTTP answer; without its length told it comes in chunks."""
 
     status: int
     body: bytes = b""
     media_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = field(default=())
+    length_told: bool = True
 
 
 class Wire:
@@ -143,7 +144,7 @@ class Wire:
     async def _start(self, answer: Answer) -> None:
         headers = [
             (b"content-type", answer.media_type.encode()),
-            (b"content-length", str(len(answer.body)).encode()),
+            *([(b"content-length", str(len(answer.body)).encode())] if answer.length_told else []),
             *((name.encode(), value.encode()) for name, value in answer.headers),
         ]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
