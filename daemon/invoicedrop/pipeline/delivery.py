@@ -24,6 +24,7 @@ from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.ages import age
+from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
 from invoicedrop.reasons import Reason
@@ -297,7 +298,9 @@ class Delivery:
 
     def _record_receipt(self, receipt: Receipt) -> None:
         """Put the receipt on disk before the file moves."""
-        self.entry = self.ledger.uploaded(self.entry, receipt)
+        self.entry = self.ledger.uploaded(
+            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
+        )
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
 
     def _file_processed(self) -> Outcome:
