@@ -19,6 +19,7 @@ from invoicedrop.commands.status.overview import (
     InboxState,
     LeftAloneFile,
     Overview,
+    QuestionedFile,
     SentFile,
     WaitingFile,
 )
@@ -35,7 +36,7 @@ from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
-from invoicedrop.system.local_time import midnight
+from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.presence import is_there
 
 _MAX_FILES: Final = 1_000
@@ -43,6 +44,8 @@ _MAX_FILES: Final = 1_000
 _MAX_ENTRIES: Final = 10_000
 """Entries of unfinished or failed invoices that are read, the latest changed first."""
 _LAST_SENT: Final = 10
+_QUESTIONED_FOR: Final = 30 * DAY
+"""For how long an accepted invoice is shown whose order has shown trouble: nothing tells that somebody has seen it."""
 _UNFINISHED: Final = (State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED)
 
 
@@ -121,6 +124,7 @@ def _overview(sources: _Sources, ledger_trouble: str | None) -> Overview:
         left_alone=[file for folder in folders.values() for file in folder.left_alone][:_MAX_FILES],
         failed=failed,
         failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
+        questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
             for entry in sources.entries(State.PROCESSED, newest=_LAST_SENT)
@@ -302,6 +306,25 @@ def _failed_files(sources: _Sources) -> list[FailedFile]:
             )
         )
     return files
+
+
+# What was accepted
+
+
+def _questioned_files(sources: _Sources) -> list[QuestionedFile]:
+    """Return the accepted invoices whose orders have shown trouble lately, the latest first."""
+    entries = [] if sources.ledger is None else sources.ledger.questioned(sources.now - _QUESTIONED_FOR)
+    return [
+        QuestionedFile(
+            inbox=entry.inbox,
+            file=entry.file,
+            order_id=entry.order_id,
+            when=entry.questioned_at or 0.0,
+            attachment_id=entry.attachment_id,
+            words=printable(entry.question or ""),
+        )
+        for entry in entries[:_MAX_FILES]
+    ]
 
 
 # The folders
