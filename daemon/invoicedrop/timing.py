@@ -3,6 +3,7 @@
 All times are in seconds. What an administrator may want to change is a setting (settings/models), not here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,16 @@ class Timing:
     """For how long ahead a bucket is written down as full, so that not every request costs a write."""
     rate_limit_patience: float = 120.0
     """How long a command waits, for one request, while others use up the rate limit."""
+
+    # After an invoice was accepted
+    confirm_after: Sequence[float] = (600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
+    """When its order is looked at again, after it was accepted."""
+    confirm_retry: float = 60.0
+    """The first delay of a look that could not be taken; each further one doubles."""
+    longest_confirm_retry: float = 3600.0
+    """The longest such delay."""
+    confirm_give_up: float = 86_400.0
+    """For how long after the last look was due an order that cannot be read is tried again."""
 
     # Whose a drop folder is
     owner_look: float = 5.0

@@ -51,19 +51,35 @@ def test_the_looks_after_an_invoice_was_accepted_are_kept(ledger: Ledger) -> Non
     """When an order is looked at next, what it showed, and when, is on disk; the first find of each kind is kept."""
     began = time.time()
     entry = ledger.uploaded(ledger.uploading(invoice()), Receipt(77), confirm_after=600)
+    assert ledger.next_confirmation(entry.account, entry.project_id) is None
     entry = ledger.processed(entry, None)
-    due = ledger.next_confirmation()
+    project = (entry.account, entry.project_id)
+    due = ledger.next_confirmation(*project)
     assert due is not None
     assert 600 <= due - began < 660
-    assert ledger.to_confirm(due - 1, 10) == []
-    assert ledger.to_confirm(due, 10) == [entry]
+    assert ledger.to_confirm(*project, now=due - 1, most=10) == []
+    assert ledger.to_confirm(*project, now=due, most=10) == [entry]
+    assert ledger.to_confirm(entry.account, 2002, now=due, most=10) == []
+    entry = ledger.look_put_off(entry, 60)
+    assert ledger.to_confirm(*project, now=time.time() + 61, most=10) == [entry]
+    assert entry.confirm_looks == 0
     confirmed = ledger.looked_at(entry, 3600.0, confirmed=True)
     assert written(ledger, confirmed) == confirmed
     questioned = ledger.looked_at(confirmed, None, question="refused: no VAT number")
     assert ledger.questioned() == [questioned]
     assert (questioned.confirm_looks, questioned.confirmed_at) == (2, confirmed.confirmed_at)
-    assert ledger.next_confirmation() is None
+    assert ledger.next_confirmation(*project) is None
     assert ledger.questioned(since=time.time() + 1) == []
+
+
+def test_what_was_sent_later_to_an_order_is_known(ledger: Ledger) -> None:
+    """Only what was sent to the same order of the project, and after the invoice."""
+    first, second, *_ = [
+        ledger.uploaded(ledger.uploading(entry), Receipt(number))
+        for number, entry in enumerate((invoice(1), invoice(1, sha256="cd" * 32), invoice(2), invoice(1, project_id=7)))
+    ]
+    assert ledger.sent_later(first) == {1}
+    assert ledger.sent_later(second) == frozenset()
 
 
 def test_the_same_bytes_at_another_order_are_found(ledger: Ledger) -> None:

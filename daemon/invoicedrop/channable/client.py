@@ -19,7 +19,7 @@ from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.response import ApiResponse
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import ConfigError, OutcomeUnknown, PauseCause, Paused, Unanswered
+from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Unanswered
 from invoicedrop.system.addresses import is_public
 
 _MAX_BODY: Final = 32 * 1024 * 1024
@@ -67,6 +67,8 @@ class ApiClient:
         transport: DeadlineTransport,
         downloads: Downloads,
         slots: threading.Semaphore,
+        *,
+        spare: bool = False,
     ) -> None:
         self.api_url = api_url
         self.rate_limiter = rate_limiter
@@ -75,6 +77,7 @@ class ApiClient:
         self._last_token: str | None = None
         self._token_is_bad = False
         self._slots = slots
+        self._spare = spare
         self._transport = transport
         self._downloads = downloads
         self._http = http_client(transport)
@@ -91,18 +94,20 @@ class ApiClient:
         connections: int,
         slots: threading.Semaphore | None = None,
         is_public: Callable[[str], bool] = is_public,
+        spare: bool = False,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
         `request_timeout` is the total time of one request in seconds. `slots` limits the requests under way of all
         clients that share it; without it a client has `connections` of its own. `is_public` judges the addresses that
-        downloads lead to.
+        downloads lead to. `spare`: its requests leave only when nobody else's would (`RateLimiter.spare`).
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections)
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
-        return cls(api_url, token, rate_limiter, transport, downloads, slots or threading.BoundedSemaphore(connections))
+        slots = slots or threading.BoundedSemaphore(connections)
+        return cls(api_url, token, rate_limiter, transport, downloads, slots, spare=spare)
 
     def close(self) -> None:
         """Close every connection."""
@@ -147,6 +152,7 @@ class ApiClient:
             Paused: nobody can upload now; the request was not taken.
             OutcomeUnknown: a request that `writes` may or may not have been taken.
             Unanswered: one that does not write failed.
+            Deferred: a `spare` client has to wait: the rate limit is for others now.
             Stopping: the service is being stopped.
 
         """
@@ -175,7 +181,10 @@ class ApiClient:
     def _admission(self) -> Iterator[None]:
         """Wait for the rate limit, then for a slot among the requests under way."""
         # In this order: a thread that waits for one company's limit takes no slot from another company.
-        self.rate_limiter.acquire()
+        if not self._spare:
+            self.rate_limiter.acquire()
+        elif (wait := self.rate_limiter.spare()) > 0:
+            raise Deferred(wait, "the rate limit is for others now")
         with self._slots:
             self.rate_limiter.require_open()
             yield

@@ -4,6 +4,10 @@
 drop, the bucket leaks at the allowed rate, and a request waits until its drop fits. Two things make our own mirror
 differ from theirs, and both are handled here: other programs of the company use the same bucket (so the rate adapts
 to 429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
+
+What nobody waits for takes what is left over (`spare`): one drop into a bucket that is empty, and not more often than
+a quarter of the rate. An upload that comes right after it finds one drop in the bucket, never more, however many such
+requests went before it.
 """
 
 import threading
@@ -18,6 +22,8 @@ _SLOWEST_SHARE: Final = 1 / 16
 """Share of the allowed rate that always remains, so that we notice when the other client stops."""
 _SLOW_DOWN: Final = 0.7
 """Factor by which a 429 lowers the rate."""
+_SPARE_SHARE: Final = 1 / 4
+"""Share of the rate that is for what nobody waits for."""
 
 
 class RateLimiter:
@@ -40,6 +46,8 @@ class RateLimiter:
         self._leaked_at = clock()
         self._not_before = self._leaked_at
         self._slowed_at = float("-inf")
+        self._waiting = 0
+        self._next_spare = self._leaked_at
         self._closed = False
         self._changed = threading.Condition()
 
@@ -56,13 +64,38 @@ class RateLimiter:
 
         """
         with self._changed:
-            while True:
-                if self._closed:
-                    raise Stopping("stopped while waiting for the rate limit")
-                wait = self._reserve()
-                if wait <= 0:
-                    return
-                self._changed.wait(wait)
+            self._waiting += 1
+            try:
+                while True:
+                    if self._closed:
+                        raise Stopping("stopped while waiting for the rate limit")
+                    wait = self._reserve()
+                    if wait <= 0:
+                        return
+                    self._changed.wait(wait)
+            finally:
+                self._waiting -= 1
+
+    def spare(self) -> float:
+        """Let one request leave that nobody waits for and return 0, or return the seconds until there may be room.
+
+        Raises:
+            Stopping: `close` was called.
+
+        """
+        with self._changed:
+            self.require_open()
+            now = self._clock()
+            if now < self._not_before:
+                return self._not_before - now
+            if self._allowed <= 0:
+                return 0.0
+            self._leak(now)
+            wait = max(self._level / self._rate, self._next_spare - now, 1 / self._rate if self._waiting else 0.0)
+            if wait <= 0:
+                self._level += 1
+                self._next_spare = now + 1 / (self._rate * _SPARE_SHARE)
+            return max(0.0, wait)
 
     def _reserve(self) -> float:
         """Add a drop and return 0, or return the seconds until one may fit."""

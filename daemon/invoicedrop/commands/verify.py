@@ -9,6 +9,8 @@ With `--json`, one object (times are UTC, ISO 8601):
     invoices    [{inbox, file, order_id, attachment_id, uploaded_at, sha256, result, detail}], oldest first; `result`
                 is "same", "differs", "missing" or "unasked" (then `detail` says why)
     totals      {same, differs, missing, unasked}
+    questioned  [{inbox, file, order_id, attachment_id, uploaded_at, questioned_at}]: accepted, but the order has shown
+                trouble since; its words are in `invoicedrop status`
 """
 
 import json
@@ -67,7 +69,8 @@ def verify(settings: Settings, console: Console, *, order: int | None, days: int
     """Compare what was uploaded in the last `days` (to this order) with what Channable has; return the exit code.
 
     0: everything is the same, or there is nothing to compare. 1: something is missing or differs, even if other
-    invoices could not be compared. 75: nothing is wrong so far, but not everything could be compared (stderr says why).
+    invoices could not be compared, or an order has shown trouble since its invoice was accepted. 75: nothing is wrong
+    so far, but not everything could be compared (stderr says why).
 
     Raises:
         LedgerUnavailable, ConfigError: the ledger cannot be read.
@@ -75,15 +78,17 @@ def verify(settings: Settings, console: Console, *, order: int | None, days: int
     """
     with access.existing_ledger(settings) as ledger:
         comparisons = [] if ledger is None else list(_compare_all(settings, ledger, order, days))
+        questioned = [] if ledger is None else _questioned(ledger, order, days)
     totals = Counter(comparison.result for comparison in comparisons)
     if as_json:
-        console.out(json.dumps(_as_json(comparisons, totals)), highlight=False)
+        console.out(json.dumps(_as_json(comparisons, totals, questioned)), highlight=False)
     else:
         _show(comparisons, totals, console, order=order, days=days)
+        _show_questioned(questioned, console)
     details = [comparison.detail for comparison in comparisons if comparison.result is Result.UNASKED]
     for detail in dict.fromkeys(details):
         sys.stderr.write(f"not everything could be compared: {printable(detail)}\n")
-    if totals[Result.DIFFERS] or totals[Result.MISSING]:
+    if totals[Result.DIFFERS] or totals[Result.MISSING] or questioned:
         return exit_codes.FAILED
     return exit_codes.TRY_LATER if totals[Result.UNASKED] else exit_codes.OK
 
@@ -114,6 +119,16 @@ def _compare_all(settings: Settings, ledger: Ledger, order: int | None, days: in
                 yield Comparison(entry, Result.UNASKED, stopped[key])
             except Unanswered as error:
                 yield Comparison(entry, Result.UNASKED, f"order {entry.order_id}: {error.detail}")
+
+
+def _questioned(ledger: Ledger, order: int | None, days: int) -> list[Entry]:
+    """Return what was uploaded in the last `days` (to this order), and whose order has shown trouble since."""
+    since = time.time() - days * DAY
+    return [
+        entry
+        for entry in ledger.questioned()
+        if (entry.uploaded_at or 0.0) >= since and order in {None, entry.order_id}
+    ]
 
 
 def _compare(entry: Entry, project: Project) -> Result:
@@ -155,6 +170,16 @@ def _show(
             print_line(console, explanation)
 
 
+def _show_questioned(entries: list[Entry], console: Console) -> None:
+    if not entries:
+        return
+    print_line(console)
+    print_line(console, (f"Accepted, but trouble is reported: {counted(len(entries), 'invoice')}", "bold red"))
+    rows = [(entry.file, str(entry.order_id), minute(entry.questioned_at or 0.0)) for entry in entries]
+    print_table(console, ("file", "order", "since"), rows)
+    print_line(console, "invoicedrop status shows what these orders say.")
+
+
 def _row(comparison: Comparison) -> tuple[Cell, ...]:
     entry = comparison.entry
     result = (str(comparison.result), _STYLES[comparison.result])
@@ -171,7 +196,7 @@ def _summary(totals: Counter[Result]) -> str:
     return ", ".join(f"{totals[result]} {text}" for result, text in words.items() if totals[result])
 
 
-def _as_json(comparisons: list[Comparison], totals: Counter[Result]) -> dict[str, Any]:
+def _as_json(comparisons: list[Comparison], totals: Counter[Result], questioned: list[Entry]) -> dict[str, Any]:
     return {
         "invoices": [
             {
@@ -187,4 +212,15 @@ def _as_json(comparisons: list[Comparison], totals: Counter[Result]) -> dict[str
             for item in comparisons
         ],
         "totals": {result: totals[result] for result in Result},
+        "questioned": [
+            {
+                "inbox": entry.inbox,
+                "file": entry.file,
+                "order_id": entry.order_id,
+                "attachment_id": entry.attachment_id,
+                "uploaded_at": iso(entry.uploaded_at or 0.0),
+                "questioned_at": iso(entry.questioned_at or 0.0),
+            }
+            for entry in questioned
+        ],
     }

@@ -184,6 +184,17 @@ class Ledger:
         rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)
         return {attachment_id: SentInvoice(*sent) for attachment_id, *sent in rows}
 
+    def sent_later(self, entry: Entry) -> frozenset[int]:
+        """Return the attachment ids of what was sent to the same order after this invoice."""
+        rows = self._read(
+            statements.SENT_LATER,
+            account=entry.account,
+            project_id=entry.project_id,
+            order_id=entry.order_id,
+            since=entry.uploaded_at,
+        )
+        return frozenset(attachment_id for (attachment_id,) in rows)
+
     def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
         """Return the entries in these states, the latest changed first; at most `newest` of them."""
         names = {f"state_{index}": state for index, state in enumerate(states)}
@@ -195,13 +206,16 @@ class Ledger:
             return self._entries(statements.UPLOADED_SINCE, since=since)
         return self._entries(statements.UPLOADED_TO_ORDER_SINCE, since=since, order_id=order_id)
 
-    def to_confirm(self, now: float, most: int) -> list[Entry]:
-        """Return the accepted invoices, at most `most`, whose orders are to be looked at by now; first due first."""
-        return self._entries(statements.TO_CONFIRM, now=now, most=most)
+    def to_confirm(self, account: str, project_id: int, *, now: float, most: int) -> list[Entry]:
+        """Return the project's processed invoices, at most `most`, whose orders are to be looked at by now.
 
-    def next_confirmation(self) -> float | None:
-        """Return when the next order of an accepted invoice is to be looked at."""
-        rows = self._read(statements.NEXT_CONFIRMATION)
+        First due first. One that is still to be filed is not looked at: that would be a second writer of its entry.
+        """
+        return self._entries(statements.TO_CONFIRM, account=account, project_id=project_id, now=now, most=most)
+
+    def next_confirmation(self, account: str, project_id: int) -> float | None:
+        """Return when the next order of one of the project's processed invoices is to be looked at."""
+        rows = self._read(statements.NEXT_CONFIRMATION, account=account, project_id=project_id)
         return None if rows[0][0] is None else float(rows[0][0])
 
     def questioned(self, since: float = 0.0) -> list[Entry]:
@@ -283,6 +297,10 @@ class Ledger:
             questioned_at=now if question is not None and entry.questioned_at is None else entry.questioned_at,
             question=question or entry.question,
         )
+
+    def look_put_off(self, entry: Entry, delay: float | None) -> Entry:
+        """The order of an accepted invoice was not looked at; it is to be in `delay` seconds (None: no more)."""
+        return self._put(entry, confirm_at=None if delay is None else time.time() + delay)
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""

@@ -70,6 +70,7 @@ STEPS: Final = (
         "ALTER TABLE invoices ADD COLUMN question TEXT",
         "CREATE INDEX invoices_by_bytes ON invoices (account, sha256)",
         "CREATE INDEX invoices_to_confirm ON invoices (confirm_at) WHERE confirm_at IS NOT NULL",
+        "CREATE INDEX invoices_questioned ON invoices (questioned_at) WHERE questioned_at IS NOT NULL",
     ),
 )
 """Step N makes a ledger of version N out of one of version N - 1."""

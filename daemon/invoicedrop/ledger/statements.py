@@ -40,12 +40,15 @@ AT_ANOTHER_ORDER: Final = f"""{_ENTRIES}
 """
 
 TO_CONFIRM: Final = f"""{_ENTRIES}
-    WHERE confirm_at <= :now
+    WHERE confirm_at <= :now AND account = :account AND project_id = :project_id AND state = 'processed'
     ORDER BY confirm_at
     LIMIT :most
 """
 
-NEXT_CONFIRMATION: Final = "SELECT min(confirm_at) FROM invoices WHERE confirm_at IS NOT NULL"
+NEXT_CONFIRMATION: Final = """
+    SELECT min(confirm_at) FROM invoices
+    WHERE confirm_at IS NOT NULL AND account = :account AND project_id = :project_id AND state = 'processed'
+"""
 
 QUESTIONED: Final = f"""{_ENTRIES}
     WHERE questioned_at >= :since
@@ -56,6 +59,12 @@ RECEIPTS: Final = """
     SELECT attachment_id, sha256, items FROM invoices
     WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND attachment_id IS NOT NULL
     ORDER BY id
+"""
+
+SENT_LATER: Final = """
+    SELECT attachment_id FROM invoices
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND attachment_id IS NOT NULL
+      AND uploaded_at > :since
 """
 
 UPLOADED_SINCE: Final = f"""{_ENTRIES}

@@ -21,6 +21,7 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
 from invoicedrop.pipeline.ages import age
+from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.order_check import attached_already, status_words
 from invoicedrop.pipeline.recall import continued, find_row, retried
@@ -239,7 +240,7 @@ class Delivery:
         delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
         detail = f"it waits until order {order.id} is shipped ({status_words(order)} now)"
         self.ledger.deferred(self.entry, delay, detail)
-        raise logged_deferral(self.log, delay, detail)
+        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def _ask_first(self) -> Receipt | None:
         """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
@@ -288,7 +289,9 @@ class Delivery:
 
     def _record_receipt(self, receipt: Receipt) -> None:
         """Put the receipt on disk before the file moves."""
-        self.entry = self.ledger.uploaded(self.entry, receipt)
+        self.entry = self.ledger.uploaded(
+            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
+        )
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
 
     def _file_processed(self) -> Outcome:

@@ -68,7 +68,8 @@ class Dispatcher:
         # While one thread waits for its answer, another one's file is read, checked and filed. Only one, where one
         # uploads: there the order of arrival is kept exactly.
         threads = 2 * upload_workers if upload_workers > 1 else 1
-        _require_threads(threads)
+        # One more for the looks at accepted invoices' orders.
+        _require_threads(threads + 1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         # The next file is at hand when a thread has done with one.
         self._limit = 2 * upload_workers

@@ -119,6 +119,11 @@ class InboxWorker:
         return self._scanned
 
     @property
+    def is_paused(self) -> bool:
+        """Whether nobody can upload now. May be asked in any thread."""
+        return self._api.detail is not None
+
+    @property
     def busy(self) -> int:
         """How many files were dispatched and not collected yet."""
         return self._busy

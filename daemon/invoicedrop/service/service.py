@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.errors import ConfigError, LedgerUnavailable
@@ -17,6 +18,7 @@ from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
+from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
@@ -132,6 +134,28 @@ class Service:
             for inbox, claim in zip(self._settings.inboxes, claims, strict=True)
         ]
 
+    def _build_confirmer(
+        self, workers: Sequence[InboxWorker], ledger: Ledger, rate_limiters: RateLimiters
+    ) -> Confirmer:
+        by_project: dict[tuple[str, int], list[InboxWorker]] = {}
+        for worker in workers:
+            by_project.setdefault((worker.inbox.account, worker.inbox.project_id), []).append(worker)
+        projects = []
+        for sharing in by_project.values():
+            inboxes = [worker.inbox for worker in sharing if worker.inbox.confirm == "on"]
+            if inboxes:
+                project = ConfirmedProject(
+                    inboxes[0],
+                    token=token_reader(inboxes[0], hide),
+                    rate_limiter=rate_limiters.limiter_of(inboxes[0]),
+                    ledger=ledger,
+                    is_paused=partial(_is_any_paused, sharing),
+                    switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
+                    timing=self._timing,
+                )
+                projects.append(project)
+        return Confirmer(projects, self._timing)
+
     def _run(
         self,
         workers: list[InboxWorker],
@@ -150,10 +174,12 @@ class Service:
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )
+        confirmer = self._build_confirmer(workers, ledger, rate_limiters)
         shutdown = Shutdown(
             workers=workers,
             dispatcher=dispatcher,
             rate_limiters=rate_limiters,
+            confirmer=confirmer,
             validator=validator,
             ledger=ledger,
             heartbeat=heartbeat,
@@ -165,6 +191,8 @@ class Service:
         finished = False
         try:
             self._log_start()
+            if not once:
+                confirmer.start()
             loop.run(once=once)
             finished = True
         finally:
@@ -184,6 +212,10 @@ class Service:
         shortcoming = confinement.offered().shortcoming
         for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
+
+
+def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
+    return any(worker.is_paused for worker in workers)
 
 
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:

@@ -10,6 +10,7 @@ from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.job import PdfCheck
+from invoicedrop.service.confirmer import Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
@@ -25,6 +26,7 @@ class Shutdown:
     workers: Sequence[InboxWorker]
     dispatcher: Dispatcher
     rate_limiters: RateLimiters
+    confirmer: Confirmer
     validator: PdfCheck
     ledger: Ledger
     heartbeat: Heartbeat
@@ -38,8 +40,10 @@ class Shutdown:
         # 1. What waits for its turn goes back: it has not begun.
         self.rate_limiters.close()
         self.dispatcher.cancel_pending()
-        # 2. A check is cheap to repeat.
+        self.confirmer.stop()
+        # 2. A check is cheap to repeat, and so is a look at an order.
         self.validator.close()
+        self.confirmer.close()
         # 3. An upload under way gets its answer, if it comes in time; a second signal hurries it.
         interrupted = self._wait_for_uploads()
         # 4. Everything is written down: close.

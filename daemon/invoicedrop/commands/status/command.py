@@ -12,6 +12,8 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
               still lie in the failed folder
+    questioned  [{inbox, file, order_id, when, attachment_id, words}]: accepted by Channable, but the order has shown
+              trouble within the last 30 days, in these words of Channable or the marketplace
     sent      the last ten: [{inbox, file, order_id, when, attachment_id, filed_as}]
     today     {since, sent, failed}: since midnight, local time
 """
@@ -26,7 +28,15 @@ from rich.console import Console
 from invoicedrop import exit_codes
 from invoicedrop.commands.status import terminal
 from invoicedrop.commands.status.facts import read_overview
-from invoicedrop.commands.status.overview import FailedFile, InboxState, LeftAloneFile, Overview, SentFile, WaitingFile
+from invoicedrop.commands.status.overview import (
+    FailedFile,
+    InboxState,
+    LeftAloneFile,
+    Overview,
+    QuestionedFile,
+    SentFile,
+    WaitingFile,
+)
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
@@ -67,12 +77,15 @@ def _as_json(overview: Overview) -> dict[str, Any]:
         "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
         "left_alone": [_fields(file) for file in overview.left_alone],
         "failed": {"total": overview.failed_total, "files": [_fields(file) for file in overview.failed]},
+        "questioned": [_fields(file) for file in overview.questioned],
         "sent": [_fields(file) for file in overview.sent],
         "today": {"since": _time(overview.today_since), "sent": overview.sent_today, "failed": overview.failed_today},
     }
 
 
-def _fields(record: WaitingFile | LeftAloneFile | FailedFile | SentFile | InboxState) -> dict[str, Any]:
+def _fields(
+    record: WaitingFile | LeftAloneFile | FailedFile | QuestionedFile | SentFile | InboxState,
+) -> dict[str, Any]:
     return {name: _shown(name, value) for name, value in asdict(record).items()}
 
 

@@ -16,6 +16,7 @@ from invoicedrop.commands.status.overview import (
     FolderOwner,
     InboxState,
     Overview,
+    QuestionedFile,
     SentFile,
 )
 from invoicedrop.commands.status.sources import Sources
@@ -28,10 +29,12 @@ from invoicedrop.printable import printable
 from invoicedrop.reasons import advice
 from invoicedrop.service import lock, status_file
 from invoicedrop.settings.models import Inbox, Settings
-from invoicedrop.system.local_time import midnight
+from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.presence import is_there
 
 _LAST_SENT: Final = 10
+_QUESTIONED_FOR: Final = 30 * DAY
+"""For how long an accepted invoice is shown whose order has shown trouble: nothing tells that somebody has seen it."""
 _UNFINISHED: Final = (State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED)
 
 
@@ -80,6 +83,7 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
         left_alone=[file for folder in folders.values() for file in folder.left_alone][:MAX_FILES],
         failed=failed,
         failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
+        questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
             for entry in sources.entries(State.PROCESSED, newest=_LAST_SENT)
@@ -161,6 +165,25 @@ def _failed_files(sources: Sources) -> list[FailedFile]:
             )
         )
     return files
+
+
+# What was accepted
+
+
+def _questioned_files(sources: Sources) -> list[QuestionedFile]:
+    """Return the accepted invoices whose orders have shown trouble lately, the latest first."""
+    entries = [] if sources.ledger is None else sources.ledger.questioned(sources.now - _QUESTIONED_FOR)
+    return [
+        QuestionedFile(
+            inbox=entry.inbox,
+            file=entry.file,
+            order_id=entry.order_id,
+            when=entry.questioned_at or 0.0,
+            attachment_id=entry.attachment_id,
+            words=printable(entry.question or ""),
+        )
+        for entry in entries[:MAX_FILES]
+    ]
 
 
 # The folders

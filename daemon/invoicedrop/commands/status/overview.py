@@ -60,6 +60,18 @@ class SentFile:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionedFile:
+    """An invoice that Channable accepted, and whose order has shown trouble since; `words` are the order's own."""
+
+    inbox: str
+    file: str
+    order_id: int | None
+    when: float
+    attachment_id: int | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class FolderOwner:
     """A daemon that holds a drop folder, by what it wrote there; `ours`: it works with the ledger of these settings."""
 
@@ -114,6 +126,7 @@ class Overview:
     left_alone: list[LeftAloneFile]
     failed: list[FailedFile]
     failed_total: int
+    questioned: list[QuestionedFile]
     sent: list[SentFile]
     today_since: float
     sent_today: int

@@ -26,6 +26,7 @@ def show(overview: Overview, settings: Settings, console: Console) -> None:
         print_line(console, "Nothing was done yet: there is no ledger.")
         return
     _failed(overview, console, several=several)
+    _questioned(overview, console, several=several)
     if overview.sent:
         print_line(console)
         print_line(console, ("Last sent", "bold green"))
@@ -129,11 +130,29 @@ def _failed(overview: Overview, console: Console, *, several: bool) -> None:
     print_line(console, "Beside each, in the failed folder, a .reason.txt says what to do.")
 
 
+def _questioned(overview: Overview, console: Console, *, several: bool) -> None:
+    files = overview.questioned
+    if not files:
+        return
+    print_line(console)
+    print_line(console, (f"Accepted, but trouble is reported: {counted(len(files), 'invoice')}", "bold red"))
+    rows = [
+        (file.inbox, file.file, str(file.order_id or ""), clock(file.when, overview.now), file.words)
+        for file in files[:_MAX_ROWS]
+    ]
+    _table(console, ("file", "order", "when", "what the order says"), rows, several=several)
+    if len(files) > len(rows):
+        print_line(console, f"and {len(files) - len(rows)} more")
+    print_line(console, "Look at these orders in Channable. Nothing was moved; each is shown here for 30 days.")
+
+
 def _table(console: Console, titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, several: bool) -> None:
     """Print rows that begin with the inbox, which is shown where there are several."""
     first = 0 if several else 1
     shown = ("inbox", *titles)[: len(rows[0])] if rows else ()
-    print_table(console, shown[first:], [row[first:] for row in rows], foldable={"why", "what is wrong"})
+    print_table(
+        console, shown[first:], [row[first:] for row in rows], foldable={"why", "what is wrong", "what the order says"}
+    )
 
 
 def _until(moment: float | None, now: float) -> str:
