@@ -3,8 +3,17 @@
     with serve(Options(orders=20, rate=0)) as sandbox:
         ...  # talk to sandbox.url with sandbox.token; then look at sandbox.uploads()
 
-It listens on loopback only, answers as Channable's OpenAPI document specifies, and produces the faults that are added
-to `sandbox.faults`. `run` serves in the foreground. Its customers and shops are invented.
+It listens on loopback only, and answers as Channable's OpenAPI document specifies. `run` serves in the foreground. Its
+customers and shops are invented. What can be told to it:
+
+    sandbox.store.add_order(5, status_shipped="cancelled")    what an order is (`OrderChanges`); `samples` has each kind
+    sandbox.store.attach(5, pdf)                              what somebody else attaches
+    sandbox.store.event_plan.add("error", after=3)            what is said of an order after an upload (`EventRule`)
+    sandbox.faults.add("lie", "order", shown={...})           what goes wrong (`Fault`)
+    sandbox.moments.before("orders", action, skip=1)          what happens at an exact moment
+    sandbox.journal.arrived("orders")                         how many requests of a kind came
+
+`order_control` and `control` take the same over HTTP, but for moments.
 """
 
 from invoicedrop.sandbox.attachments import StoredAttachment
