@@ -1,4 +1,4 @@
-"""`invoicedrop status`: what waits and why and until when, what failed and why, what was sent.
+"""`invoicedrop status`: what waits and why and until when, what failed and why, what Channable has accepted.
 
 With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 1000, totals count all):
 
@@ -11,7 +11,7 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
               still lie in the failed folder
-    sent      the last ten: [{inbox, file, order_id, when, attachment_id, filed_as}]
+    sent      the last ten that Channable has accepted: [{inbox, file, order_id, when, attachment_id, filed_as}]
     today     {since, sent, failed}: since midnight, local time
 """
 
