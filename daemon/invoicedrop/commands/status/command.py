@@ -11,7 +11,7 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
               still lie in the failed folder
-    sent      the last ten that Channable has accepted: [{inbox, file, order_id, when, attachment_id, filed_as}]
+    sent      the last ten: [{inbox, file, order_id, when, attachment_id, filed_as}]
     today     {since, sent, failed}: since midnight, local time
 """
 
