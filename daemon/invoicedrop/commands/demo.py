@@ -145,7 +145,7 @@ def _describe(event: dict[str, Any]) -> tuple[tuple[str, str], str] | None:
         case {"event": "invoice.processed", "order_id": order_id}:
             description = ("✓", "green"), f"checked, accepted by Channable for order {order_id}, in processed/"
         case {"event": "invoice.duplicate", "order_id": order_id}:
-            description = ("=", "cyan"), f"Channable has it for order {order_id} already: filed, not sent again"
+            description = ("=", "cyan"), f"the same invoice went to order {order_id} already: filed, not sent again"
         case {"event": "invoice.failed", "reason": reason}:
             description = ("✗", "red"), f"{reason}: moved to failed/, with the reason beside it"
         case {"event": "invoice.deferred", "reason": Reason.INCOMPLETE}:
