@@ -95,7 +95,7 @@ def run(
 
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None) -> None:
-    """Test the set-up: folders, rights, clock, network, token. Names every problem with its fix."""
+    """Test the set-up: folders, rights, clock, network, token, orders. Names every problem with its fix."""
     settings = _settings(context, config)
     from invoicedrop.commands.check.command import check
 
@@ -104,7 +104,7 @@ def check(context: typer.Context, config: ConfigOption = None) -> None:
 
 @app.command()
 def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show what waits and why, what failed and why, and what went."""
+    """Show what waits and why, what failed, what Channable accepted."""
     settings = _settings(context, config)
     from invoicedrop.commands.status.command import status
 

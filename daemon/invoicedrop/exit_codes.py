@@ -5,8 +5,8 @@ from typing import Final
 OK: Final = 0
 """Done; for `run`: stopped on request."""
 FAILED: Final = 1
-"""`run --once`: an invoice went to failed; `check`: a problem; `orders --overdue`: one is; `verify`: a difference;
-`health`: not at work; `demo`: an invoice did not end as it should."""
+"""`run --once`: an invoice went to failed; `check`: a problem; `orders --overdue`: an invoice is owed for too
+long; `verify`: a difference; `health`: not at work; `demo`: an invoice did not end as it should."""
 USAGE: Final = 2
 """Wrong usage."""
 TRY_LATER: Final = 75

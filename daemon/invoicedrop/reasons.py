@@ -151,8 +151,8 @@ _ADVICE = {
         "order, " + _ALL_THE_SAME,
     ),
     Reason.SENT_TO_ANOTHER_ORDER: Advice(
-        "The very same PDF was sent for another order already (the details below say which), so it may be another "
-        "customer's invoice.",
+        "The very same PDF went to Channable for another order already (the details below say which), so it may be "
+        "another customer's invoice.",
         "Open the PDF and compare it with the order. If it is another order's, export the right invoice into the drop "
         "folder. If one invoice is for both orders, " + _ALL_THE_SAME,
     ),

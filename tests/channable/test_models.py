@@ -93,7 +93,7 @@ def test_an_order_that_cannot_be_read_takes_no_other_with_it() -> None:
     assert (page.unreadable, page.entries) == (4, 6)
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", CUSTOMER_SURNAME, {}, -(10**30), []])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "10000-01-01T00:00:00", CUSTOMER_SURNAME, {}, -(10**30), []])
 def test_a_moment_that_cannot_be_shown_is_none(moment: object) -> None:
     """A date that cannot be read, or told in every time zone, stops nothing."""
     order = Order.model_validate({"id": 8, "created": moment, "attachments": [{"id": 1, "created": moment}]})

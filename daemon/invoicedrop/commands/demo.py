@@ -155,7 +155,7 @@ def _describe(event: dict[str, Any]) -> tuple[tuple[str, str], str] | None:
     description: tuple[tuple[str, str], str] | None = None
     match event:
         case {"event": "invoice.processed", "order_id": order_id}:
-            description = ("✓", "green"), f"checked, sent to order {order_id}, filed in processed/"
+            description = ("✓", "green"), f"checked, accepted by Channable for order {order_id}, in processed/"
         case {"event": "invoice.duplicate", "order_id": order_id}:
             description = ("=", "cyan"), f"the same invoice went to order {order_id} already: filed, not sent again"
         case {"event": "invoice.failed", "reason": reason} if Reason(reason).is_soft:

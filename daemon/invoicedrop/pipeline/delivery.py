@@ -295,7 +295,7 @@ class Delivery:
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
 
     def _file_processed(self) -> Outcome:
-        """Move a sent invoice to the processed folder: the last step."""
+        """Move an accepted invoice to the processed folder: the last step."""
         with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.filing.processed(
                 self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed

@@ -1,4 +1,4 @@
-"""`invoicedrop status`: what waits and why and until when, what failed and why, what was sent.
+"""`invoicedrop status`: what waits and why and until when, what failed and why, what Channable has accepted.
 
 With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 1000, totals count all):
 

@@ -49,7 +49,7 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """An invoice that was sent."""
+    """An invoice that Channable has accepted."""
 
     inbox: str
     file: str

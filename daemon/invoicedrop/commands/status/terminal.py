@@ -29,7 +29,7 @@ def show(overview: Overview, settings: Settings, console: Console) -> None:
     _questioned(overview, console, several=several)
     if overview.sent:
         print_line(console)
-        print_line(console, ("Last sent", "bold green"))
+        print_line(console, ("Last accepted by Channable", "bold green"))
         rows = [
             (file.inbox, file.file, str(file.order_id or ""), clock(file.when, overview.now)) for file in overview.sent
         ]
