@@ -7,12 +7,15 @@ log on stderr, the exit code.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from invoicedrop import logs
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.service import Service, new_validator
 from invoicedrop.settings.load import load
@@ -58,7 +61,25 @@ def break_the_loop() -> Mover:
     return HeldMover()
 
 
-FAULTS: dict[str, Callable[[], Mover]] = {"move": HeldMover, "loop": break_the_loop}
+def die_at_a_look(*, after: bool) -> Mover:
+    """End the process right before, or right after, what a look at an order found is on disk."""
+    real = Ledger.looked_at
+
+    def looked_at(*args: Any, **more: Any) -> Any:
+        if after:
+            real(*args, **more)
+        os._exit(137)
+
+    Ledger.looked_at = looked_at  # type: ignore[method-assign]
+    return DEFAULT_MOVER
+
+
+FAULTS: dict[str, Callable[[], Mover]] = {
+    "move": HeldMover,
+    "loop": break_the_loop,
+    "look-before": partial(die_at_a_look, after=False),
+    "look-after": partial(die_at_a_look, after=True),
+}
 
 
 def main() -> NoReturn:

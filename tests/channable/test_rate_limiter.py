@@ -217,3 +217,77 @@ def test_close_wakes_every_waiting_thread() -> None:
     thread.join()
     with pytest.raises(Stopping):
         rate_limiter.acquire()
+
+
+# What nobody waits for
+
+
+def _spare_until(company: Company, end: float) -> int:
+    """Let as many spare requests leave as may until then; return how many did."""
+    left = 0
+    while company.clock.now < end:
+        wait = company.rate_limiter.spare()
+        left += wait <= 0
+        company.clock.now += max(wait, 1e-6)
+    return left
+
+
+def test_spare_requests_take_a_quarter_of_the_rate() -> None:
+    """Where nothing else leaves, a hundred seconds at 4 a second let about a hundred spare requests pass."""
+    company = Company()
+    assert 98 <= _spare_until(company, company.clock.now + 100) <= 101
+
+
+@pytest.mark.parametrize("burst", [1, 2, 20, 200])
+def test_spare_requests_delay_a_backlog_by_one_drop(burst: int) -> None:
+    """A backlog that comes after, and during, any number of spare requests leaves a quarter of a second later."""
+    alone, beside = Company(burst=burst), Company(burst=burst)
+    for company in (alone, beside):
+        company.clock.now += 1000
+    assert _spare_until(beside, beside.clock.now) == 0
+    assert beside.rate_limiter.spare() == 0
+    without, times = list(alone.send_times(300)), []
+    for departure in beside.send_times(300):
+        times.append(departure)
+        if burst > 1:
+            # A thread that wants to send is waiting: of a larger bucket even the drops that are in it tell that.
+            assert beside.rate_limiter.spare() > 0
+    assert max(b - a for a, b in zip(without, times, strict=True)) <= 1 / 4 + 1e-3
+
+
+def test_an_upload_that_waits_goes_first() -> None:
+    """While a thread waits for its turn nothing spare leaves, however small the bucket is."""
+    rate_limiter = RateLimiter(5, 1)
+    rate_limiter.acquire()
+    thread = threading.Thread(target=rate_limiter.acquire)
+    thread.start()
+    while thread.is_alive():
+        # Once it has had its drop, that drop stands in the way as well.
+        assert rate_limiter.spare() > 0
+    thread.join()
+
+
+def test_a_refusal_slows_what_is_spare() -> None:
+    """After a 429 nothing spare leaves until the wait is over, and our own mirror of the bucket is empty again."""
+    company = Company()
+    assert company.rate_limiter.refused(3.0) == 3.0
+    began = company.clock.now
+    assert company.rate_limiter.spare() == 3.0
+    assert _spare_until(company, began + 40) == 0
+    assert _spare_until(company, began + 120) > 0
+
+
+def test_without_a_limit_spare_requests_wait_for_a_refusal_only() -> None:
+    """Rate 0: they leave at once, but not before the time that a 429 has asked for."""
+    company = Company(rate=0, burst=1)
+    assert [company.rate_limiter.spare() for _ in range(100)] == [0.0] * 100
+    company.rate_limiter.refused(2.0)
+    assert company.rate_limiter.spare() == 2.0
+
+
+def test_nothing_spare_leaves_after_a_stop() -> None:
+    """`close` ends it for what is spare, too."""
+    rate_limiter = RateLimiter(4, 200)
+    rate_limiter.close()
+    with pytest.raises(Stopping):
+        rate_limiter.spare()

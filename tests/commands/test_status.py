@@ -2,9 +2,11 @@ import io
 import json
 import os
 import re
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -435,3 +437,25 @@ def test_any_time_of_a_file_can_be_shown(home: Path, sandbox: Running, modified:
     assert "5.pdf" in _text(merchant.settings())
     (file,) = _json(merchant.settings())["waiting"]["files"]
     assert re.match(r"\d{4}-\d\d-\d\dT", file["since"])
+
+
+# What was accepted, with trouble after it
+
+
+def test_an_accepted_invoice_with_trouble_is_shown_for_a_month(merchant: Merchant, ledger: Ledger) -> None:
+    """File, order, time and the order's own words, harmless on a terminal, stand in status; after 30 days no more."""
+    entry = ledger.uploaded(ledger.uploading(_entry(merchant, "5.pdf", 10)), Receipt(77))
+    entry = ledger.looked_at(ledger.processed(entry, None), None, question="error: no VAT number\x1b[2J\u202e")
+    text = " ".join(_text(merchant.settings()).split())
+    assert "Accepted, but trouble is reported: 1 invoice" in text
+    assert "5.pdf 5" in text
+    assert "no VAT number\\x1b" in text
+    (file,) = _json(merchant.settings())["questioned"]
+    assert (file["file"], file["order_id"], file["attachment_id"]) == ("5.pdf", 5, 77)
+    assert file["words"] == "error: no VAT number\\x1b[2J\\u202e"
+    assert entry.questioned_at is not None
+    month_ago = entry.questioned_at - 30 * 86_400 - 60
+    with closing(sqlite3.connect(ledger.path)) as database, database:
+        database.execute("UPDATE invoices SET questioned_at = ?", (month_ago,))
+    assert _json(merchant.settings())["questioned"] == []
+    assert "trouble is reported" not in _text(merchant.settings())

@@ -143,6 +143,7 @@ def test_without_a_ledger_there_is_nothing_to_compare(merchant: Merchant) -> Non
     assert json.loads(_verify(merchant.settings(), as_json=True)[1]) == {
         "invoices": [],
         "totals": {"same": 0, "differs": 0, "missing": 0, "unasked": 0},
+        "questioned": [],
     }
     assert not merchant.state.exists()
     assert merchant.sandbox.journal.arrived() == 0
@@ -207,3 +208,21 @@ def test_the_token_does_not_go_to_the_download_host(merchant: Merchant, receipts
         "attachment": True,
         "download": False,
     }
+
+
+def test_an_order_that_has_shown_trouble_is_a_finding(merchant: Merchant, receipts: Receipts) -> None:
+    """The bytes are the same, but the order reports trouble: exit 1, and which order, but not in whose words."""
+    receipts.add(5)
+    receipts.add(6)
+    with Ledger.open(merchant.state) as ledger:
+        for entry in ledger.uploaded_since(0.0, 6):
+            ledger.looked_at(entry, None, question="error: Ms Zonnebloem has no VAT number")
+    code, text = _verify(merchant.settings())
+    assert code == 1
+    assert "2 uploaded in the last 30 days: 2 the same in Channable, byte for byte.\n" in text
+    assert "Accepted, but trouble is reported: 1 invoice\n" in text
+    assert "6.pdf" in text
+    assert "Zonnebloem" not in text
+    code, text = _verify(merchant.settings(), as_json=True)
+    assert [(line["file"], line["order_id"]) for line in json.loads(text)["questioned"]] == [("6.pdf", 6)]
+    assert _verify(merchant.settings(), order=5)[0] == 0
