@@ -9,6 +9,7 @@
         FolderUnavailable    because of a folder of the inbox
         CheckUnavailable     because no PDF can be checked
         LedgerUnavailable    because of the ledger
+        NoThreads            because of threads
       Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
       Stopping             the service is being stopped           -> stays, for the next start
       ConfigError          the program cannot start               -> exit 78, all problems at once
@@ -78,6 +79,7 @@ class PauseCause(StrEnum):
     FOLDER = "folder"
     LEDGER = "ledger"
     CHECK = "check"
+    THREADS = "threads"
 
 
 class Paused(InvoicedropError):  # noqa: N818
@@ -110,16 +112,19 @@ class LedgerUnavailable(Paused):
         super().__init__(detail, PauseCause.LEDGER)
 
 
+class NoThreads(Paused):
+    """The system gives this process no more threads."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, PauseCause.THREADS)
+
+
 class Changed(InvoicedropError):  # noqa: N818
     """The file under this name, or its entry in the ledger, is not the one that was read: it stays, treated as new."""
 
 
 class Stopping(InvoicedropError):  # noqa: N818
     """The service is being stopped: the invoice stays where it is for the next start."""
-
-
-class NoThreads(InvoicedropError):  # noqa: N818
-    """The system gives this process no more threads: it cannot start now."""
 
 
 class ConfigError(InvoicedropError):

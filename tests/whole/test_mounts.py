@@ -157,6 +157,37 @@ def test_without_threads_or_processes_the_start_ends_with_a_sentence(sandbox: Ru
     assert "Traceback" not in done.stderr
 
 
+def test_a_thread_that_is_refused_at_work_is_trouble_of_ours(sandbox: Running) -> None:
+    """Where the system gives no more threads a sentence says so, nothing moves, and it goes on when there are some."""
+    if subprocess.run([*_AS_NOBODY, "true"], check=False).returncode != 0:
+        pytest.skip("only root can become another user, whose processes are limited")
+    with tempfile.TemporaryDirectory(prefix="invoicedrop-") as name:
+        merchant = Merchant(Path(name), sandbox)
+        merchant.state.mkdir()
+        for path in (merchant.home, merchant.drop, merchant.state):
+            os.chown(path, _NOBODY, _NOBODY)
+        as_nobody = [*_AS_NOBODY, sys.executable, *COMMAND, "run"]
+        command = ("-c", f"import os; os.execvp({as_nobody[0]!r}, {as_nobody!r})")
+        with running(merchant, program=command, forked=False) as daemon:
+            daemon.wait_for("inbox.watching")
+            _limit_threads(daemon, "1")
+            for order in ("5", "7"):
+                merchant.drop_pdf(f"{order}.pdf")
+            daemon.wait_for("inbox.unavailable")
+            assert "gives no more threads" in _last_trouble(daemon)
+            assert sorted(path.name for path in merchant.drop.glob("*.pdf")) == ["5.pdf", "7.pdf"]
+            _limit_threads(daemon, "4096")
+            daemon.wait_for("invoice.processed", 2)
+            assert len(sandbox.store.uploads()) == 2
+            assert daemon.stop() == 0
+
+
+def _limit_threads(daemon: Daemon, number: str) -> None:
+    """Change how many processes and threads the daemon's user may have when it asks for one more."""
+    command = ["prlimit", f"--pid={daemon.process.pid}", f"--nproc={number}:"]
+    subprocess.run([*_AS_NOBODY, *command], check=True)
+
+
 def _pdf(merchant: Merchant, name: str) -> Path:
     """Return an invoice beside the folders."""
     path = merchant.home / name

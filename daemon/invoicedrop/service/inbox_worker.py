@@ -21,6 +21,7 @@ from invoicedrop.errors import (
     FileUnavailable,
     FolderUnavailable,
     LedgerUnavailable,
+    NoThreads,
     PauseCause,
     Paused,
     Stopping,
@@ -233,7 +234,7 @@ class InboxWorker:
                 self._context.deferrals.forget(name)
                 self._tracker.settle_again(name)
                 self._watcher.look_at(name)
-            case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable():
+            case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable() | NoThreads():
                 # The next probe takes another file: this one may be what cannot pass.
                 self._tracker.put_back(name, last=True)
                 self._folders.file_met_trouble(result.detail, result.cause)
