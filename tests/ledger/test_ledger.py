@@ -57,11 +57,12 @@ def test_the_looks_after_an_invoice_was_accepted_are_kept(ledger: Ledger) -> Non
     due = ledger.next_confirmation(*project)
     assert due is not None
     assert 600 <= due - began < 660
-    assert ledger.to_confirm(*project, now=due - 1, most=10) == []
-    assert ledger.to_confirm(*project, now=due, most=10) == [entry]
-    assert ledger.to_confirm(entry.account, 2002, now=due, most=10) == []
+    assert ledger.to_confirm(*project, now=due - 1, latest=due, most=10) == []
+    assert ledger.to_confirm(*project, now=due, latest=due, most=10) == [entry]
+    assert ledger.to_confirm(*project, now=due - 9_000, latest=due - 1, most=10) == [entry]
+    assert ledger.to_confirm(entry.account, 2002, now=due, latest=due, most=10) == []
     entry = ledger.look_put_off(entry, 60)
-    assert ledger.to_confirm(*project, now=time.time() + 61, most=10) == [entry]
+    assert ledger.to_confirm(*project, now=time.time() + 61, latest=due + 61, most=10) == [entry]
     assert entry.confirm_looks == 0
     confirmed = ledger.looked_at(entry, 3600.0, confirmed=True)
     assert written(ledger, confirmed) == confirmed

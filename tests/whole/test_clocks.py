@@ -85,3 +85,15 @@ def test_a_dead_service_whose_clock_was_ahead_is_not_healthy(merchant: Merchant,
     clock.set(0)
     wait_until(lambda: merchant.run("health", forked=False).returncode == 1, what="an old sign of life")
     assert "hangs, or has been killed" in merchant.run("health", forked=False).stdout
+
+
+def test_a_look_that_was_scheduled_by_a_clock_ahead_is_taken(merchant: Merchant, clock: SetClock) -> None:
+    """An invoice that was accepted ten years ahead is confirmed after the clock was set back, not in ten years."""
+    clock.set(_YEARS)
+    merchant.drop_pdf("5.pdf")
+    with _running(merchant, clock) as daemon:
+        daemon.wait_for("invoice.processed")
+        daemon.kill()
+    clock.set(0)
+    with _running(merchant, clock) as daemon:
+        daemon.wait_for("invoice.confirmed")

@@ -206,12 +206,15 @@ class Ledger:
             return self._entries(statements.UPLOADED_SINCE, since=since)
         return self._entries(statements.UPLOADED_TO_ORDER_SINCE, since=since, order_id=order_id)
 
-    def to_confirm(self, account: str, project_id: int, *, now: float, most: int) -> list[Entry]:
+    def to_confirm(self, account: str, project_id: int, *, now: float, latest: float, most: int) -> list[Entry]:
         """Return the project's processed invoices, at most `most`, whose orders are to be looked at by now.
 
-        First due first. One that is still to be filed is not looked at: that would be a second writer of its entry.
+        First due first; what is due after `latest` was written before the clock was set back. One that is still to be
+        filed is not looked at: that would be a second writer of its entry.
         """
-        return self._entries(statements.TO_CONFIRM, account=account, project_id=project_id, now=now, most=most)
+        return self._entries(
+            statements.TO_CONFIRM, account=account, project_id=project_id, now=now, latest=latest, most=most
+        )
 
     def next_confirmation(self, account: str, project_id: int) -> float | None:
         """Return when the next order of one of the project's processed invoices is to be looked at."""

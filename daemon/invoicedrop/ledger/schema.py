@@ -69,7 +69,7 @@ STEPS: Final = (
         "ALTER TABLE invoices ADD COLUMN questioned_at FLOAT",
         "ALTER TABLE invoices ADD COLUMN question TEXT",
         "CREATE INDEX invoices_by_bytes ON invoices (account, sha256)",
-        "CREATE INDEX invoices_to_confirm ON invoices (confirm_at) WHERE confirm_at IS NOT NULL",
+        "CREATE INDEX invoices_to_confirm ON invoices (account, project_id, confirm_at) WHERE confirm_at IS NOT NULL",
         "CREATE INDEX invoices_questioned ON invoices (questioned_at) WHERE questioned_at IS NOT NULL",
     ),
 )

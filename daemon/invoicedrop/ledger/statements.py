@@ -40,14 +40,15 @@ AT_ANOTHER_ORDER: Final = f"""{_ENTRIES}
 """
 
 TO_CONFIRM: Final = f"""{_ENTRIES}
-    WHERE confirm_at <= :now AND account = :account AND project_id = :project_id AND state = 'processed'
+    WHERE account = :account AND project_id = :project_id AND state = 'processed'
+      AND confirm_at IS NOT NULL AND (confirm_at <= :now OR confirm_at > :latest)
     ORDER BY confirm_at
     LIMIT :most
 """
 
 NEXT_CONFIRMATION: Final = """
     SELECT min(confirm_at) FROM invoices
-    WHERE confirm_at IS NOT NULL AND account = :account AND project_id = :project_id AND state = 'processed'
+    WHERE account = :account AND project_id = :project_id AND state = 'processed' AND confirm_at IS NOT NULL
 """
 
 QUESTIONED: Final = f"""{_ENTRIES}

@@ -68,12 +68,14 @@ class ConfirmedProject:
         held_back = self._breaker.until - time.monotonic() if self._breaker.detail is not None else 0.0
         if held_back > 0:
             return held_back
-        due = self._ledger.to_confirm(self._account, self._project_id, now=time.time(), most=1)
+        now = time.time()
+        latest = now + 2 * self._timing.confirm_after[-1]
+        due = self._ledger.to_confirm(self._account, self._project_id, now=now, latest=latest, most=1)
         if not due:
             # Nothing that is accepted meanwhile is due earlier than its first look.
             moment = self._ledger.next_confirmation(self._account, self._project_id)
             longest = self._timing.confirm_after[0]
-            return longest if moment is None else min(longest, max(0.0, moment - time.time()))
+            return longest if moment is None else min(longest, max(0.0, moment - now))
         if self._is_paused():
             return self._timing.confirm_retry
         try:
