@@ -19,6 +19,7 @@ import pytest
 from invoicedrop.commands.check import command, folders, left_alone, trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
+from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.disk import TEMPORARY
@@ -373,6 +374,41 @@ def test_a_network_share_is_named_with_what_it_means(tmp_path: Path, monkeypatch
     assert finding.text.startswith("smb3, a network share: of what other machines write no event comes")
     (finding,) = _about("state_dir kind", folders.of_state(tmp_path))
     assert finding.level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    "name", [".invoicedrop-0123456789abcdef.tmp", ".invoicedrop-aside-0123456789abcdef", OWNER_FILE]
+)
+@pytest.mark.parametrize("where", ["drop", "processed", "failed"])
+def test_a_link_that_bears_a_name_of_ours_is_named(tmp_path: Path, where: str, name: str) -> None:
+    """A link in the place of a temporary file or folder of ours is a warning with its path; our own files are none."""
+    inbox = _inbox(tmp_path / "drop")
+    folder: Path = getattr(inbox, f"{where}_dir")
+    folder.mkdir(parents=True)
+    (folder / ".invoicedrop-fedcba9876543210.tmp").touch()
+    (folder / ".invoicedrop-aside-fedcba9876543210").mkdir()
+    (folder / name).symlink_to("/etc")
+    (finding,) = _about("planted", folders.of_inbox(inbox))
+    assert finding.level == "warning"
+    assert f"{folder / name} has a name of ours and is a link" in finding.text
+
+
+@as_root
+@pytest.mark.parametrize("where", ["processed", "failed"])
+def test_a_folder_that_is_a_strangers_link_is_a_problem_and_not_followed(tmp_path: Path, where: str) -> None:
+    """A link that somebody has put in the place of one of our folders is named, and nothing is tried there."""
+    inbox = _inbox(tmp_path / "drop")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    before = elsewhere.stat().st_mtime_ns
+    inbox.drop_dir.mkdir()
+    link: Path = getattr(inbox, f"{where}_dir")
+    link.symlink_to(elsewhere)
+    os.lchown(link, _STRANGER, _STRANGER)
+    (finding,) = _about(f"{where}_dir", folders.of_inbox(inbox))
+    assert finding.level == "problem"
+    assert f"{link} is a link to {elsewhere}, made by somebody who does not own the folder around it" in finding.text
+    assert elsewhere.stat().st_mtime_ns == before
 
 
 def test_what_may_be_meant_as_an_invoice_is_a_warning(merchant: Merchant) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from invoicedrop.errors import FolderUnavailable
-from invoicedrop.system.held_folder import Place, held, is_strangers_link, place_of
+from invoicedrop.system.held_folder import Place, held, is_strangers_link, place_of, strangers_link_in_words
 
 
 class HeldFolders:
@@ -49,10 +49,7 @@ class HeldFolders:
             place = place_of(path)
             before = self._places.get(folder)
             if before is None and is_strangers_link(folder):
-                raise FolderUnavailable(
-                    f"{folder} is a link to {place.path}, made by somebody who does not own the folder around it: "
-                    "remove it, or make it anew as root"
-                )
+                raise FolderUnavailable(strangers_link_in_words(folder).sentence)
             if before is not None and before.path != place.path:
                 raise FolderUnavailable(
                     f"{folder} leads to {place.path} now, and led to {before.path} when the service started: put it "

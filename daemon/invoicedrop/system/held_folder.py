@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from invoicedrop.system.permissions import Refusal
+
 
 class Place(NamedTuple):
     """Where a folder really lies: its path without links, and its device (`st_dev`)."""
@@ -48,3 +50,11 @@ def is_strangers_link(folder: Path) -> bool:
     """
     status = folder.lstat()
     return stat.S_ISLNK(status.st_mode) and status.st_uid not in {0, os.geteuid(), folder.parent.stat().st_uid}
+
+
+def strangers_link_in_words(folder: Path) -> Refusal:
+    """Return what is wrong with a folder that is such a link, and what helps."""
+    return Refusal(
+        f"{folder} is a link to {os.path.realpath(folder)}, made by somebody who does not own the folder around it",
+        "remove it, or make it anew as root",
+    )

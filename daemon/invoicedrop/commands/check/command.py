@@ -6,6 +6,7 @@ touched but our own trial files.
 
 import os
 import stat
+import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
-from invoicedrop.service import lock
+from invoicedrop.service import lock, status_file
 from invoicedrop.service.service import new_validator
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
@@ -45,8 +46,11 @@ def collect(settings: Settings) -> list[Finding]:
         findings = _user(settings)
         ledger, ledger_finding = _open_ledger(settings, opened)
         identity = _identity(ledger)
+        put_off = _put_off(settings)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity)
+            findings += folders.of_inbox(
+                inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
+            )
             findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
@@ -90,6 +94,15 @@ def _identity(ledger: Ledger | None) -> str | None:
     with suppress(LedgerUnavailable):
         return None if ledger is None else ledger.identity()
     return None
+
+
+def _put_off(settings: Settings) -> dict[str, dict[str, tuple[float, str]]]:
+    """Return, by inbox, what a running service reports of deferred files; what cannot be believed is nothing."""
+    with suppress(OSError):
+        report = status_file.read(settings.state_dir)
+        if report is not None and report.pid is not None and report.is_fresh(time.time()):
+            return {name: inbox.put_off for name, inbox in report.inboxes.items()}
+    return {}
 
 
 def _user(settings: Settings) -> list[Finding]:

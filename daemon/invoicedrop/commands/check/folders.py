@@ -3,29 +3,22 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.commands.check import trials
+from invoicedrop.commands.check import planted, trials, waiting_files
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
-from invoicedrop.inbox.listing import list_folder
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox
-from invoicedrop.system import file_errors, permissions
+from invoicedrop.system import permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
 from invoicedrop.system.local_time import minute
 
 _EVENT_DEADLINE: Final = 2.0
 """Seconds; an event of this machine takes a millisecond."""
-_MAX_ENTRIES: Final = 10_000
-"""Of a longer drop folder, only so many entries are checked for files that we may not read."""
-_MAX_NAMED: Final = 10
-"""Waiting files that cannot be looked at or read are named, up to so many."""
 _MANY_FILES: Final = 10
 """Room for fewer invoices of the largest size than this is worth a warning."""
 _FEW_INODES: Final = 1_000
@@ -39,18 +32,24 @@ def of_inbox(
     *,
     state_dir: Path | None = None,
     ledger: str | None = None,
+    put_off: Mapping[str, tuple[float, str]] | None = None,
     event_deadline: float = _EVENT_DEADLINE,
 ) -> list[Finding]:
     """Test an inbox's three folders, moves between them, events, room, and the files that wait there.
 
     `state_dir` has the daemon's memory of what was mounted there, `ledger` is the identity of our ledger, if there is
-    one; `event_deadline` is how long an event is waited for, in seconds.
+    one, `put_off` is what a running service reports of deferred files (`InboxReport`); `event_deadline` is how long an
+    event is waited for, in seconds.
     """
     for subject, folder in (("drop", inbox.drop_dir), ("processed", inbox.processed_dir), ("failed", inbox.failed_dir)):
         missing = None if state_dir is None else missing_mount(state_dir, inbox.name, folder)
         if missing is not None:
             # To try the folder in its place would write into the mount point.
             return [Finding(f"{subject}_dir", inbox.name, Level.PROBLEM, missing, "mount it, or do as it says")]
+        refusal = planted.strangers_link(folder)
+        if refusal is not None:
+            # To try it would write where the link leads.
+            return [_refused(f"{subject}_dir", inbox, refusal)]
     refusal = trials.use(inbox.drop_dir)
     if refusal is not None:
         # What is inside it, and moves out of it, would fail for the same reason.
@@ -59,7 +58,8 @@ def of_inbox(
         *_usable("drop_dir", inbox.drop_dir, inbox),
         *_sticky(inbox),
         *_owner(inbox, ledger),
-        *_waiting_files(inbox),
+        *waiting_files.of_inbox(inbox, put_off or {}),
+        *planted.of_inbox(inbox),
         *_target("processed", inbox.processed_dir, inbox),
         *_target("failed", inbox.failed_dir, inbox),
         _events(inbox, event_deadline),
@@ -157,42 +157,6 @@ def _owner(inbox: Inbox, ledger: str | None) -> Iterator[Finding]:
         "state_dir starts",
         "stop that one, or let each have a drop folder of its own; one that has ended is succeeded at the next start",
     )
-
-
-def _waiting_files(inbox: Inbox) -> Iterator[Finding]:
-    """Try to read the start of the files that wait; only trouble is worth a finding."""
-    unreadable: list[Path] = []
-    troubles: list[tuple[str, OSError]] = []
-    try:
-        for entry in islice(list_folder(inbox.drop_dir), _MAX_ENTRIES):
-            if entry.left_alone is not None:
-                continue
-            path = inbox.drop_dir / entry.name
-            trouble = entry.error or trials.read_start(path)
-            if isinstance(trouble, PermissionError) and entry.status is not None and not _may_read(path):
-                unreadable.append(path)
-            elif trouble is not None:
-                troubles.append((entry.name, trouble))
-    except OSError as error:
-        yield _refused("waiting files", inbox, permissions.explained(inbox.drop_dir, error))
-        return
-    for name, trouble in troubles[:_MAX_NAMED]:
-        refusal = file_errors.meaning(trouble)
-        text = f"{name!r} cannot be read ({trouble.strerror}): {refusal.problem}"
-        yield Finding("waiting files", inbox.name, Level.PROBLEM, text, refusal.remedy)
-    if len(troubles) > _MAX_NAMED:
-        text = f"{len(troubles) - _MAX_NAMED} files more cannot be read"
-        yield Finding("waiting files", inbox.name, Level.PROBLEM, text, "as above, then check again")
-    if not unreadable:
-        return
-    with suppress(FileNotFoundError):
-        first = permissions.unreadable(unreadable[0])
-        others = f" ({len(unreadable)} such files wait)" if len(unreadable) > 1 else ""
-        yield Finding("waiting files", inbox.name, Level.PROBLEM, first.problem + others, first.remedy)
-
-
-def _may_read(path: Path) -> bool:
-    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _events(inbox: Inbox, deadline: float) -> Finding:
