@@ -1,5 +1,6 @@
 """Somebody sets the clock while the real daemon runs: libfaketime sets the wall clock, the monotonic one goes on."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from faketime import SetClock, set_clock
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.service import status_file
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
 from waiting import wait_until
@@ -80,11 +82,19 @@ def test_a_dead_service_whose_clock_was_ahead_is_not_healthy(merchant: Merchant,
     """The service's sign of life gets old although it bears a time that is still to come."""
     clock.set(_YEARS)
     with _running(merchant, clock, scan_interval="0.2") as daemon:
-        wait_until(lambda: merchant.run("health", forked=False).returncode == 0, what="a beat")
+        wait_until(lambda: status_file.read(merchant.state), what="a beat")
+        wait_until(lambda: merchant.run("health", forked=False).returncode == 0, what="a beat of a daemon at work")
         daemon.kill()
     clock.set(0)
-    wait_until(lambda: merchant.run("health", forked=False).returncode == 1, what="an old sign of life")
-    assert "hangs, or has been killed" in merchant.run("health", forked=False).stdout
+    report = status_file.read(merchant.state)
+    assert report is not None
+    assert report.beat > time.time() + _YEARS / 2
+    assert report.monotonic is not None
+    # As it is half a minute later.
+    status_file.write(merchant.state, report.model_copy(update={"monotonic": report.monotonic - 30}))
+    done = merchant.run("health", forked=False)
+    assert done.returncode == 1
+    assert "hangs, or has been killed" in done.stdout
 
 
 def test_a_look_that_was_scheduled_by_a_clock_ahead_is_taken(merchant: Merchant, clock: SetClock) -> None:

@@ -3,8 +3,9 @@
 A scene is a drop folder with one invoice of each kind. One life ends right before, another right after every other
 effect of the service's life on it (`crash` says what that is), so that each moment between two effects has its death;
 then the service is started until nothing is left to do, and everything is looked at: the folders, the server, the
-ledger. Then the same with a second death in the recovery: in every run a fortieth of these pairs (each N with every
-fortieth effect M of the recovery, from N mod 40 on). Behind the soak marker: both sides of every effect, and all pairs.
+ledger. Then the same in the lesser ways of moving, after every other effect of the moves; and with a second death in
+the recovery, for an eightieth of these pairs (every other effect N with every fortieth effect M of the recovery, from
+N mod 40 on). Behind the soak marker: both sides of every effect, every effect of those moves, and all pairs.
 """
 
 import hashlib
@@ -209,18 +210,31 @@ def test_a_death_on_both_sides_of_every_effect_loses_nothing(stage: Stage, threa
     assert _die_at_each(stage, thread, after=after, step=1) > 15
 
 
-@pytest.mark.parametrize("way", WAYS[1:])
-def test_a_death_while_moving_in_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
-    """The same where files cannot be moved atomically: by link, onto a placeholder, by copy across file systems."""
+def _die_at_each_move(stage: Stage, way: str, *, step: int) -> None:
+    """Die once, after every effect of the moves (every `step`th)."""
     effects = stage.scene(way).live().effects[UPLOAD]
     # All else is the same, and dies in the test above.
     moves = [number for number, name in enumerate(effects, 1) if name in _MOVES]
     assert len(moves) > 10
-    for number in moves:
+    for number in moves[::step]:
         scene = stage.scene(way)
         assert scene.live(Death(UPLOAD, number, after=True)).code == DIED
         scene.finish()
         scene.check()
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_a_death_while_moving_in_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
+    """The same where files cannot be moved atomically: by link, onto a placeholder, by copy across file systems."""
+    _die_at_each_move(stage, way, step=2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_a_death_at_every_effect_of_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
+    """The same after every single effect of the moves."""
+    _die_at_each_move(stage, way, step=1)
 
 
 def _die_twice(stage: Stage, first: int, share: int) -> int:
@@ -239,8 +253,8 @@ def _die_twice(stage: Stage, first: int, share: int) -> int:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_second_death_during_the_recovery_loses_nothing(stage: Stage, half: int) -> None:
-    """Whichever effect of the recovery it dies at again (a fortieth of all pairs), the end is the same."""
-    pairs = sum(_die_twice(stage, first, _SHARE) for first in range(1 + half, 60, 2))
+    """Whichever effect of the recovery it dies at again (an eightieth of all pairs), the end is the same."""
+    pairs = sum(_die_twice(stage, first, _SHARE) for first in range(1 + 2 * half, 60, 4))
     assert pairs > 10
 
 

@@ -12,9 +12,9 @@ SOAK_KILLS, SOAK_SEED, SOAK_LIFE (the longest life in seconds).
 import hashlib
 import os
 import random
+import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 
+from fork_server import ForkedProcess, ForkServer
 from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
@@ -101,18 +102,12 @@ class Soak:
             name, content = self._to_drop.pop(0)
             self._dropped[name] = self._merchant.drop_pdf(name, content)
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> ForkedProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        ours = {"PYTHONPATH": os.pathsep.join(paths), "INVOICEDROP_REQUEST_TIMEOUT": "1"}
+        environment = inherited | self._merchant.environment | {"INVOICEDROP_REQUEST_TIMEOUT": "1"}
         with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, *program(_TIMING), "run"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=inherited | self._merchant.environment | ours,
-                cwd=self._merchant.home,
+            return ForkServer.running().start(
+                [*program(_TIMING), "run"], stdout=log, stderr=log, env=environment, cwd=self._merchant.home
             )
 
     def _short_life(self) -> None:
@@ -140,7 +135,7 @@ class Soak:
         try:
             wait_until(lambda: b"inbox.watching" in self._said_since(before), seconds=60, what="the last start")
             wait_until(lambda: not self._waiting() or life.poll() is not None, seconds=300, what="the last invoice")
-            life.terminate()
+            life.send_signal(signal.SIGTERM)
             code = life.wait(30)
         finally:
             life.kill()
