@@ -1,16 +1,17 @@
 """A daemon's part in a process of its own: has PDFs checked, and prints the outcomes as a JSON object.
 
-Usage: python ask_validator.py {pdfs FILE...,attempts FOLDER PORT,imports}
+Usage: python ask_validator.py {pdfs FILE...,attempts FOLDER PORT,imports,hog}
 """
 
 import json
 import os
+import resource
 import sys
 from contextlib import closing
 from pathlib import Path
 
 import forbidden
-from invoicedrop.errors import Rejected
+from invoicedrop.errors import CheckUnavailable, Rejected
 from invoicedrop.pdf.validator import Validator
 
 
@@ -49,5 +50,15 @@ def imports() -> None:
         print(json.dumps([validator.confinement(), {"failed": outcome(validator, b"IMPORT\n")}]))
 
 
+def hog() -> None:
+    """Have a file take more memory than there is, where that is less than it might take; print what comes of it."""
+    resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29))
+    with closing(Validator(timeout=60, memory_mb=2048, check="stub_checks:obedient")) as validator:
+        try:
+            print(outcome(validator, b"HOG\n"))
+        except CheckUnavailable as error:
+            print(repr(error))
+
+
 if __name__ == "__main__":
-    {"pdfs": pdfs, "attempts": attempts, "imports": imports}[sys.argv[1]](*sys.argv[2:])
+    {"pdfs": pdfs, "attempts": attempts, "imports": imports, "hog": hog}[sys.argv[1]](*sys.argv[2:])

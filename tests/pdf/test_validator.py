@@ -22,6 +22,7 @@ import pytest
 from fpdf.enums import EncryptionMethod
 
 import pdfs
+from broken_library import FAULTS, TRIED_EACH_TIME, break_library, mend
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
 from invoicedrop.inbox.snapshot import take_snapshot
 from invoicedrop.pdf.check.verdict import PdfFacts
@@ -30,6 +31,7 @@ from invoicedrop.reasons import Reason
 from waiting import wait_until
 
 GOOD = pdfs.invoice(padding=20_000)
+HERE = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -58,13 +60,27 @@ def reason(validator: Validator, content: bytes) -> Reason:
 
 
 def processes() -> list[psutil.Process]:
-    """Return the processes that this one has started and that run."""
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Return the processes of the checking that this one has started, and that run."""
+    return [child for child in psutil.Process().children() if runs(child)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process of the checking has not ended."""
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return "invoicedrop.pdf.worker" in " ".join(process.cmdline())
+    return False
 
 
 def children() -> list[psutil.Process]:
     """Return those that check PDFs: all but the template, whose session they are in."""
-    return [process for process in processes() if os.getsid(process.pid) != process.pid]
+    return [process for process in processes() if not is_template(process)]
+
+
+def is_template(process: psutil.Process) -> bool:
+    """Whether a process is one from which others are forked."""
+    with suppress(ProcessLookupError):
+        return os.getsid(process.pid) == process.pid
+    return False
 
 
 def private(process: psutil.Process) -> set[str]:
@@ -75,7 +91,7 @@ def private(process: psutil.Process) -> set[str]:
 
 def template() -> psutil.Process:
     """Return the process from which the others are forked."""
-    (leader,) = [process for process in processes() if os.getsid(process.pid) == process.pid]
+    (leader,) = filter(is_template, processes())
     return leader
 
 
@@ -345,6 +361,75 @@ def test_broken_check_is_no_verdict(
     broken.unlink()
     assert check(validator, GOOD).pages == 1
     assert reason(validator, b"KILL\n") is Reason.CHECK_CRASHED
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=name, marks=() if name in TRIED_EACH_TIME else pytest.mark.soak)
+        for name, fault in FAULTS.items()
+    ],
+)
+def test_broken_library_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Whatever a broken library does, neither a good nor a bad file is blamed; mended, each gets its verdict."""
+    library = break_library(tmp_path, fault)
+    monkeypatch.syspath_prepend(library)
+    good = pdfs.fpdf2(restricted=True)
+    with closing(Validator(timeout=2, memory_mb=512)) as validator:
+        for content in (good, good[:-400]):
+            with pytest.raises(CheckUnavailable):
+                check(validator, content, expect=["8355"])
+        mend(library)
+        assert check(validator, good, expect=["8355"]).order_number_found
+        assert reason(validator, good[:-400]) is Reason.INCOMPLETE
+
+
+def test_check_that_is_mended_meanwhile(
+    stubbed: Callable[..., Validator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that hangs and is mended while it is tried a second time has blamed nothing."""
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = tmp_path / "broken"
+    broken.touch()
+    validator = stubbed(check="stuck", timeout=2)
+    validator.warm_up()
+    wait_until(lambda: len(children()) == 1, what="the first process")
+    (first,) = children()
+    with ThreadPoolExecutor(1) as threads:
+        checked = threads.submit(check, validator, GOOD)
+        wait_until(lambda: any(child != first and has_a_pdf(child) for child in children()), what="the second try")
+        broken.unlink()
+        with suppress(CheckUnavailable):
+            assert checked.result().pages == 1
+    assert check(validator, GOOD).pages == 1
+
+
+def has_a_pdf(process: psutil.Process) -> bool:
+    """Whether a process has been handed a PDF."""
+    with suppress(FileNotFoundError):
+        return any("memfd:" in str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir())
+    return False
+
+
+def test_memory_that_is_not_to_be_had() -> None:
+    """Where we get less memory than a check may take, a file that needs more than there is is not blamed."""
+    program = Path(__file__).with_name("ask_validator.py")
+    done = subprocess.run(
+        [sys.executable, program, "hog"],
+        env=os.environ | {"PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert b"memory" in done.stdout
+    assert b"CheckUnavailable" in done.stdout
+
+
+def test_file_that_does_not_fit_into_the_memory(stubbed: Callable[..., Validator]) -> None:
+    """A file that is larger than the memory that a check may take is not blamed for that."""
+    with os.fdopen(os.memfd_create("invoice"), "wb") as file:
+        file.truncate(2**30)
+        with pytest.raises(CheckUnavailable, match="of its size"):
+            stubbed().check(file.fileno(), 2**30)
 
 
 @pytest.mark.parametrize("sealed", [True, False])

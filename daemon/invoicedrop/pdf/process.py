@@ -33,14 +33,16 @@ class TroubleKind(Enum):
     CRASHED = "crashed"
     """The process is gone, or what it answers is none of our answers."""
     ERROR = "error"
-    """The check raised an error that is no refusal."""
+    """The check raised an error that is no refusal, although good PDFs pass."""
+    BROKEN = "broken"
+    """The check fails on good PDFs, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Trouble of the checking: a file is blamed for it only if a good PDF passes in its place.
+    """Trouble of the checking: a file is blamed for it only if good PDFs pass in its place.
 
-    `detail` describes an error, in words that fit the file if it is to blame.
+    `detail` describes an error: a good PDF's if the check is broken, else in words that fit the file if it is to blame.
     """
 
     kind: TroubleKind
@@ -149,6 +151,8 @@ class CheckProcess:
 
 def _outcome(answer: dict[str, Any]) -> Verdict | Trouble:
     """Return what an answer of `worker` means; raises KeyError, TypeError or ValueError if it is none."""
+    if "broken" in answer:
+        return Trouble(TroubleKind.BROKEN, str(answer["broken"]))
     if "error" in answer:
         return Trouble(TroubleKind.ERROR, str(answer["error"]))
     if "refused" in answer:

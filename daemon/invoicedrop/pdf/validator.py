@@ -10,11 +10,13 @@ tests/bench/README.md. What is needed here is small: one child for one thread at
 How one slow file is kept from holding up the rest: a check starts in the fast lane, which has `workers` places. One
 that has not answered after a moment is a suspect: it goes on, with a low priority, in the slow lane, and its place is
 free for the next file. If the slow lane is full, the suspect is stopped and starts again there when its turn comes.
-After a crash or a time-out there is one more try, which keeps the usual priority: on a busy machine a file must not
-fail for want of processor time.
+After trouble (a crash, a time-out, an error) there is one more try, which keeps the usual priority: on a busy machine
+a file must not fail for want of processor time.
 
-A file is blamed for a crash, a time-out or an error only if a good PDF passes in its place: otherwise the checking
-itself is broken (half an installation, no memory left), and that is no verdict on any invoice.
+A file is blamed for trouble only if it has it twice, and good PDFs pass in its place right before the second time and
+right after it: otherwise the checking itself is broken (half an installation, a library that was changed, no memory
+left), and that is no verdict on any invoice. After trouble there is a new template, which has the library as it is
+then: one that is mended at any moment costs no file its verdict. (A refusal is proved by the child, see `worker`.)
 """
 
 import contextlib
@@ -27,6 +29,7 @@ from typing import Final, NamedTuple
 
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
+from invoicedrop.pdf.good_pdfs import GOOD_PDFS, NUMBER
 from invoicedrop.pdf.lane import STOPPED, Lane
 from invoicedrop.pdf.process import CheckProcess, Trouble, TroubleKind
 from invoicedrop.pdf.template import Template, WorkerOptions
@@ -38,13 +41,6 @@ _CHECK: Final = "invoicedrop.pdf.check.check:check"
 _SUSPECTS: Final = 2
 """Places of the slow lane for each of the fast one: more would let hostile files have all the memory."""
 _MOST_PAGES: Final = 500
-_GOOD_PDF: Final = (
-    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
-    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R>>endobj\n4 0 obj<</Length 13>>stream\n"
-    b"0 0 m 9 9 l S\nendstream endobj\nxref\n0 5\n0000000000 65535 f \n0000000009 00000 n \n0000000052 00000 n \n"
-    b"0000000101 00000 n \n0000000175 00000 n \ntrailer<</Size 5/Root 1 0 R>>\nstartxref\n234\n%%EOF\n"
-)
-"""The smallest PDF that passes: one page with one line."""
 
 
 class _Try(NamedTuple):
@@ -91,19 +87,20 @@ class Validator:
         """
         child = self._started()
         with self._lock:
-            waits = self._alive[child] is self._template
-            if waits:
+            closed = self._closed.is_set()
+            if not closed:
                 self._idle.insert(0, child)  # behind those that are ready
-        if not waits:
+        if closed:
             self._end(child)
 
     def confinement(self) -> Confinement:
-        """Return what confines the children, which one of them says.
+        """Return what confines the children, which one of them says, if good PDFs pass there.
 
         Raises:
             Stopping, CheckUnavailable: as `check` does.
 
         """
+        self._require_working()
         with self._child(fresh=False) as child:
             assert child.confinement is not None, "it is ready"
             return child.confinement
@@ -118,37 +115,34 @@ class Validator:
             Rejected: the file is no invoice that can be sent; the reason says why.
             Stopping: `close` was called meanwhile.
             CheckUnavailable: no child can be started, or none works (no memory, no processes left, an incomplete
-                installation): not this file's fault.
+                installation, a library that was changed): not this file's fault.
 
         """
         if size == 0:
             raise Rejected(Reason.EMPTY, "the file has 0 bytes")
-        outcome = self._outcome(fd, self._request(size, max_pages, expect))
-        if isinstance(outcome, PdfFacts):
-            return outcome
+        request = self._request(size, max_pages, expect)
+        outcome = self._outcome(_Try(self._fast, fresh=False, gives_way=True), fd, request)
+        if isinstance(outcome, Trouble):
+            self._require_working()
+            lane = self._slow if outcome.kind is TroubleKind.TIMED_OUT else self._fast
+            outcome = self._outcome(_Try(lane, fresh=True, gives_way=False), fd, request)
+        if isinstance(outcome, Trouble):
+            self._require_working()
+            raise self._judgement(outcome)
         if isinstance(outcome, Refused):
             raise Rejected(Reason(outcome.reason), outcome.detail)
-        self._require_working()
-        raise self._blame(outcome)
+        return outcome
 
     def _request(self, size: int, max_pages: int, expect: Sequence[str]) -> bytes:
         question = {"size": size, "max_pages": max_pages, "expect": list(expect), "timeout": self._timeout}
         return json.dumps(question).encode() + b"\n"
 
-    def _outcome(self, fd: int, request: bytes) -> Verdict | Trouble:
-        """Try a file; after a crash or a time-out once more."""
-        plan = _Try(self._fast, fresh=False, gives_way=True)
-        again = True
-        while True:
-            outcome = self._try(plan, fd, request)
-            if outcome is None:
-                plan = plan._replace(lane=self._slow, fresh=True)
-            elif again and isinstance(outcome, Trouble) and outcome.kind is not TroubleKind.ERROR:
-                again = False
-                lane = self._slow if outcome.kind is TroubleKind.TIMED_OUT else plan.lane
-                plan = _Try(lane, fresh=True, gives_way=False)
-            else:
-                return outcome
+    def _outcome(self, plan: _Try, fd: int, request: bytes) -> Verdict | Trouble:
+        """Check to the end, if the slow lane has no place by starting again there."""
+        outcome = self._try(plan, fd, request)
+        while outcome is None:
+            outcome = self._try(plan._replace(lane=self._slow, fresh=True), fd, request)
+        return outcome
 
     def _try(self, plan: _Try, fd: int, request: bytes) -> Verdict | Trouble | None:
         """Check once; None if the check is slow, and the slow lane has no place for it now."""
@@ -160,44 +154,48 @@ class Validator:
                     child.give_way()
                 deadline = time.monotonic() + self._timeout
                 child.ask(fd, request)
-                if lane is self._fast:
-                    outcome = child.answer(self._patience)
-                    if outcome != Trouble(TroubleKind.TIMED_OUT):
-                        return outcome
+                outcome = child.answer(self._patience if lane is self._fast else self._timeout)
+                if lane is self._fast and outcome == Trouble(TroubleKind.TIMED_OUT):
                     if not self._slow.enter_if_free():
                         return None
                     lane.leave()
                     lane = self._slow
                     if plan.gives_way:
                         child.give_way()
-                return child.answer(deadline - time.monotonic())
+                    outcome = child.answer(deadline - time.monotonic())
+                if isinstance(outcome, Trouble):
+                    self._forget(self._alive[child])
+                return outcome
         finally:
             lane.leave()
 
     def _require_working(self) -> None:
-        """Check a good PDF in a fresh child.
+        """Check good PDFs in fresh children.
 
         Raises:
-            CheckUnavailable: it does not pass.
+            CheckUnavailable: one does not pass.
 
         """
-        try:
-            with contextlib.ExitStack() as at_end:
-                fd = anonymous_file()
-                at_end.callback(os.close, fd)
-                os.write(fd, _GOOD_PDF)
-                freeze(fd)
-                request = self._request(len(_GOOD_PDF), _MOST_PAGES, ())
-                outcome = self._try(_Try(self._slow, fresh=True, gives_way=False), fd, request)
-        except OSError as e:
-            raise CheckUnavailable(f"PDFs cannot be checked: {e.strerror}") from e
-        if not isinstance(outcome, PdfFacts):
-            raise CheckUnavailable(
-                "the process that checks PDFs fails on good ones too: is the installation whole, and memory left?"
-            )
+        for pdf in GOOD_PDFS:
+            try:
+                with contextlib.ExitStack() as at_end:
+                    fd = anonymous_file()
+                    at_end.callback(os.close, fd)
+                    os.write(fd, pdf)
+                    freeze(fd)
+                    request = self._request(len(pdf), _MOST_PAGES, [NUMBER])
+                    outcome = self._try(_Try(self._slow, fresh=True, gives_way=False), fd, request)
+            except OSError as e:
+                raise CheckUnavailable(f"PDFs cannot be checked: {e.strerror}") from e
+            if not isinstance(outcome, PdfFacts):
+                why = f" ({outcome.detail})" if isinstance(outcome, Trouble) and outcome.detail else ""
+                raise CheckUnavailable(
+                    f"the process that checks PDFs fails on good ones too{why}: is the installation whole, and memory "
+                    "left?"
+                )
 
-    def _blame(self, trouble: Trouble) -> Rejected:
-        """Return the rejection of a file that is to blame for trouble."""
+    def _judgement(self, trouble: Trouble) -> Rejected | CheckUnavailable:
+        """Return what trouble means that a file had twice, although good PDFs pass."""
         match trouble.kind:
             case TroubleKind.TIMED_OUT:
                 return Rejected(Reason.CHECK_TIMEOUT, f"no result after {self._timeout:g} s, tried twice")
@@ -205,6 +203,8 @@ class Validator:
                 return Rejected(Reason.CHECK_CRASHED, "the process died, tried twice")
             case TroubleKind.ERROR:
                 return Rejected(Reason.DAMAGED, trouble.detail)
+            case TroubleKind.BROKEN:
+                return CheckUnavailable(f"PDFs cannot be checked now: {trouble.detail}")
 
     def close(self) -> None:
         """Kill every child; checks under way raise `Stopping`. May be called more than once."""
@@ -217,38 +217,31 @@ class Validator:
             # First: then those that are being started are there, or never will be.
             self._forget(template)
         with self._lock:
-            busy = set(self._alive).difference(self._idle)
+            idle, self._idle = self._idle, []
+            busy = set(self._alive).difference(idle)
         for child in busy:
             child.kill()  # the thread that waits for it sees that, and ends it
-        self._end_idle()
-
-    def _forget(self, template: Template) -> None:
-        """Let go of a template, and of the children that wait: the next ones have the library as it is now."""
-        with self._template_lock:
-            if template is not self._template:
-                return
-            self._template = None
-            template.end()
-        self._end_idle()
-
-    def _end_idle(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
         for child in idle:
             self._end(child)
+
+    def _forget(self, template: Template) -> bool:
+        """Let go of a template: the next children have the library as it is now. Return whether it was still in use."""
+        with self._template_lock:
+            in_use = template is self._template
+            if in_use:
+                self._template = None
+                template.end()
+        return in_use
 
     @contextlib.contextmanager
     def _child(self, *, fresh: bool) -> "Iterator[CheckProcess]":
         """Lend a child: the one used last, or a new one. It is kept if it is good for more, else ended."""
-        child = None if fresh else self._waiting_child()
-        if child is None:
-            child = self._started()
+        child = self._ready_child(None if fresh else self._waiting_child())
         try:
-            self._await_hello(child)
             yield child
             self._stop_if_closed()
             with self._lock:
-                kept = child.reusable and child.files < self._max_files and self._alive[child] is self._template
+                kept = child.reusable and child.files < self._max_files and not self._closed.is_set()
                 if kept:
                     self._idle.append(child)
         except BaseException:
@@ -256,6 +249,23 @@ class Validator:
             raise
         if not kept:
             self._end(child)
+
+    def _ready_child(self, child: CheckProcess | None) -> CheckProcess:
+        """Return the child when it is ready; if there is none, or its template was let go of before, a new one."""
+        while True:
+            if child is None:
+                child = self._started()
+            if child.ready() and not self._closed.is_set():
+                return child
+            # In this order: the end of a child that is only being started is waited for.
+            broken = self._forget(self._alive[child])
+            self._end(child)
+            self._stop_if_closed()
+            if broken:
+                raise CheckUnavailable(
+                    "the process that checks PDFs does not start: is the installation whole, and memory left?"
+                )
+            child = None
 
     def _waiting_child(self) -> CheckProcess | None:
         with self._lock:
@@ -276,13 +286,6 @@ class Validator:
             with self._lock:
                 self._alive[child] = self._template
         return child
-
-    def _await_hello(self, child: CheckProcess) -> None:
-        if not child.ready():
-            self._stop_if_closed()
-            self._forget(self._alive[child])
-            raise CheckUnavailable("the process that checks PDFs does not start")
-        self._stop_if_closed()
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():

@@ -9,6 +9,9 @@ memory and processor time than one check may. Before it reads a byte of a PDF it
 no files but those of the libraries that it has imported, and has no network, no signals, no other processes and
 programs.
 
+What it says against a file it says only if good PDFs pass in the same process at that moment (`good_pdfs`): a library
+that was changed, or is broken, refuses them as well, by whatever it raises or returns, and also by our own rules.
+
 Workers of one template share their layout of memory (ASLR) and their hash seed. That helps a file only if an earlier
 one could tell it what they are: a PDF gets no answer, and after one that crashes its process there is a new template.
 
@@ -26,12 +29,13 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused
+from invoicedrop.pdf.good_pdfs import GOOD_PDFS, NUMBER
 from invoicedrop.system.confinement import Confinement, confine
 from invoicedrop.system.sibling import fork_sibling
 
@@ -74,11 +78,12 @@ def _import_check(name: str) -> Check:
 class Server:
     """Answers on `connection` until its other end is closed, or a fresh process should take over.
 
-    `statm` is our /proc/self/statm, open (None where there is none).
+    `memory` is how many bytes a check may take; `statm` is our /proc/self/statm, open (None where there is none).
     """
 
-    def __init__(self, connection: socket.socket, check: Check, statm: int | None) -> None:
+    def __init__(self, connection: socket.socket, check: Check, memory: int, statm: int | None) -> None:
         self._connection = connection
+        self._memory = memory
         self._check = check
         self._statm = statm
         self._files = 0
@@ -105,30 +110,58 @@ class Server:
         return (descriptors[0], json.loads(line)) if line and descriptors else None
 
     def _answer(self, descriptor: int, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the verdict on a file; one against it only if good PDFs pass here and now."""
         if os.fstat(descriptor).st_size < request["size"]:
             return _refusal(Refused("incomplete", "the file has become shorter than it was"))
-        with mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ) as data:
-            try:
-                facts = self._check(
-                    data,
-                    max_pages=request["max_pages"],
-                    expect=request["expect"],
-                    search_seconds=request["timeout"] / 2,
-                )
-                return {"facts": asdict(facts)}
-            except Refused as refused:
-                return _refusal(refused)
-            except MemoryError:
-                return self._error("reading it takes more memory than an invoice can need")
-            except RecursionError:
-                return self._error("its objects are nested too deep")
-            except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
-                return self._error(f"it cannot be read ({type(e).__name__})")
+        wishes = {name: request[name] for name in ("max_pages", "expect")} | {"search_seconds": request["timeout"] / 2}
+        try:
+            data = mmap.mmap(descriptor, request["size"], flags=_MAPPING, prot=mmap.PROT_READ)
+        except (OSError, MemoryError):
+            return self._failed({"broken": "there is no memory for a file of its size (validator_memory_mb)"})
+        with data:
+            answer = self._verdict(data, wishes)
+        if "error" in answer:
+            answer = self._failed(answer)
+        if "facts" not in answer or answer["facts"]["order_number_found"] is False:
+            trouble = self._trouble_with_good_ones()
+            if trouble is not None:
+                return self._failed({"broken": trouble})
+        return answer
 
-    def _error(self, detail: str) -> dict[str, Any]:
-        """Return the answer for an error of the check; the parent finds out whether the file is to blame."""
+    def _verdict(self, data: mmap.mmap, wishes: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {"facts": asdict(self._check(data, **wishes))}
+        except Refused as refused:
+            return _refusal(refused)
+        except MemoryError:
+            return {"error": "reading it takes more memory than an invoice can need"}
+        except RecursionError:
+            return {"error": "its objects are nested too deep"}
+        except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
+            return {"error": f"it cannot be read ({type(e).__name__})"}
+
+    def _failed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer that is no verdict: the last one of this process."""
         self._last = True
-        return {"error": detail}
+        return answer
+
+    def _trouble_with_good_ones(self) -> str | None:
+        """Return why good PDFs do not pass as they should; None if they do."""
+        gc.collect()  # what the file's own check has left
+        try:
+            # What a file may take of memory, or much of it, must be there to be had.
+            mmap.mmap(-1, self._memory // 2, flags=mmap.MAP_PRIVATE).close()
+            for pdf in GOOD_PDFS:
+                with mmap.mmap(-1, len(pdf)) as data:
+                    data[:] = pdf
+                    verdict = self._verdict(data, {"max_pages": 1, "expect": [NUMBER], "search_seconds": 60.0})
+                    if "facts" not in verdict:
+                        return str(verdict.get("error") or verdict["refused"]["detail"])
+                    if verdict["facts"]["order_number_found"] is not True:
+                        return "an order's number that is there is not found"
+        except (OSError, MemoryError):
+            return "there is less memory than validator_memory_mb says"
+        return None
 
     def _count(self, size: int) -> None:
         """Count a file of `size` bytes; now and then, and after large ones, find out whether memory was given back."""
@@ -244,5 +277,6 @@ def _work(lifeline: int, check: Check, memory_mb: int, libraries: Iterable[Path]
         statm = _open_statm()
         _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads (the kernel makes an exception for root)
         # Beyond what is mapped already: that is no file's doing.
-        _limit(resource.RLIMIT_AS, _pages(statm, 0) + memory_mb * _MIB)
-        Server(connection, check, statm).serve(confine(libraries))
+        memory = memory_mb * _MIB
+        _limit(resource.RLIMIT_AS, _pages(statm, 0) + memory)
+        Server(connection, check, memory, statm).serve(confine(libraries))
