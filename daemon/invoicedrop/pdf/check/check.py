@@ -10,7 +10,7 @@ from typing import Final
 import pypdf
 
 from invoicedrop.pdf.check.actions import check_actions
-from invoicedrop.pdf.check.document import CONFIGURATION, Reader, open_encrypted
+from invoicedrop.pdf.check.document import CONFIGURATION, open_reader
 from invoicedrop.pdf.check.file_holes import check_holes, check_object_hole
 from invoicedrop.pdf.check.lenient import read_leniently
 from invoicedrop.pdf.check.metadata import einvoice, pdfa, producer, version
@@ -21,7 +21,7 @@ from invoicedrop.pdf.check.page_tree import Page, read_catalog, read_pages
 from invoicedrop.pdf.check.streams import MOST_EXPANDED, Streams
 from invoicedrop.pdf.check.structure import Layout, read_layout
 from invoicedrop.pdf.check.syntax import Data
-from invoicedrop.pdf.check.values import Objects
+from invoicedrop.pdf.check.values import Objects, ObjectStream
 from invoicedrop.pdf.check.verdict import KINDER, PdfFacts, Refused
 
 _MOST_DECRYPTED: Final = 8_388_608
@@ -43,9 +43,12 @@ def check(
     with pypdf.apply_configuration(CONFIGURATION):
         layout = read_layout(data)
         check_holes(layout)
-        cipher = open_encrypted(layout) if layout.encrypted else None
+        object_streams: dict[int, ObjectStream] = {}
+        reader = open_reader(layout, object_streams)
+        cipher = reader if layout.encrypted else None
         streams = Streams(layout, cipher, left=_MOST_DECRYPTED, most_expanded=most_expanded)
-        objects = Objects(layout, streams.object_streams())
+        object_streams |= streams.object_streams()
+        objects = Objects(layout, object_streams)
         catalog = read_catalog(objects)
         pages, tree = read_pages(objects, catalog, max_pages)
         needs = Needs(objects)
@@ -59,16 +62,15 @@ def check(
             # Nothing that a viewer shows is wrong; but who writes PDF/A writes a table with line ends of two bytes.
             raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
         check_actions(objects, layout.trailer)
-        reader = Reader(layout, objects.streams)
-        if layout.encrypted:
-            reader.decrypt("")
         return PdfFacts(
             pages=len(pages),
             version=version(objects, catalog, layout.version),
             producer=producer(reader),
             pdfa=pdfa(streams.texts),
             einvoice=einvoice(streams.texts),
-            order_number_found=number_found(expect, reader, streams.texts, search_seconds) if expect else None,
+            order_number_found=number_found(expect, reader.page_objects(pages), streams.texts, search_seconds)
+            if expect
+            else None,
         )
 
 
@@ -97,9 +99,10 @@ def _check_objects(layout: Layout, needed: Iterable[int]) -> None:
             check_object_hole(layout, piece)
         if piece is not None and piece.oddity is not None:
             _, damage = read_leniently(layout.data, piece.body, piece.body_end)
-            damage = NO_LINE_END if piece.oddity == NO_LINE_END else damage
+            if piece.oddity == NO_LINE_END:
+                raise Refused("damaged", f"object {number} {NO_LINE_END}")
             if damage is not None:
-                raise Refused("damaged", f"object {number}, which a page needs, {damage}; {KINDER}")
+                raise Refused("damaged", f"object {number} {damage}, and a page needs it; {KINDER}")
 
 
 def _check_missing(streams: Streams, needs: Needs) -> None:

@@ -6,7 +6,7 @@ it raises is no verdict: the checking goes on only if it is the file's fault (se
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pypdf
@@ -27,6 +27,7 @@ from pypdf.generic import (
 )
 
 from invoicedrop.pdf.check.objects import Piece
+from invoicedrop.pdf.check.page_tree import Page
 from invoicedrop.pdf.check.structure import Layout
 from invoicedrop.pdf.check.syntax import Name, Ref
 from invoicedrop.pdf.check.values import Objects, ObjectStream
@@ -47,7 +48,10 @@ _BLOCK: Final = 16
 
 
 class Reader(pypdf.PdfReader):
-    """A reader that is given the file's objects (see the module). `objects` are not decrypted."""
+    """A reader that is given the file's objects (see the module).
+
+    `streams` are the object streams, by number; they may be added when they have been decrypted.
+    """
 
     def __init__(self, layout: Layout, streams: Mapping[int, ObjectStream]) -> None:
         self._layout = layout
@@ -92,6 +96,14 @@ class Reader(pypdf.PdfReader):
         # pypdf has no public way to the bytes before the filters.
         return stream._data if isinstance(stream, StreamObject) else b""  # noqa: SLF001
 
+    def page_objects(self, pages: Iterable[Page]) -> Iterator[pypdf.PageObject]:
+        """Yield pages as pypdf has them."""
+        for page in pages:
+            page_object = pypdf.PageObject(self)
+            for key, value in (page.dictionary | {"Resources": page.resources}).items():
+                page_object[NameObject("/" + key)] = _converted(value, self)
+            yield page_object
+
     def opens_without_password(self) -> bool:
         """Whether the password that a reader is asked for is empty; that of the owner, who may do more, does not help.
 
@@ -118,15 +130,23 @@ class Reader(pypdf.PdfReader):
         )
 
 
-def open_encrypted(layout: Layout) -> Reader:
-    """Return a reader that decrypts a file.
+def open_reader(layout: Layout, streams: Mapping[int, ObjectStream]) -> Reader:
+    """Return a reader of a file, which decrypts what is encrypted.
 
     Raises:
         Refused: it needs a password or a certificate, or how it is encrypted is damaged.
 
     """
-    objects = Objects(layout, {})
-    encryption = objects.resolve(layout.trailer.get("Encrypt"))
+    if layout.encrypted:
+        _check_encryption(Objects(layout, {}), layout.trailer.get("Encrypt"))
+    reader = Reader(layout, streams)
+    if layout.encrypted and not reader.opens_without_password():
+        raise Refused("encrypted", "it needs a password to be opened")
+    return reader
+
+
+def _check_encryption(objects: Objects, value: Any) -> None:
+    encryption = objects.resolve(value)
     if not isinstance(encryption, dict):
         raise Refused("damaged", "what it is encrypted with is missing")
     entries = {key: objects.resolve(value) for key, value in encryption.items()}
@@ -134,12 +154,10 @@ def open_encrypted(layout: Layout) -> Reader:
         raise Refused("encrypted", "it needs a certificate, or a program of its own, to be opened")
     if entries.get("V") not in _VERSIONS or entries.get("R") not in _REVISIONS or not _methods_known(objects, entries):
         raise Refused("encrypted", "it is encrypted in a way that readers do not know")
-    if not all(isinstance(entries.get(key), bytes) for key in ("O", "U")) or not isinstance(entries.get("P"), int):
+    if not all(isinstance(entries.get(key), bytes) for key in ("O", "U")) or not isinstance(
+        entries.get("P"), int | float
+    ):
         raise Refused("damaged", "what it is encrypted with is damaged")
-    reader = Reader(layout, {})
-    if not reader.opens_without_password():
-        raise Refused("encrypted", "it needs a password to be opened")
-    return reader
 
 
 def _methods_known(objects: Objects, entries: Mapping[str, Any]) -> bool:

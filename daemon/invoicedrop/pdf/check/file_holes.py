@@ -38,7 +38,7 @@ def _hole(layout: Layout, run: tuple[int, int]) -> str | None:
     piece = layout.piece_at(at)
     if piece is not None and piece.dictionary is not None and piece.stream <= at < piece.stream_end:
         encrypted = layout.encrypted and piece.dictionary.get("Type") != "XRef"
-        return f"the stream of object {piece.number}" if encrypted else None
+        return f"object {piece.number}" if encrypted else None
     if piece is not None and at < piece.body_end:
         is_text = in_a_string(layout.data, piece.body, piece.body_end, run)
         return None if is_text else f"object {piece.number}"

@@ -232,7 +232,7 @@ class Walk:
         whole = _WHOLE_END.search(data, start, limit) if self._boundaries is not None else None
         keyword = whole.start() if whole is not None else data.find(b"endstream", start, limit)
         if keyword < 0:
-            raise self._holes.refusal(f"the stream of object {number} does not end", start, limit)
+            raise self._holes.refusal(f"object {number} ends before its data does", start, limit)
         end = keyword
         if data[end - 1 : end] == b"\n":
             end -= 1
@@ -240,7 +240,7 @@ class Walk:
             end -= 1
         end = max(end, start)
         if self._boundaries is None and not self._plausible(dictionary, length, start, end, keyword):
-            raise self._holes.refusal(f"the stream of object {number} is not as long as it should be", start, keyword)
+            raise self._holes.refusal(f"object {number} is not as long as it says", start, keyword)
         return end, keyword + 9
 
     def _plausible(self, dictionary: dict[str, Any], length: Any, start: int, end: int, keyword: int) -> bool:

@@ -216,7 +216,11 @@ class Streams:
         elif state != NO_CHECKSUM:
             if self._layout.exact and role is None and not self._has_hole(piece):
                 return b""  # it never was what it says, or nobody reads it
-            raise self._damaged(piece, "is not complete" if state == SHORT else "cannot be decompressed", role)
+            if state == SHORT:
+                raise self._damaged(
+                    piece, "ends in the middle" + (f" of {role.value}" if role is not None else ""), role
+                )
+            raise self._damaged(piece, "cannot be decompressed", role)
         return text
 
     def _judge_checksums(self) -> None:
@@ -225,7 +229,7 @@ class Streams:
         if wrong and (self._checksums_right or wrong == 1):
             raise Refused(
                 "damaged",
-                f"the checksum of the stream of object {self._checksums_wrong[0]} does not fit its data; {KINDER}",
+                f"the checksum of object {self._checksums_wrong[0]} does not fit its data; {KINDER}",
             )
 
     def _check_text(self, piece: Piece, text: bytes) -> None:
@@ -245,7 +249,7 @@ class Streams:
         for start, end in runs_of_zeros(*raw):
             # An object that is nothing but zeros is its generator's own, if nothing needs it.
             if end - start >= shortest and (role is not None or start > raw.start or end < raw.end):
-                detail = f"the stream of object {piece.number} has a hole of {end - start} zeros"
+                detail = f"object {piece.number} has a hole of {end - start} zeros"
                 raise Refused("incomplete", detail)
 
     def _object_stream(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> ObjectStream:
@@ -272,7 +276,7 @@ class Streams:
         return ObjectStream(text, offsets)
 
     def _damaged(self, piece: Piece, what: str, role: Role | None = Role.OTHER) -> Refused:
-        detail = f"the stream of object {piece.number} {what}"
+        detail = f"object {piece.number} {what}"
         if role is None and not self._has_hole(piece):
             detail += f"; {KINDER}"
         return self._layout.holes.refusal(detail, piece.stream, piece.stream_end)

@@ -9,7 +9,6 @@ from typing import Final
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _HIGH: Final = re.compile(rb"[\x80-\xff]++")
-_WORD: Final = re.compile(rb"[A-Za-z0-9]")
 _APOSTROPHES: Final = b"\x92\xb4\xad\xb7"
 """Signs within words: apostrophes, the soft hyphen, the middle dot."""
 _FIRST_LETTER: Final = 0xC0
@@ -52,8 +51,8 @@ def _is_strange(text: bytes, stretch: re.Match[bytes]) -> bool:
         following = text.find(b"<", end)
         if -1 < text.find(b">", end) < following:
             return True  # its "<" is gone
-        if _WORD.search(text, closed + 1, max(end, following)) is None:
-            return True  # between two tags there are only blanks
+        if text[closed + 1 : start].isspace() and text[end:following].isspace():
+            return True  # among the blanks between two tags
     before, behind = text[start - 1 : start], text[end : end + 1]
     if len(stretch[0]) > 1:
         return False

@@ -69,7 +69,7 @@ def _table(data: Data, start: int) -> Section:
         if len(places) + count > _MOST_ENTRIES:
             raise Malformed("too many entries")
         if first == 1 and not places and _FIRST_ENTRY.match(data, at) is not None:
-            first, miscounted = 0, True  # the first object of a file has the number 0
+            first = 0  # the first object of a file has the number 0
         entries, regular_end = _regular_entries(data, at, count)
         if regular_end is None:
             short = short or _SHORT_ENTRY.match(data, at) is not None
