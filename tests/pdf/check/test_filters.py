@@ -13,7 +13,7 @@ def test_generator_without_checksums_is_forgiven() -> None:
     """Where every stream's checksum is wrong, it is the generator's habit; where one is, it is damage."""
 
     def without(data: bytes) -> bytes:
-        body = zlib.compress(data)[:-4] + b"\0\0\0\0"
+        body = zlib.compress(data)[:-4] + b"\1\2\3\4"
         return b"<< /Length %d /Filter /FlateDecode >>\nstream\n%b\nendstream" % (len(body), body)
 
     content, other = pdfs.text_content("Invoice 8355"), b"q Q " * 40

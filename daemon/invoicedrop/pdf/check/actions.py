@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from invoicedrop.pdf.check.streams import Contents
-from invoicedrop.pdf.check.structure import Layout
-from invoicedrop.pdf.check.syntax import Malformed, Name, Ref, parse
+from invoicedrop.pdf.check.syntax import Name
+from invoicedrop.pdf.check.values import Objects
 from invoicedrop.pdf.check.verdict import Refused
 
 _REGULAR: Final = rb"[^\0\t\n\f\r ()<>\[\]{}/%]"
@@ -20,59 +19,32 @@ _ACTIVE: Final = re.compile(
 )
 """Names that can mean action; the second line finds letters that were hidden as #xx."""
 _HARMLESS: Final = frozenset({"GoTo"})
+_GOES_TO: Final = frozenset({"FirstPage", "LastPage", "NextPage", "PrevPage"})
+"""Named actions that go to a page (ISO 32000-1, 12.6.4.11), as a GoTo does."""
 _WHEN_OPENED: Final = ("O", "PO", "PV")
 """Triggers (ISO 32000-1, 12.6.3): page opened, page with the annotation opened, annotation visible."""
 _MOST_STEPS: Final = 1_000
 
 
-class Objects:
-    """The current objects of a file, by number, parsed when they are asked for."""
+def _suspects(objects: Objects) -> Iterator[Any]:
+    """Yield the current objects in which a name occurs that can mean action; all objects, if it stands alone.
 
-    def __init__(self, layout: Layout, contents: Contents) -> None:
-        self._layout = layout
-        self._contents = contents
-        self._parsed: dict[int, Any] = {}
-
-    def resolve(self, value: Any) -> Any:
-        """Follow references to the value itself; None if there is none."""
-        for _ in range(32):
-            if not isinstance(value, Ref):
-                return value
-            value = self._object(value.number)
-        return None
-
-    def _object(self, number: int) -> Any:
-        if number not in self._parsed:
-            self._parsed[number] = None
-            place = self._layout.places.get(number)
-            try:
-                if (piece := self._layout.current.get(number)) is not None:
-                    self._parsed[number], _ = parse(self._layout.data, piece.body)
-                elif place is not None and place < 0 and (stream := self._contents.object_streams.get(-place)):
-                    self._parsed[number], _ = parse(stream.text, stream.offsets.get(number, len(stream.text)))
-            except Malformed:
-                pass
-        return self._parsed[number]
-
-    def suspects(self) -> Iterator[Any]:
-        """Yield the current objects in which a name occurs that can mean action; all objects, if it stands alone.
-
-        (`/S 5 0 R` with the name in object 5 would be a way to hide it.)
-        """
-        data = self._layout.data
-        search = _ACTIVE.search
-        numbers = [
-            number
-            for number, piece in self._layout.current.items()
-            if search(data, piece.body, piece.body_end) is not None
-        ]
-        streams = {number for number, stream in self._contents.object_streams.items() if search(stream.text)}
-        if streams:
-            numbers += [number for number, place in self._layout.places.items() if place and -place in streams]
-        if any(isinstance(self._object(number), Name) for number in numbers):
-            numbers = list(self._layout.places.keys() | self._layout.current.keys())
-        for number in numbers:
-            yield self._object(number)
+    (`/S 5 0 R` with the name in object 5 would be a way to hide it.)
+    """
+    layout = objects.layout
+    search = _ACTIVE.search
+    numbers = [
+        number
+        for number, piece in layout.current.items()
+        if search(layout.data, piece.body, piece.body_end) is not None
+    ]
+    streams = {number for number, stream in objects.streams.items() if search(stream.text)}
+    if streams:
+        numbers += [number for number, place in layout.places.items() if place and -place in streams]
+    if any(isinstance(objects.value(number), Name) for number in numbers):
+        numbers = list(objects.numbers())
+    for number in numbers:
+        yield objects.value(number)
 
 
 def _dictionaries(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -95,7 +67,7 @@ def check_actions(objects: Objects, trailer: dict[str, Any]) -> None:
 
     """
     opened = False
-    for dictionary in _dictionaries(objects.suspects()):
+    for dictionary in _dictionaries(_suspects(objects)):
         kind = objects.resolve(dictionary.get("S"))
         if kind == "JavaScript" or (kind == "Rendition" and "JS" in dictionary):
             raise Refused("javascript", "it has a JavaScript action")
@@ -138,7 +110,8 @@ def _acts(objects: Objects, action: Any) -> bool:
         if not isinstance(action, dict):
             continue  # a destination
         kind = objects.resolve(action.get("S"))
-        if kind is not None and kind not in _HARMLESS:
+        going = kind == "Named" and objects.resolve(action.get("N")) in _GOES_TO
+        if kind is not None and kind not in _HARMLESS and not going:
             return True
         following = objects.resolve(action.get("Next"))
         waiting += following if isinstance(following, list) else [following]

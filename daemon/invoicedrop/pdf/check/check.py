@@ -1,22 +1,28 @@
-"""The check of one PDF, step by step: the file as a whole, its streams, the document, what it may not do, its facts.
+"""The check of one PDF, step by step: the file as a whole, what its pages need, its streams, what it may not do.
 
 It runs in a child process (`worker`): the modules of this folder import pypdf, zlib_ng, the standard library and each
 other. What each step refuses is documented there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pypdf
 
-from invoicedrop.pdf.check.actions import Objects, check_actions
-from invoicedrop.pdf.check.document import CONFIGURATION, Document, open_document
+from invoicedrop.pdf.check.actions import check_actions
+from invoicedrop.pdf.check.document import CONFIGURATION, open_reader
+from invoicedrop.pdf.check.file_holes import check_holes, check_object_hole
+from invoicedrop.pdf.check.lenient import read_leniently
 from invoicedrop.pdf.check.metadata import einvoice, pdfa, producer, version
+from invoicedrop.pdf.check.needs import Needs
+from invoicedrop.pdf.check.objects import NO_LINE_END
 from invoicedrop.pdf.check.order_number import number_found
-from invoicedrop.pdf.check.streams import MOST_EXPANDED, Contents, read_contents
+from invoicedrop.pdf.check.page_tree import Page, read_catalog, read_pages
+from invoicedrop.pdf.check.streams import MOST_EXPANDED, Streams
 from invoicedrop.pdf.check.structure import Layout, read_layout
 from invoicedrop.pdf.check.syntax import Data
-from invoicedrop.pdf.check.verdict import PdfFacts, Refused
+from invoicedrop.pdf.check.values import Objects, ObjectStream
+from invoicedrop.pdf.check.verdict import KINDER, PdfFacts, Refused
 
 _MOST_DECRYPTED: Final = 8_388_608
 """Bytes of an encrypted file that are decrypted to be checked: pypdf does 1 to 30 MB a second."""
@@ -36,38 +42,72 @@ def check(
     """
     with pypdf.apply_configuration(CONFIGURATION):
         layout = read_layout(data)
-        contents = read_contents(layout, most_expanded)
-        if layout.lost_carriage_returns and pdfa(contents.texts) is not None:
+        check_holes(layout)
+        object_streams: dict[int, ObjectStream] = {}
+        reader = open_reader(layout, object_streams)
+        cipher = reader if layout.encrypted else None
+        streams = Streams(layout, cipher, left=_MOST_DECRYPTED, most_expanded=most_expanded)
+        object_streams |= streams.object_streams()
+        objects = Objects(layout, object_streams)
+        catalog = read_catalog(objects)
+        pages, tree = read_pages(objects, catalog, max_pages)
+        needs = Needs(objects)
+        needs.add_pages(pages)
+        needs.add_attachments(catalog)
+        _check_pages(objects, streams, pages)
+        streams.check(needs.roles)
+        _check_objects(layout, needs.roles.keys() | tree)
+        _check_missing(streams, needs)
+        if layout.lost_carriage_returns and pdfa(streams.texts) is not None:
             # Nothing that a viewer shows is wrong; but who writes PDF/A writes a table with line ends of two bytes.
             raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
-        document = open_document(layout, contents, max_pages)
-        if layout.encrypted:
-            _check_encrypted(layout, contents, document)
-        document.check_pages()
-        check_actions(Objects(layout, contents), layout.trailer)
+        check_actions(objects, layout.trailer)
         return PdfFacts(
-            pages=len(document.pages),
-            version=version(document, layout.version),
-            producer=producer(document),
-            pdfa=pdfa(contents.texts),
-            einvoice=einvoice(contents.texts),
-            order_number_found=number_found(expect, document, contents.texts, search_seconds) if expect else None,
+            pages=len(pages),
+            version=version(objects, catalog, layout.version),
+            producer=producer(reader),
+            pdfa=pdfa(streams.texts),
+            einvoice=einvoice(streams.texts),
+            order_number_found=number_found(expect, reader.page_objects(pages), streams.texts, search_seconds)
+            if expect
+            else None,
         )
 
 
-def _check_encrypted(layout: Layout, contents: Contents, document: Document) -> None:
-    """Check an encrypted file's streams, decrypted: object streams first, then as many as the time allows."""
-    streams = [
-        (piece.dictionary.get("Type") != "ObjStm", piece.start, piece)
-        for piece in layout.current.values()
-        if piece.dictionary is not None and piece.dictionary.get("Type") != "XRef"
-    ]
-    left = _MOST_DECRYPTED
-    for _, _, piece in sorted(streams):
-        left -= piece.stream_end - piece.stream
-        if left < 0:
-            break
-        decrypted = document.stream_bytes(piece.number, piece.generation)
-        if decrypted is not None:
-            contents.check(piece, decrypted, 0, len(decrypted))
-    contents.judge_checksums()
+def _check_pages(objects: Objects, streams: Streams, pages: Iterable[Page]) -> None:
+    """Refuse a document of which content is missing, or all pages are blank."""
+    blank = True
+    for number, page in enumerate(pages, 1):
+        reference = page.dictionary.get("Contents")
+        contents = objects.resolve(reference)
+        for part in contents if isinstance(contents, list) else [] if reference is None else [reference]:
+            stream = objects.stream_number(part)
+            piece = objects.layout.current.get(stream or 0)
+            if piece is None or (piece.dictionary or {}).get("Type") in ("ObjStm", "XRef"):
+                raise Refused("damaged", f"the content of page {number} is missing in the file")
+            blank = blank and streams.draws_nothing(piece)
+        blank = blank and "Annots" not in page.dictionary
+    if blank:
+        raise Refused("no_pages", "all its pages are blank")
+
+
+def _check_objects(layout: Layout, needed: Iterable[int]) -> None:
+    """Refuse a document in which an object that a page needs has a hole, or an error that looks like damage."""
+    for number in needed:
+        piece = layout.current.get(number)
+        if piece is not None:
+            check_object_hole(layout, piece)
+        if piece is not None and piece.oddity is not None:
+            _, damage = read_leniently(layout.data, piece.body, piece.body_end)
+            if piece.oddity == NO_LINE_END:
+                raise Refused("damaged", f"object {number} {NO_LINE_END}")
+            if damage is not None:
+                raise Refused("damaged", f"object {number} {damage}, and a page needs it; {KINDER}")
+
+
+def _check_missing(streams: Streams, needs: Needs) -> None:
+    """Refuse a document in which something is missing that a page needs."""
+    for key in sorted(needs.missing):
+        raise Refused("damaged", f"a page needs something ({key}) that is missing in the file")
+    if needs.missing_names and streams.names_used(needs.roles, needs.missing_names):
+        raise Refused("damaged", "a page needs a font or a picture that is missing in the file")

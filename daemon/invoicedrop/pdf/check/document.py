@@ -1,17 +1,17 @@
-"""The document as pypdf reads it: catalog, pages, encryption.
+"""The document as pypdf reads it, which decrypts it and reads the text on its pages.
 
-pypdf is given the cross-reference that the walk over the whole file has read and verified already, instead of reading
-it a second time (which takes most of its time) or guessing where a table is wrong.
+pypdf is given what the walk over the whole file has understood: where each object is, what it is, how long each stream
+is. So it never reads a cross-reference, guesses where a table is wrong, or stumbles over what the walk forgives. What
+it raises is no verdict: the checking goes on only if it is the file's fault (see `pdf/validator`).
 """
 
-import contextlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pypdf
-from pypdf.errors import DependencyError
+import pypdf.filters  # it does so itself when it needs it, but then no file can be opened any more
+from pypdf._encryption import AlgV4, AlgV5, PasswordType
 from pypdf.generic import (
     ArrayObject,
     BooleanObject,
@@ -26,9 +26,11 @@ from pypdf.generic import (
     create_string_object,
 )
 
-from invoicedrop.pdf.check.streams import Contents
+from invoicedrop.pdf.check.objects import Piece
+from invoicedrop.pdf.check.page_tree import Page
 from invoicedrop.pdf.check.structure import Layout
-from invoicedrop.pdf.check.syntax import Name, Ref, parse
+from invoicedrop.pdf.check.syntax import Name, Ref
+from invoicedrop.pdf.check.values import Objects, ObjectStream
 from invoicedrop.pdf.check.verdict import Refused
 
 # What it logs about a file quotes the file's content.
@@ -39,61 +41,138 @@ CONFIGURATION: Final = pypdf.Configuration(jbig2dec_binary=None, disable_legacy_
 """How pypdf is to be used: it must start no program. (pypdf 7.1 looks for jbig2dec twice while it is imported, in
 `_configuration` and in `filters`, and its legacy handling lets every reader fail if the two answers differ.)"""
 
+_VERSIONS: Final = range(1, 6)
+_REVISIONS: Final = range(2, 7)
+_AES: Final = ("AESV2", "AESV3")
+_BLOCK: Final = 16
+
 
 class Reader(pypdf.PdfReader):
-    """A reader that is given its cross-reference, and what object streams hold (see the module)."""
+    """A reader that is given the file's objects (see the module).
 
-    def __init__(self, layout: Layout, contents: Contents) -> None:
+    `streams` are the object streams, by number; they may be added when they have been decrypted.
+    """
+
+    def __init__(self, layout: Layout, streams: Mapping[int, ObjectStream]) -> None:
         self._layout = layout
-        self._object_streams = contents.object_streams
+        self._objects = Objects(layout, streams)
         super().__init__(layout.data)
 
     def read(self, stream: Any) -> None:  # noqa: ARG002 - it has been read
-        """Take the places of objects, and the trailer, from the layout."""
-        generations = {piece.number: piece.generation for piece in self._layout.current.values()}
-        for number, place in self._layout.places.items():
-            if place is None:
-                continue
-            if place < 0:
-                self.xref_objStm[number] = (-place, 0)
-            else:
-                self.xref.setdefault(generations.get(number, 0), {})[number] = place + self._layout.shift
-        for number, piece in self._layout.current.items():
-            self.xref.setdefault(piece.generation, {})[number] = piece.start
+        """Take the trailer from the layout."""
         trailer = _converted(self._layout.trailer, self)
         self.trailer = trailer if isinstance(trailer, DictionaryObject) else DictionaryObject()
 
     def get_object(self, indirect_reference: int | IndirectObject) -> PdfObject | None:
-        """Return an object as the layout has it; pypdf parses what is encrypted, and what has a stream.
-
-        (It would also search the whole file for what is missing, each time.)
-        """
+        """Return an object as the layout has it, decrypted."""
         number = indirect_reference if isinstance(indirect_reference, int) else indirect_reference.idnum
-        if self.is_encrypted:
-            return super().get_object(indirect_reference)
         generation = 0 if isinstance(indirect_reference, int) else indirect_reference.generation
         if (generation, number) in self.resolved_objects:
             return self.resolved_objects[generation, number]
+        value = _converted(self._objects.value(number), self)
         piece = self._layout.current.get(number)
-        if piece is None:
-            if number in self.xref_objStm:
-                return super().get_object(indirect_reference)
-            return self.cache_indirect_object(generation, number, NullObject())
-        if piece.dictionary is not None:
-            return super().get_object(indirect_reference)
-        value, _ = parse(self._layout.data, piece.body)
-        return self.cache_indirect_object(generation, number, _converted(value, self))
+        if piece is not None:
+            if piece.dictionary is not None and isinstance(value, DictionaryObject):
+                content = self._layout.data[piece.stream : piece.stream_end]
+                value = StreamObject.initialize_from_dictionary({**value, "__streamdata__": content})
+            if self._encryption is not None and not self._override_encryption:
+                value = self._encryption.decrypt_object(value, number, piece.generation, strict=False)
+        return self.cache_indirect_object(generation, number, value)
 
-    def _get_object_from_stream(self, indirect_reference: IndirectObject) -> PdfObject:
-        """Take one object from a stream; pypdf would parse all of them, which takes seconds where there are many."""
-        number = indirect_reference.idnum
-        stream = self._object_streams.get(self.xref_objStm[number][0])
-        if stream is None or number not in stream.offsets:
-            return super()._get_object_from_stream(indirect_reference)
-        value, _ = parse(stream.text, stream.offsets[number])
-        converted = _converted(value, self)
-        self.cache_indirect_object(0, number, converted)
-        return converted
+    def decrypted(self, piece: Piece) -> bytes:
+        """Return the bytes of a stream, its filters not undone.
+
+        Raises:
+            Refused: they are fewer than it can have.
+
+        """
+        if self._encryption is not None and "/AESV" in f"{self._encryption.StmF}":
+            size = piece.stream_end - piece.stream
+            if size % _BLOCK and not self._layout.exact:
+                raise self._layout.holes.refusal(
+                    f"the encrypted stream of object {piece.number} is not complete", piece.stream, piece.stream_end
+                )
+        stream = self.get_object(IndirectObject(piece.number, piece.generation, self))
+        # pypdf has no public way to the bytes before the filters.
+        return stream._data if isinstance(stream, StreamObject) else b""  # noqa: SLF001
+
+    def page_objects(self, pages: Iterable[Page]) -> Iterator[pypdf.PageObject]:
+        """Yield pages as pypdf has them."""
+        for page in pages:
+            page_object = pypdf.PageObject(self)
+            for key, value in (page.dictionary | {"Resources": page.resources}).items():
+                page_object[NameObject("/" + key)] = _converted(value, self)
+            yield page_object
+
+    def opens_without_password(self) -> bool:
+        """Whether the password that a reader is asked for is empty; that of the owner, who may do more, does not help.
+
+        (pypdf tries the owner's first, and tells only which of the two it was.)
+        """
+        password = self.decrypt("")
+        encryption = self._encryption
+        if password != PasswordType.OWNER_PASSWORD or encryption is None:
+            return password == PasswordType.USER_PASSWORD
+        values = encryption.values
+        if encryption.V > 4:  # noqa: PLR2004 - 5 is AES-256
+            return bool(AlgV5.verify_user_password(encryption.R, b"", values.U, values.UE))
+        return bool(
+            AlgV4.verify_user_password(
+                b"",
+                encryption.R,
+                encryption.Length,
+                values.O,
+                values.U,
+                encryption.P,
+                encryption.id1_entry,
+                encryption.EncryptMetadata,
+            )
+        )
+
+
+def open_reader(layout: Layout, streams: Mapping[int, ObjectStream]) -> Reader:
+    """Return a reader of a file, which decrypts what is encrypted.
+
+    Raises:
+        Refused: it needs a password or a certificate, or how it is encrypted is damaged.
+
+    """
+    if layout.encrypted:
+        _check_encryption(Objects(layout, {}), layout.trailer.get("Encrypt"))
+    reader = Reader(layout, streams)
+    if layout.encrypted and not reader.opens_without_password():
+        raise Refused("encrypted", "it needs a password to be opened")
+    return reader
+
+
+def _check_encryption(objects: Objects, value: Any) -> None:
+    encryption = objects.resolve(value)
+    if not isinstance(encryption, dict):
+        raise Refused("damaged", "what it is encrypted with is missing")
+    entries = {key: objects.resolve(value) for key, value in encryption.items()}
+    if entries.get("Filter") != "Standard" or "SubFilter" in entries:
+        raise Refused("encrypted", "it needs a certificate, or a program of its own, to be opened")
+    if entries.get("V") not in _VERSIONS or entries.get("R") not in _REVISIONS or not _methods_known(objects, entries):
+        raise Refused("encrypted", "it is encrypted in a way that readers do not know")
+    if not all(isinstance(entries.get(key), bytes) for key in ("O", "U")) or not isinstance(
+        entries.get("P"), int | float
+    ):
+        raise Refused("damaged", "what it is encrypted with is damaged")
+
+
+def _methods_known(objects: Objects, entries: Mapping[str, Any]) -> bool:
+    """Whether the methods for streams and strings are those that readers know (ISO 32000-2, 7.6.6)."""
+    if entries["V"] not in (4, 5):
+        return True
+    filters = entries.get("CF")
+    for key in ("StmF", "StrF"):
+        name = entries.get(key, "Identity")
+        if name == "Identity":
+            continue
+        method = objects.resolve(filters.get(name)) if isinstance(filters, dict) and isinstance(name, Name) else None
+        if not isinstance(method, dict) or objects.resolve(method.get("CFM")) not in ("V2", *_AES):
+            return False
+    return True
 
 
 def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one for each kind
@@ -117,103 +196,3 @@ def _converted(value: Any, reader: Reader) -> PdfObject:  # noqa: PLR0911 - one 
             return FloatObject(value)
         case _:
             return NullObject()
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """An opened document, decrypted where it is encrypted."""
-
-    reader: Reader
-    catalog: DictionaryObject
-    pages: list[pypdf.PageObject]
-
-    def check_pages(self) -> None:
-        """Check that each page's content is there, and that not all pages are blank.
-
-        Raises:
-            Refused: content is missing, or all pages are blank.
-
-        """
-        with _reading():
-            blank = True
-            for number, page in enumerate(self.pages, 1):
-                for stream in _contents(page, number):
-                    blank = blank and _draws_nothing(stream)
-                blank = blank and "/Annots" not in page
-            if blank:
-                raise Refused("no_pages", "all its pages are blank")
-
-    def stream_bytes(self, number: int, generation: int) -> bytes | None:
-        """Return the decrypted bytes of a stream, its filters not undone; None if it is no stream.
-
-        Raises:
-            Refused: it cannot be read.
-
-        """
-        with _reading():
-            stream = self.reader.get_object(IndirectObject(number, generation, self.reader))
-            # pypdf has no public way to the bytes before the filters.
-            return stream._data if isinstance(stream, StreamObject) else None  # noqa: SLF001
-
-
-def open_document(layout: Layout, contents: Contents, max_pages: int) -> Document:
-    """Open a document, and count its pages.
-
-    Raises:
-        Refused: it needs a password, has no pages or more than `max_pages`, or cannot be read.
-
-    """
-    with _reading():
-        reader = Reader(layout, contents)
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Refused("encrypted", "it needs a password to be opened")
-        catalog = reader.root_object
-        root = catalog.get("/Pages", NullObject()).get_object()
-        announced = root.get("/Count", NullObject()).get_object() if isinstance(root, DictionaryObject) else None
-        if isinstance(announced, int) and announced > max_pages:
-            raise Refused("too_many_pages", f"it has {announced} pages; the limit is {max_pages}")
-        pages = list(reader.pages)
-        if not pages:
-            raise Refused("no_pages", "its page tree is empty")
-        if len(pages) > max_pages:
-            raise Refused("too_many_pages", f"it has {len(pages)} pages; the limit is {max_pages}")
-        return Document(reader, catalog, pages)
-
-
-_SHORT: Final = 40
-"""Bytes of a compressed stream that may hold nothing."""
-_DRAWING: Final = 4
-"""Bytes of the shortest content that draws: `/a Do` has more, `q Q` has less."""
-
-
-def _draws_nothing(stream: StreamObject) -> bool:
-    # pypdf has no public way to the bytes before the filters, and undoing them all again takes time.
-    return len(stream._data) < _SHORT and len(stream.get_data().strip()) < _DRAWING  # noqa: SLF001
-
-
-def _contents(page: DictionaryObject, number: int) -> Iterator[StreamObject]:
-    contents = page.get("/Contents", NullObject())
-    values = contents.get_object()
-    for value in values if isinstance(values, ArrayObject) else [contents]:
-        stream = value.get_object()
-        if isinstance(stream, StreamObject):
-            yield stream
-        elif isinstance(value, IndirectObject):
-            raise Refused("damaged", f"the content of page {number} is missing")
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Turn whatever pypdf raises on a document that it cannot read into a refusal; its words may quote the content."""
-    try:
-        yield
-    except (Refused, MemoryError, ImportError):
-        raise  # an incomplete installation is no fault of the file
-    except DependencyError as e:
-        if "cryptography" in str(e):
-            raise Refused("encrypted", "it is encrypted with AES, for which the library is missing") from None
-        raise Refused("damaged", "its pages need a decoder that is not for pages") from None
-    except RecursionError:
-        raise Refused("damaged", "its objects are nested too deep") from None
-    except Exception as e:  # noqa: BLE001 - a parser of hostile data raises anything
-        raise Refused("damaged", f"its pages cannot be read ({type(e).__name__})") from None

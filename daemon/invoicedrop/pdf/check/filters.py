@@ -4,7 +4,6 @@ Most of an invoice's bytes are compressed with Flate, whose Adler-32 checksum (R
 `jpeg`; for the rest there is what its coding cannot contain.
 """
 
-import base64
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,7 +20,9 @@ _AT_ONCE: Final = 262_144
 
 OK: Final = "ok"
 CHECKSUM: Final = "checksum"
-"""All the data is there, but its checksum is wrong or missing."""
+"""All the data is there, but its checksum is wrong."""
+NO_CHECKSUM: Final = "no checksum"
+"""All the data is there, but its checksum is not, or not whole; some writers leave it out, or write zeros."""
 BROKEN: Final = "broken"
 SHORT: Final = "short"
 """The data ends before it is complete."""
@@ -37,12 +38,14 @@ class Budget:
 
 def inflate(data: Data, start: int, end: int, budget: Budget, *, keep: int = 0) -> tuple[str, int, bytes]:
     """Decompress a Flate stream and return its state, where it ended, and up to `keep` bytes of it."""
-    state, at, kept = _inflate(data, start, end, budget, keep, zlib_ng.MAX_WBITS)
+    state, at, kept, _ = _inflate(data, start, end, budget, keep, zlib_ng.MAX_WBITS)
     if state != OK and zlib_header(data[start : start + 2]):
         # Was it the checksum alone? Then the same data without its frame is whole.
-        raw, raw_at, raw_kept = _inflate(data, start + 2, end, budget, keep, -zlib_ng.MAX_WBITS)
+        raw, raw_at, raw_kept, checksum = _inflate(data, start + 2, end, budget, keep, -zlib_ng.MAX_WBITS)
         if raw == OK:
-            return CHECKSUM, min(end, raw_at + 4), raw_kept
+            behind = data[raw_at : min(end, raw_at + 4)]
+            missing = _is_missing(behind, checksum) and any(data[raw_at - _ZEROS_BEFORE : raw_at])
+            return (NO_CHECKSUM if missing else CHECKSUM), min(end, raw_at + 4), raw_kept
     return state, at, kept
 
 
@@ -52,11 +55,25 @@ def zlib_header(first: bytes) -> bool:
 
 
 _FLUSHED: Final = re.compile(rb"\x00\x00\xff\xff[\r\n]{0,2}\Z")
+_CHECKSUM_SIZE: Final = 4
+_ZEROS_BEFORE: Final = 4
+"""Zero bytes at the end of the data that a checksum of zeros is no checksum behind, but a part of their hole."""
 
 
-def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: int) -> tuple[str, int, bytes]:
+def _is_missing(behind: bytes, checksum: int) -> bool:
+    """Whether what stands behind the data is less than its checksum: bytes were left out, or line ends took them."""
+    if len(behind) < _CHECKSUM_SIZE or not any(behind):
+        return True
+    whole = checksum.to_bytes(_CHECKSUM_SIZE, "big")
+    present = behind.rstrip(b"\r\n")
+    return len(present) < _CHECKSUM_SIZE and whole.startswith(present)
+
+
+def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: int) -> tuple[str, int, bytes, int]:
+    """Decompress, and return the state, where it ended, up to `keep` bytes, and the checksum of raw data."""
     inflater = zlib_ng.decompressobj(bits)
     kept: list[bytes] = []
+    checksum = 1
     at = start
     try:
         with memoryview(data) as view:
@@ -66,9 +83,11 @@ def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: 
                     out = inflater.decompress(piece, _AT_ONCE)
                 at = stop
                 while out:
+                    if bits < 0:
+                        checksum = zlib_ng.adler32(out, checksum)
                     budget.left -= len(out)
                     if budget.left < 0:
-                        return TOO_MUCH, at, b""
+                        return TOO_MUCH, at, b"", 0
                     if keep > 0:
                         kept.append(out[:keep])
                         keep -= len(out)
@@ -76,11 +95,12 @@ def _inflate(data: Data, start: int, end: int, budget: Budget, keep: int, bits: 
                         break
                     out = inflater.decompress(inflater.unconsumed_tail, _AT_ONCE)
     except zlib_ng.error:  # type: ignore[misc] # its stub lacks the base class
-        return BROKEN, at, b""
+        return BROKEN, at, b"", 0
     if not inflater.eof:
         # Some writers flush instead of finishing: an empty block is the last one (RFC 1951, 3.2.4), without a checksum.
-        return OK if _FLUSHED.search(data[max(start, end - 6) : end]) else SHORT, at, b"".join(kept)
-    return OK, at - len(inflater.unused_data), b"".join(kept)
+        state = OK if _FLUSHED.search(data[max(start, end - 6) : end]) else SHORT
+        return state, at, b"".join(kept), checksum
+    return OK, at - len(inflater.unused_data), b"".join(kept), checksum
 
 
 def filters_of(dictionary: dict[str, Any]) -> Sequence[str]:
@@ -112,51 +132,8 @@ _NO_ZEROS: Final = {
     "JBIG2Decode": _LARGE_HOLE,
     "JPXDecode": _LARGE_HOLE,
 }
-_PRINTED: Final = re.compile(rb"[\t\n\f\r -~]{64}")
 
 
-def shortest_hole(dictionary: dict[str, Any], first: str | None, head: bytes) -> int | None:
-    """Return how many zero bytes in a row are a hole in such a stream; None if any number may be right.
-
-    `first` is its first filter, `head` its first bytes.
-    """
-    if first is not None:
-        return _NO_ZEROS.get(first)
-    if dictionary.get("Type") == "Metadata" or _PRINTED.search(head):
-        return HOLE
-    return None
-
-
-def unprintable_text(text: bytes) -> bool:
-    """Whether an XML text has bytes that no writer makes: neither UTF-8 nor letters of Latin-1 in words."""
-    if text.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0<" in text[:16] or b"<\0" in text[:16]:
-        return False  # UTF-16
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return _STRANGE.search(_LATIN_LETTER.sub(b"", text)) is not None
-    return _CONTROL.search(text) is not None
-
-
-_LATIN_LETTER: Final = re.compile(rb"(?<=[A-Za-z])[\xc0-\xff]|[\xc0-\xff](?=[a-z])")
-_STRANGE: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff]")
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-
-
-def undo_ascii85(encoded: bytes) -> bytes | None:
-    """Return what ASCII85 text encodes, or None if it is no such text."""
-    body, _, _ = encoded.partition(b"~>")
-    try:
-        return base64.a85decode(body.removeprefix(b"<~"), ignorechars=b" \t\n\r\v\f\0")
-    except ValueError:
-        return None
-
-
-def undo_hex(encoded: bytes) -> bytes | None:
-    """Return what hexadecimal text encodes, or None if it is no such text."""
-    body, _, _ = encoded.partition(b">")
-    digits = body.translate(None, b" \t\n\r\f\0")
-    try:
-        return bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
-    except ValueError:
-        return None
+def shortest_hole(first: str) -> int | None:
+    """Return how many zero bytes in a row no data of this filter has; None if any number may be right."""
+    return _NO_ZEROS.get(first)

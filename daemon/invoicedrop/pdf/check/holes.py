@@ -1,15 +1,22 @@
-"""Runs of zero bytes: what an interrupted copy leaves where the rest of a file should be."""
+"""Runs of zero bytes: what an interrupted copy leaves where the rest of a file should be.
+
+Zeros are data in a string, in a picture, in an attachment, and behind a proper end. Between the tokens of an object
+PDF takes them for white space, and a viewer shows what is left: there they are a hole.
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from invoicedrop.pdf.check.syntax import Data
+from invoicedrop.pdf.check.syntax import Data, string_end
 from invoicedrop.pdf.check.verdict import Refused
 
 HOLE: Final = 128
 """Zero bytes in a row that are a hole and no accident, where text or codes belong."""
+SMALL_HOLE: Final = 16
+"""Zero bytes in a row that are a hole between the tokens of what a page needs: nobody writes so much white space."""
 _ZEROS: Final = re.compile(rb"\0++")
+_STRING_OR_COMMENT: Final = re.compile(rb"\(|%[^\r\n]*+")
 
 
 class Holes(NamedTuple):
@@ -29,12 +36,24 @@ def find_holes(data: Data) -> Holes:
     return Holes(list(runs_of_zeros(data, 0, len(data))))
 
 
-def runs_of_zeros(data: Data, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where each run of at least HOLE zero bytes between two offsets begins and ends."""
-    zeros = bytes(HOLE)
+def runs_of_zeros(data: Data, start: int, end: int, shortest: int = HOLE) -> Iterator[tuple[int, int]]:
+    """Yield where each run of at least `shortest` zero bytes between two offsets begins and ends."""
+    zeros = bytes(shortest)
     at = data.find(zeros, start, end)
     while at >= 0:
         match = _ZEROS.match(data, at, end)
-        stop = match.end() if match is not None else at + HOLE
+        stop = match.end() if match is not None else at + shortest
         yield at, stop
         at = data.find(zeros, stop, end)
+
+
+def in_a_string(data: Data, start: int, end: int, run: tuple[int, int]) -> bool:
+    """Whether a run of zeros lies in one literal string of the object between two offsets."""
+    at = start
+    while (match := _STRING_OR_COMMENT.search(data, at, end)) is not None and match.start() < run[0]:
+        at = match.end()
+        if match[0] == b"(":
+            at = string_end(data, match.start(), end) or end
+            if run[1] < at:
+                return run[0] > match.start()
+    return False

@@ -4,20 +4,22 @@ Of the document's own words only the producer's name is passed on.
 """
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from invoicedrop.pdf.check.document import Document
+from invoicedrop.pdf.check.document import Reader
+from invoicedrop.pdf.check.syntax import Name
+from invoicedrop.pdf.check.values import Objects
 
 _LONGEST_PRODUCER: Final = 100
 _PDFA: Final = re.compile(rb"pdfaid:part\s*(?:=\s*[\"']|>)\s*([1-4])")
 _PDFA_LEVEL: Final = re.compile(rb"pdfaid:conformance\s*(?:=\s*[\"']|>)\s*([ABUEFabuef])")
 
 
-def producer(document: Document) -> str | None:
+def producer(reader: Reader) -> str | None:
     """Return the name that the document gives for the program that wrote it."""
     try:
-        information = document.reader.metadata
+        information = reader.metadata
         value = information.producer if information is not None else None
     except Exception:  # noqa: BLE001 - a parser of foreign data raises anything, and this is only for the log
         return None
@@ -26,10 +28,10 @@ def producer(document: Document) -> str | None:
     return "".join(character for character in value if character.isprintable())[:_LONGEST_PRODUCER].strip() or None
 
 
-def version(document: Document, header: str) -> str:
+def version(objects: Objects, catalog: Mapping[str, Any], header: str) -> str:
     """Return the PDF version: the header's, or the catalog's where that is newer (ISO 32000-1, 7.2.2)."""
-    named = str(document.catalog.get("/Version", "")).lstrip("/")
-    return named if re.fullmatch(r"[0-9]\.[0-9]", named) and named > header else header
+    named = objects.resolve(catalog.get("Version"))
+    return named if isinstance(named, Name) and re.fullmatch(r"[0-9]\.[0-9]", named) and named > header else header
 
 
 def pdfa(texts: Sequence[bytes]) -> str | None:

@@ -1,26 +1,29 @@
 """The walk over a file, from its first byte to its last: each must be object, table, space or comment.
 
 What is forgiven, because generators do it and viewers do not care: missing `endobj`, a wrong `/Length` of a stream
-whose end shows without it, white space anywhere, a few stray words.
+whose end shows without it, white space anywhere, a few stray words. In a file whose tables are exact (`structure`), an
+object reaches no further than where the next one begins; whatever else is odd there is noted in it, for `needs`.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from invoicedrop.pdf.check.filters import CHECKSUM, FLATE, OK, Budget, filters_of, inflate
+from invoicedrop.pdf.check.filters import CHECKSUM, FLATE, NO_CHECKSUM, OK, Budget, filters_of, inflate
 from invoicedrop.pdf.check.holes import Holes
+from invoicedrop.pdf.check.lenient import read_leniently
 from invoicedrop.pdf.check.syntax import Data, Malformed, Ref, parse, skip_space, tokens_end
 from invoicedrop.pdf.check.verdict import Refused
 from invoicedrop.pdf.check.xref import OBJECT, Section, section_at, stream_start
 
 _MOST_OBJECTS: Final = 500_000
-NEXT: Final = re.compile(
+_NEXT: Final = re.compile(
     rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
     rb"|(?<![a-z])xref(?![a-z])|trailer(?![a-z])|startxref(?![a-z])"
 )
 """Where the walk goes on behind something that is no object and no table."""
-STARTXREF: Final = re.compile(rb"startxref[\0\t\n\f\r ]*+([0-9]{1,15})")
+STARTXREF: Final = re.compile(rb"startxref[\0\t\n\f\r ]*+\+?([0-9]{1,15})")
 _ENDSTREAM: Final = re.compile(rb"[\0\t\n\f\r ]*+endstream")
 _ENDOBJ: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)*+endobj")
 _SWALLOWED: Final = re.compile(rb"[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++\Z")
@@ -28,12 +31,16 @@ _STRAY: Final = re.compile(rb"(?:[\0\t\n\f\r ]++|endobj|endstream|%[^\r\n]*+)*+"
 """Words left over between objects by careless editors."""
 _HEADER_LINE: Final = 64
 """Bytes in which the binary mark behind the header passes although it does not begin with a percent sign."""
-_KEYWORD: Final = re.compile(rb"xref|trailer|startxref|\Z")
+_KEYWORD: Final = re.compile(rb"endobj|stream|xref|trailer|startxref|\Z")
+_BODY_END: Final = re.compile(rb"endobj|(?:>|\A)[\0\t\n\f\r ]*+(stream)[\r\n]")
+_WHOLE_END: Final = re.compile(rb"endstream[\0\t\n\f\r ]*+endobj")
 _STRINGS: Final = re.compile(rb"\((?:[^\\()]++|\\[\s\S])*+\)|%[^\r\n]*+")
 _BRACKETS: Final = re.compile(rb"<<|>>|[\[\]]")
 _DEEP: Final = 500
 """Levels of arrays and dictionaries in one object: what makes viewers crash is deeper, no real object is."""
 _LINE_END: Final = 2
+NO_LINE_END: Final = "has no line end behind the word stream"
+"""An oddity on which all viewers show nothing."""
 _BUDGET: Final = 536_870_912
 """Bytes that one stream of wrong length may expand to."""
 _REST: Final = 64
@@ -41,7 +48,11 @@ _REST: Final = 64
 
 
 class Piece(NamedTuple):
-    """An indirect object as it lies in the file. `dictionary` is None, and `stream` 0, if it has no stream."""
+    """An indirect object as it lies in the file. `dictionary` is None, and `stream` 0, if it has no stream.
+
+    `end` is where it ends, all of it. `oddity` is what is wrong with it, in words that a sentence about it can go on
+    with ("has an error"); None if nothing is.
+    """
 
     number: int
     generation: int
@@ -51,13 +62,16 @@ class Piece(NamedTuple):
     dictionary: dict[str, Any] | None
     stream: int
     stream_end: int
+    end: int
+    oddity: str | None
 
 
 class Walk:
     """A walk over `data` from the header to the end-of-file marker.
 
     `sections` are the tables and trailers that have been read, by offset; those that the walk meets are added.
-    `length` finds the integer that a stream's /Length refers to.
+    `length` finds the integer that a stream's /Length refers to. `boundaries` are where objects and tables begin, in
+    order, if all that is known for certain; None if not.
     """
 
     def __init__(
@@ -69,6 +83,7 @@ class Walk:
         holes: Holes,
         sections: dict[int, Section],
         length: Callable[[Ref, int], int | None],
+        boundaries: list[int] | None,
     ) -> None:
         self._data = data
         self._size = len(data)
@@ -77,6 +92,7 @@ class Walk:
         self._holes = holes
         self._length = length
         self._sections = sections
+        self._boundaries = boundaries
         self._pieces: list[Piece] = []
 
     def run(self) -> list[Piece]:
@@ -100,12 +116,18 @@ class Walk:
             elif self._data[at : at + 7] == b"trailer":
                 at = self._trailer(at)
             else:
-                following = NEXT.search(self._data, at + 1)
-                end = min(following.start() if following is not None else self._size, self._end)
+                following = _NEXT.search(self._data, at + 1, self._limit(at))
+                end = min(following.start() if following is not None else self._limit(at), self._end)
                 self._gap(at, end)
-                at = end
+                at = max(end, at + 1)
             if len(self._pieces) > _MOST_OBJECTS:
                 raise Refused("damaged", f"it has more than {_MOST_OBJECTS} objects")
+
+    def _limit(self, at: int) -> int:
+        """Return where, behind `at`, the next object or table is known to begin."""
+        boundaries = self._boundaries or []
+        index = bisect_right(boundaries, at)
+        return boundaries[index] if index < len(boundaries) else self._size
 
     def _table(self, at: int) -> int:
         section = self._sections.get(at)
@@ -130,6 +152,8 @@ class Walk:
 
     def _gap(self, start: int, end: int) -> None:
         """Judge a stretch that is neither object nor table: only what honest generators leave may be there."""
+        if self._boundaries is not None:
+            return  # nothing was lost there; `streams` looks for holes
         behind_header = start <= self._header + _HEADER_LINE and end - start <= _HEADER_LINE
         if not behind_header and _STRAY.fullmatch(self._data, start, end) is None:
             raise self._holes.refusal("something between its objects cannot be read", start, end)
@@ -137,60 +161,86 @@ class Walk:
     def _object(self, head: re.Match[bytes]) -> int:
         data = self._data
         number, generation, body = int(head[1]), int(head[2]), head.end()
-        at = tokens_end(data, body)
+        limit = self._limit(head.start())
+        at = tokens_end(data, body, limit)
         dictionary, stream, stream_end = None, 0, 0
+        oddity = None
+        # No endobj: the next object's numbers were taken for this one's.
+        swallowed = _SWALLOWED.search(data[max(body, at - 40) : at]) if data[at : at + 3] == b"obj" else None
+        if swallowed is None and at < limit and not self._ends_well(body, at):
+            oddity = "has an error"
+            if self._boundaries is not None:
+                match = _BODY_END.search(data, at, limit)
+                at = match.start(match.lastindex or 0) if match is not None else limit
         end = at
-        word = data[at : at + 6]
-        if word == b"stream":
-            dictionary = self._dictionary(number, body)
+        word = data[at : at + 6] if at < limit else b""
+        if word == b"stream" and self._ends_well(body, at):
+            dictionary, damage = self._dictionary(number, body, at)
+            oddity = oddity or damage
             stream = stream_start(data, at)
-            stream_end, end = self._stream_end(number, dictionary, stream)
+            if stream == at + len(word):
+                oddity = NO_LINE_END
+            stream_end, end = self._stream_end(number, dictionary, stream, limit)
             match = _ENDOBJ.match(data, end)
             end = match.end() if match is not None else end
         elif word == b"endobj":
             end = at + 6
-        elif word[:3] == b"obj" and (swallowed := _SWALLOWED.search(data[max(body, at - 40) : at])) is not None:
-            # No endobj: the next object's numbers were taken for this one's.
+        elif swallowed is not None:
             at = end = max(body, at - 40) + swallowed.start()
-        elif _KEYWORD.match(data, at) is None:
-            raise self._holes.refusal(f"object {number} has an error", head.start(), at + 1)
         if not stream and not _balanced(data[body:at]):
-            raise self._holes.refusal(f"object {number} is not balanced", head.start(), at)
+            oddity = oddity or "has brackets that do not fit"
+        if oddity is not None and self._boundaries is None:
+            raise self._holes.refusal(f"object {number} {oddity}", head.start(), at + 1)
         if at - body > _DEEP and _depth(data[body:at]) > _DEEP:
             raise Refused("damaged", f"object {number} is nested too deep")
-        self._pieces.append(Piece(number, generation, head.start(), body, at, dictionary, stream, stream_end))
+        self._pieces.append(
+            Piece(number, generation, head.start(), body, at, dictionary, stream, stream_end, end, oddity)
+        )
         return end
 
-    def _dictionary(self, number: int, body: int) -> dict[str, Any]:
+    def _ends_well(self, body: int, at: int) -> bool:
+        """Whether an object whose tokens end at `at` goes on, or ends, with a word that may stand there."""
+        word = _KEYWORD.match(self._data, at)
+        if word is None or word[0] != b"stream":
+            return word is not None
+        bracket: int = self._data.rfind(b">>", body, at)
+        return bracket >= 0 and skip_space(self._data, bracket + 2) == at
+
+    def _dictionary(self, number: int, body: int, end: int) -> tuple[dict[str, Any], str | None]:
+        """Return a stream's dictionary, and what is wrong with it."""
         try:
-            dictionary, _ = parse(self._data, body)
+            dictionary, _ = parse(self._data, body, end)
         except Malformed:
             dictionary = None
-        if not isinstance(dictionary, dict):
-            raise self._holes.refusal(f"the dictionary of object {number} has an error", body, body + 1)
-        return dictionary
+        if isinstance(dictionary, dict):
+            return dictionary, None
+        if self._boundaries is not None:
+            dictionary, damage = read_leniently(self._data, body, end)
+            return (dictionary if isinstance(dictionary, dict) else {}), damage or "has an error"
+        raise self._holes.refusal(f"the dictionary of object {number} has an error", body, body + 1)
 
-    def _stream_end(self, number: int, dictionary: dict[str, Any], start: int) -> tuple[int, int]:
+    def _stream_end(self, number: int, dictionary: dict[str, Any], start: int, limit: int) -> tuple[int, int]:
         """Return where a stream's data ends, and where its `endstream` does."""
         data = self._data
         length = dictionary.get("Length")
         if isinstance(length, Ref):
             length = self._length(length, start)
-        if isinstance(length, int) and 0 <= length <= self._size - start:
-            match = _ENDSTREAM.match(data, start + length)
+        if isinstance(length, int) and 0 <= length <= limit - start:
+            match = _ENDSTREAM.match(data, start + length, limit)
             if match is not None:
                 return start + length, match.end()
-        keyword = data.find(b"endstream", start)
+        whole = _WHOLE_END.search(data, start, limit) if self._boundaries is not None else None
+        keyword = whole.start() if whole is not None else data.find(b"endstream", start, limit)
         if keyword < 0:
-            raise self._holes.refusal(f"the stream of object {number} does not end", start, self._size)
+            raise self._holes.refusal(f"object {number} ends before its data does", start, limit)
         end = keyword
         if data[end - 1 : end] == b"\n":
             end -= 1
         if data[end - 1 : end] == b"\r":
             end -= 1
         end = max(end, start)
-        if not self._plausible(dictionary, length, start, end, keyword):
-            raise self._holes.refusal(f"the stream of object {number} is not as long as it should be", start, keyword)
+        if self._boundaries is None and not self._plausible(dictionary, length, start, end, keyword):
+            raise self._holes.refusal(f"object {number} is not as long as it says", start, keyword)
         return end, keyword + 9
 
     def _plausible(self, dictionary: dict[str, Any], length: Any, start: int, end: int, keyword: int) -> bool:
@@ -200,7 +250,7 @@ class Walk:
         first = next(iter(filters_of(dictionary)), None)
         if first in FLATE:
             state, at, _ = inflate(self._data, start, keyword, Budget(_BUDGET))
-            return state in (OK, CHECKSUM) and keyword - at <= _REST
+            return state in (OK, CHECKSUM, NO_CHECKSUM) and keyword - at <= _REST
         return length is None
 
 

@@ -4,25 +4,27 @@ import contextlib
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 from xml.parsers import expat
 
-from invoicedrop.pdf.check.document import Document
+import pypdf
 
 _SHARES_ITS_SPACES: Final = 7
 """Characters from which on a number may be broken by spaces, as text read from a page is; a shorter one may not be:
 `83 55` is two numbers."""
 
 
-def number_found(numbers: Sequence[str], document: Document, texts: Sequence[bytes], seconds: float) -> bool:
+def number_found(
+    numbers: Sequence[str], pages: Iterable[pypdf.PageObject], texts: Sequence[bytes], seconds: float
+) -> bool:
     """Whether one of the order's numbers occurs in an order reference of the e-invoice, or in a page's text.
 
     Reading text from pages is slow: after `seconds` the search ends, and the numbers count as not there.
     """
     patterns = [_pattern(number) for number in numbers if number.strip()]
     until = time.monotonic() + seconds
-    for text in _all_texts(document, texts):
+    for text in _all_texts(pages, texts):
         if any(pattern.search(_plain(text)) for pattern in patterns):
             return True
         if time.monotonic() > until:
@@ -30,10 +32,10 @@ def number_found(numbers: Sequence[str], document: Document, texts: Sequence[byt
     return False
 
 
-def _all_texts(document: Document, texts: Sequence[bytes]) -> Iterator[str]:
+def _all_texts(pages: Iterable[pypdf.PageObject], texts: Sequence[bytes]) -> Iterator[str]:
     for text in texts:
         yield from _order_references(text)
-    for page in document.pages:
+    for page in pages:
         try:
             yield page.extract_text()
         except (MemoryError, RecursionError):

@@ -1,18 +1,18 @@
-"""Whether what the objects hold is whole: each stream by its own coding, each object stream by its index.
+"""Whether what the objects hold is whole: each stream by its own coding, and by what it is needed for.
 
-What the objects mean is left to `document`.
+What the objects mean is left to others. A stream that nothing needs may be anything, unless it looks like damage.
 """
 
 import re
-from bisect import bisect_right
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
+from invoicedrop.pdf.check.content import content_defect, content_hole, uses
+from invoicedrop.pdf.check.decoding import decode
 from invoicedrop.pdf.check.filters import (
-    ASCII85,
-    ASCII_HEX,
     CHECKSUM,
     DCT,
     FLATE,
+    NO_CHECKSUM,
     OK,
     SHORT,
     TOO_MUCH,
@@ -20,124 +20,244 @@ from invoicedrop.pdf.check.filters import (
     filters_of,
     inflate,
     shortest_hole,
-    undo_ascii85,
-    undo_hex,
-    unprintable_text,
+    zlib_header,
 )
-from invoicedrop.pdf.check.holes import HOLE
+from invoicedrop.pdf.check.holes import HOLE, runs_of_zeros
 from invoicedrop.pdf.check.jpeg import jpeg_defect
+from invoicedrop.pdf.check.needs import Role
 from invoicedrop.pdf.check.objects import Piece
 from invoicedrop.pdf.check.structure import Layout
-from invoicedrop.pdf.check.syntax import Data, tokens_end
-from invoicedrop.pdf.check.verdict import Refused
+from invoicedrop.pdf.check.syntax import Data, Malformed, Name, tokens_end
+from invoicedrop.pdf.check.values import ObjectStream
+from invoicedrop.pdf.check.verdict import KINDER, Refused
+from invoicedrop.pdf.check.xml_text import unprintable_text
 
 MOST_EXPANDED: Final = 1_073_741_824
 """Bytes that all streams together may expand to: four pages as pictures at 720 dots per inch, seen in the wild, are
 600 MB."""
 _KEPT: Final = 33_554_432
 """Bytes of an object stream, or of an XML text, that are read."""
-_LARGEST_ASCII: Final = 4_194_304
+_MOST_DECODED: Final = 4_194_304
+"""Bytes of coded content that are decoded: those codings have no fast decoder here."""
 _INDEX: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])")
 _TEXTS: Final = ("Metadata", "EmbeddedFile")
-_KINDS: Final = ("ObjStm", *_TEXTS)
-"""Types of streams that are read; all others are only checked to be whole."""
+_XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r ]*+<[?!A-Za-z]")
+_TYPE1: Final = re.compile(rb"%!")
+"""A font program that is a text."""
+_CLOSED: Final = re.compile(rb">[\t\n\r ]*+\0*+\Z")
+_HEAD: Final = 2
+_SHORT: Final = 40
+"""Bytes of a compressed stream that may hold nothing."""
 
 
-class ObjectStream(NamedTuple):
-    """A decompressed object stream: its text, and where in it each object begins, by number."""
+class Cipher(Protocol):
+    """What decrypts the streams of an encrypted file."""
 
-    text: bytes
-    offsets: dict[int, int]
+    def decrypted(self, piece: Piece) -> bytes:
+        """Return the bytes of a stream, its filters not undone."""
 
 
-class Contents:
-    """What the streams of a file hold, as far as they have been checked.
+class StreamData(NamedTuple):
+    """Where the bytes of a stream are, decrypted, its filters not undone."""
 
-    `object_streams` are by number; `texts` are the XML texts (metadata, e-invoice). What an encrypted file holds is
-    added as its streams are decrypted. All streams together may expand to `most_expanded` bytes.
+    data: Data
+    start: int
+    end: int
+
+
+class Streams:
+    """The streams of a file. `cipher` is None if it is not encrypted; `left` is how many bytes may be decrypted.
+
+    `texts` are the XML texts (metadata, e-invoice). All streams together may expand to `most_expanded` bytes.
     """
 
-    def __init__(self, layout: Layout, most_expanded: int) -> None:
+    def __init__(self, layout: Layout, cipher: Cipher | None, *, left: int, most_expanded: int) -> None:
         self._layout = layout
+        self._cipher = cipher
+        self._left = left
         self._most_expanded = most_expanded
         self._budget = Budget(most_expanded)
         self._checksums_wrong: list[int] = []
         self._checksums_right = 0
-        self.object_streams: dict[int, ObjectStream] = {}
+        self._checked: set[int] = set()
         self.texts: list[bytes] = []
 
-    def check(self, piece: Piece, data: Data, start: int, end: int) -> None:
-        """Check the stream of `piece`, if it has one: its bytes are those of `data` between the two offsets.
+    def raw(self, piece: Piece) -> StreamData | None:
+        """Return where the bytes of a stream are; None if there are none, or too many that are encrypted."""
+        dictionary = piece.dictionary
+        if dictionary is None or piece.stream >= piece.stream_end or "FFilter" in dictionary:
+            return None
+        if self._cipher is None or dictionary.get("Type") == "XRef":
+            return StreamData(self._layout.data, piece.stream, piece.stream_end)
+        if self._layout.current.get(piece.number) is not piece or "Crypt" in filters_of(dictionary):
+            return None
+        self._left -= piece.stream_end - piece.stream
+        if self._left < 0:
+            return None
+        data = self._cipher.decrypted(piece)
+        return StreamData(data, 0, len(data))
+
+    def object_streams(self) -> dict[int, ObjectStream]:
+        """Read and return the object streams, by number.
 
         Raises:
-            Refused: it is damaged, half-copied, or expands beyond reason.
+            Refused: one is damaged.
 
         """
-        dictionary = piece.dictionary
-        if dictionary is None or start >= end:
-            return
+        streams = {}
+        for piece in self._layout.pieces:
+            if piece.dictionary is not None and piece.dictionary.get("Type") == "ObjStm":
+                raw = self.raw(piece)
+                if raw is not None:
+                    self._checked.add(piece.start)
+                    streams[piece.number] = self._object_stream(piece, piece.dictionary, raw)
+        return streams
+
+    def check(self, roles: dict[int, Role]) -> None:
+        """Check every stream.
+
+        Raises:
+            Refused: one is damaged, half-copied, or expands beyond reason.
+
+        """
+        for piece in self._layout.pieces:
+            if piece.dictionary is None or piece.start in self._checked:
+                continue
+            role = roles.get(piece.number) if self._layout.current.get(piece.number) is piece else None
+            raw = self.raw(piece)
+            if raw is not None:
+                self._check(piece, piece.dictionary, raw, role)
+        self._judge_checksums()
+
+    def draws_nothing(self, piece: Piece) -> bool:
+        """Whether a page's content has no operator that draws."""
+        if piece.stream_end - piece.stream > _SHORT + HOLE:
+            return False
+        content = self.content(piece)
+        return content is not None and len(content.strip()) < 4  # noqa: PLR2004 - `/a Do` has more, `q Q` has less
+
+    def content(self, piece: Piece) -> bytes | None:
+        """Return the content of a stream that a page is drawn by; None if it is too much, or cannot be read."""
+        raw = self.raw(piece)
+        try:
+            return decode(piece.dictionary or {}, raw.data[raw.start : raw.end], _KEPT).data if raw is not None else b""
+        except Malformed:
+            return None
+
+    def names_used(self, roles: dict[int, Role], names: set[str]) -> set[str]:
+        """Return those of the names that some content uses, as a font or a picture."""
+        used: set[str] = set()
+        for number, role in roles.items():
+            piece = self._layout.current.get(number)
+            if role is Role.CONTENT and piece is not None and piece.dictionary is not None:
+                used.update(uses(self.content(piece) or b"", names))
+        return used
+
+    def _check(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData, role: Role | None) -> None:
         filters = filters_of(dictionary)
-        if "FFilter" in dictionary or "Crypt" in filters:
-            return
         first = filters[0] if filters else None
-        kind = _kind(dictionary)
+        kind = _kind(dictionary, role)
         text = b""
-        if first in ASCII85 | ASCII_HEX and len(filters) > 1 and filters[1] in FLATE and end - start <= _LARGEST_ASCII:
-            data = self._undo_ascii(piece, first, data[start:end])
-            start, end, first = 0, len(data), filters[1]
+        if role is Role.CONTENT and not _is_plain_flate(dictionary):
+            self._check_content(piece, dictionary, raw)
         if first in FLATE:
-            wanted = kind in _KINDS and len(filters) == 1
-            text = self._inflate(piece, data, start, end, _KEPT if wanted else 0)
+            text = self._inflate(piece, raw, role, _KEPT if kind in _TEXTS and len(filters) == 1 else _HEAD)
+            if role is Role.CONTENT and _is_plain_flate(dictionary) and zlib_header(text[:_HEAD]):
+                raise self._damaged(piece, "(the content of a page) is compressed twice")
         elif first in DCT:
-            defect = jpeg_defect(data, start, end)
+            defect = jpeg_defect(*raw)
             if defect is not None:
                 raise self._damaged(piece, f"(a JPEG picture) {defect}")
-        elif first is None and kind in _KINDS:
-            text = self._uncompressed(piece, kind, data, start, end)
-        if kind == "ObjStm":
-            self._object_stream(piece, dictionary, text)
-        elif kind in _TEXTS and b"<" in text[:64] and self._layout.current.get(piece.number) == piece:
+        elif first is not None:
+            self._check_coded(piece, dictionary, raw, role)
+        elif kind in _TEXTS:
+            text = raw.data[raw.start : min(raw.end, raw.start + _KEPT)]
+            self._check_text(piece, text)
+        elif _TYPE1.match(raw.data, raw.start, raw.end) is not None:
+            self._check_hole(piece, raw, role, HOLE)
+        if kind in _TEXTS and b"<" in text[:64] and self._layout.current.get(piece.number) is piece:
             self.texts.append(text)
 
-    def judge_checksums(self) -> None:
-        """Judge the checksums of all streams checked so far.
+    def _check_coded(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData, role: Role | None) -> None:
+        """Check a stream whose first coding has no checksum: for holes, and by the one inside it."""
+        first, *inner = filters_of(dictionary)
+        self._check_hole(piece, raw, role, shortest_hole(first))
+        if role is not None and inner and inner[0] in FLATE and raw.end - raw.start <= _MOST_DECODED:
+            self._decoded(piece, dictionary, raw)
 
-        A generator that writes none, or all of them wrong, is forgiven as viewers do.
+    def _check_content(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> None:
+        """Check what a page is drawn by, where no checksum tells that it is whole."""
+        if raw.end - raw.start > _MOST_DECODED:
+            return
+        filters = filters_of(dictionary)
+        decoded = self._decoded(piece, dictionary, raw)
+        if (hole := content_hole(decoded)) is not None:
+            where = f" at {piece.stream}" if self._cipher is None else ""
+            raise Refused(
+                "incomplete", f"object {piece.number} (the content of a page) has a hole of {hole} zeros{where}"
+            )
+        if filters and not FLATE & set(filters) and (defect := content_defect(decoded)) is not None:
+            raise self._damaged(piece, f"(the content of a page) {defect}")
 
-        Raises:
-            Refused: one is wrong.
+    def _decoded(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> bytes:
+        try:
+            return decode(dictionary, raw.data[raw.start : raw.end], _KEPT, strict=True).data
+        except Malformed:
+            raise self._damaged(piece, "cannot be decoded") from None
 
-        """
-        wrong = len(self._checksums_wrong)
-        if wrong and (self._checksums_right or wrong == 1):
-            raise Refused("damaged", f"the checksum of the stream of object {self._checksums_wrong[0]} is wrong")
-
-    def _undo_ascii(self, piece: Piece, name: str | None, encoded: bytes) -> bytes:
-        undone = (undo_ascii85 if name in ASCII85 else undo_hex)(encoded)
-        if undone is None:
-            raise self._damaged(piece, "cannot be read")
-        return undone
-
-    def _inflate(self, piece: Piece, data: Data, start: int, end: int, keep: int) -> bytes:
-        state, _, text = inflate(data, start, end, self._budget, keep=keep)
+    def _inflate(self, piece: Piece, raw: StreamData, role: Role | None, keep: int) -> bytes:
+        state, _, text = inflate(*raw, self._budget, keep=keep)
         if state == OK:
             self._checksums_right += 1
-        elif state == CHECKSUM:
+        elif state == CHECKSUM or (state == NO_CHECKSUM and not self._layout.exact):
             self._checksums_wrong.append(piece.number)
         elif state == TOO_MUCH:
             raise Refused("damaged", f"its streams expand to more than {self._most_expanded // 1_048_576} MB")
-        else:
-            raise self._damaged(piece, "is not complete" if state == SHORT else "cannot be decompressed")
+        elif state != NO_CHECKSUM:
+            if self._layout.exact and role is None and not self._has_hole(piece):
+                return b""  # it never was what it says, or nobody reads it
+            if state == SHORT:
+                raise self._damaged(
+                    piece, "ends in the middle" + (f" of {role.value}" if role is not None else ""), role
+                )
+            raise self._damaged(piece, "cannot be decompressed", role)
         return text
 
-    def _uncompressed(self, piece: Piece, kind: str, data: Data, start: int, end: int) -> bytes:
-        text: bytes = data[start : min(end, start + _KEPT)]
-        if kind != "ObjStm" and b"<?x" in text[:64] and unprintable_text(text):
+    def _judge_checksums(self) -> None:
+        """Judge the checksums of all streams: a generator that writes all of them wrong is forgiven as viewers do."""
+        wrong = len(self._checksums_wrong)
+        if wrong and (self._checksums_right or wrong == 1):
+            raise Refused(
+                "damaged",
+                f"the checksum of object {self._checksums_wrong[0]} does not fit its data; {KINDER}",
+            )
+
+    def _check_text(self, piece: Piece, text: bytes) -> None:
+        """Check an XML text that is not compressed: zeros are right behind its end only."""
+        if _XML.match(text) is None:
+            return
+        if _CLOSED.search(text) is not None:
+            text = text.rstrip(b"\0")
+        for start, end in runs_of_zeros(text, 0, len(text)):
+            raise Refused("incomplete", f"object {piece.number} (an XML text) has a hole of {end - start} zeros")
+        if unprintable_text(text):
             raise self._damaged(piece, "(an XML text) has bytes that no text has")
-        return text
 
-    def _object_stream(self, piece: Piece, dictionary: dict[str, Any], text: bytes) -> None:
+    def _check_hole(self, piece: Piece, raw: StreamData, role: Role | None, shortest: int | None) -> None:
+        if shortest is None:
+            return
+        for start, end in runs_of_zeros(*raw):
+            # An object that is nothing but zeros is its generator's own, if nothing needs it.
+            if end - start >= shortest and (role is not None or start > raw.start or end < raw.end):
+                detail = f"object {piece.number} has a hole of {end - start} zeros"
+                raise Refused("incomplete", detail)
+
+    def _object_stream(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> ObjectStream:
         """Read an object stream's index, and check that tokens are all it has."""
+        if _is_plain_flate(dictionary):
+            text = self._inflate(piece, raw, Role.OTHER, _KEPT)
+        else:
+            text = self._decoded(piece, dictionary, raw)
         first, count = dictionary.get("First"), dictionary.get("N")
         if not isinstance(first, int) or not isinstance(count, int) or not 0 <= first <= len(text):
             raise self._damaged(piece, "(an object stream) has no index")
@@ -149,57 +269,37 @@ class Contents:
                 raise self._damaged(piece, "(an object stream) has a damaged index")
             offsets[int(match[1])] = first + int(match[2])
             at = match.end()
-        if tokens_end(text, first) < len(text) or any(offset > len(text) for offset in offsets.values()):
+        if any(offset > len(text) for offset in offsets.values()):
             raise self._damaged(piece, "(an object stream) has an error")
-        self.object_streams[piece.number] = ObjectStream(text, offsets)
+        if tokens_end(text, first) < len(text) and not self._layout.exact:
+            raise self._damaged(piece, "(an object stream) has an error")
+        return ObjectStream(text, offsets)
 
-    def _damaged(self, piece: Piece, what: str) -> Refused:
-        detail = f"the stream of object {piece.number} {what}"
+    def _damaged(self, piece: Piece, what: str, role: Role | None = Role.OTHER) -> Refused:
+        detail = f"object {piece.number} {what}"
+        if role is None and not self._has_hole(piece):
+            detail += f"; {KINDER}"
         return self._layout.holes.refusal(detail, piece.stream, piece.stream_end)
 
-
-def read_contents(layout: Layout, most_expanded: int) -> Contents:
-    """Check every stream that is not encrypted, and return what they hold.
-
-    Raises:
-        Refused: a stream is damaged, half-copied, or expands beyond reason.
-
-    """
-    _check_holes(layout)
-    contents = Contents(layout, most_expanded)
-    for piece in layout.pieces:
-        if piece.dictionary is not None and not _is_encrypted(layout, piece.dictionary):
-            contents.check(piece, layout.data, piece.stream, piece.stream_end)
-    contents.judge_checksums()
-    return contents
+    def _has_hole(self, piece: Piece) -> bool:
+        """Whether a stream has a long run of zeros, and is not made of nothing else."""
+        return any(
+            begin < piece.stream_end and piece.stream < end and (piece.stream < begin or end < piece.stream_end)
+            for begin, end in self._layout.holes.runs
+        )
 
 
-def _is_encrypted(layout: Layout, dictionary: dict[str, Any]) -> bool:
-    """Whether a stream is encrypted (a cross-reference stream never is)."""
-    return layout.encrypted and dictionary.get("Type") != "XRef"
+def _is_plain_flate(dictionary: dict[str, Any]) -> bool:
+    return filters_of(dictionary) in (("FlateDecode",), ("Fl",)) and not {"DecodeParms", "DP"} & dictionary.keys()
 
 
-def _check_holes(layout: Layout) -> None:
-    """Refuse runs of zeros where none can be: between and in objects, and inside what is compressed."""
-    starts = [piece.start for piece in layout.pieces]
-    for begin, end in layout.holes.runs:
-        if begin >= layout.end:
-            continue  # padding behind the end
-        at = bisect_right(starts, begin) - 1
-        piece = layout.pieces[at] if at >= 0 else None
-        if piece is None or piece.dictionary is None or not piece.stream <= begin < piece.stream_end:
-            raise Refused("incomplete", f"a hole of {end - begin} zeros at {begin}")
-        head = layout.data[piece.stream : min(piece.stream + 512, begin)]
-        first = next(iter(filters_of(piece.dictionary)), None)
-        encrypted = _is_encrypted(layout, piece.dictionary)
-        shortest = HOLE if encrypted else shortest_hole(piece.dictionary, first, head)
-        if shortest is not None and end - begin >= shortest:
-            raise Refused("incomplete", f"a hole of {end - begin} zeros at {begin}")
-
-
-def _kind(dictionary: dict[str, Any]) -> Any:
+def _kind(dictionary: dict[str, Any], role: Role | None) -> Any:
     """Return a stream's type; an embedded file need not have one (ISO 32000-1, table 45)."""
     kind = dictionary.get("Type")
-    if kind is None and ("Params" in dictionary or dictionary.get("Subtype") in ("text/xml", "application/xml")):
+    if isinstance(kind, Name) and kind in _TEXTS:
+        return kind
+    if role is Role.ATTACHMENT or dictionary.get("Subtype") in ("text/xml", "application/xml"):
+        return "EmbeddedFile"
+    if role is None and "Params" in dictionary:
         return "EmbeddedFile"
     return kind

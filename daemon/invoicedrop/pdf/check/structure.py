@@ -3,33 +3,39 @@
 This is the part that a viewer skips, and why viewers and lenient libraries accept damaged files: they look only at
 what they need for a page.
 
-What is forgiven, because generators do it and viewers do not care: junk before the header and a little behind the end,
-a `startxref` or a table that points beside its objects (as long as each is found), incremental updates, linearised
-and hybrid files, and what `objects` forgives.
+Where header, `startxref` and every entry of the tables are exact, no byte was lost or added on the way: what is odd in
+such a file is its generator's own, and `objects` forgives it outside of what a page needs (`needs`). In other files
+less is forgiven: junk before the header, a `startxref` or a table that points beside its objects (as long as each is
+found). What stands behind the end does not matter, unless it is the beginning of an update.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.pdf.check.holes import HOLE, Holes, find_holes
-from invoicedrop.pdf.check.objects import NEXT, STARTXREF, Piece, Walk
+from invoicedrop.pdf.check.objects import STARTXREF, Piece, Walk
 from invoicedrop.pdf.check.syntax import Data, Malformed, Ref
 from invoicedrop.pdf.check.verdict import Refused
-from invoicedrop.pdf.check.xref import Section, chain, integer_at, merged, section_at
+from invoicedrop.pdf.check.xref import OBJECT, Section, chain, integer_at, merged, section_at
 
 _HEADER_WITHIN: Final = 1024
 """Bytes from the start in which Acrobat looks for the header, and so does everybody else."""
 _HEADER_LENGTH: Final = 8
-_JUNK_BEHIND: Final = 1024
-"""Bytes that may stand behind the end-of-file marker: Acrobat looks for it in the last 1024."""
-_ZEROS_BEHIND: Final = 4096
-"""Zero bytes that may stand there: padding to whole blocks, as some host systems do."""
-_LOOKED_AT: Final = 65_536
+_END_WITHIN: Final = 1024
+"""Bytes behind `startxref` in which the end-of-file marker stands."""
 _VERSION: Final = re.compile(rb"%PDF-([0-9]\.[0-9])")
-_LIKE_PDF: Final = re.compile(rb"[0-9]+(?:[\0\t\n\f\r ]|\Z)")
+_MARKER: Final = b"%%EOF"
+_UPDATE: Final = re.compile(
+    rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
+    rb"|xref[\0\t\n\f\r ]++[0-9]|trailer[\0\t\n\f\r ]*+<<|startxref[\0\t\n\f\r ]*+[0-9]"
+    rb"|endstream[\0\t\n\f\r ]++endobj|endobj[\0\t\n\f\r ]*+(?:[0-9]|\Z)"
+    rb"|(?:\A|(?<=[\r\n]))[0-9]{1,10} [0-9]{1,5}(?: o?b?)?\Z"
+)
+"""What an update is made of (or the rest of a file that was written over), its first line cut off included."""
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _SLOPPY: Final = 2
 """Different distances by which a careless generator misses its objects."""
@@ -41,7 +47,7 @@ class Layout:
 
     `version` is the header's; `end` is the offset of the last end-of-file marker. `pieces` are all objects in file
     order, `current` those in force, by number (older revisions lie in the file too). `places` and `trailer` are what
-    the tables say; offsets there are too small by `shift`. `short_entries`: a table has entries of 19 bytes, not 20.
+    the tables say; offsets there are too small by `shift`. `sections` are the tables. `exact`: see the module.
     """
 
     data: Data
@@ -52,8 +58,9 @@ class Layout:
     current: dict[int, Piece]
     places: dict[int, int | None]
     trailer: dict[str, Any]
+    sections: list[Section]
     shift: int
-    short_entries: bool
+    exact: bool
 
     @property
     def encrypted(self) -> bool:
@@ -63,7 +70,17 @@ class Layout:
     @property
     def lost_carriage_returns(self) -> bool:
         """Whether it looks as if every CR LF had become an LF; careless writers make such files, too."""
-        return self.short_entries and self.data.find(b"\r\n") < 0
+        short_entries = any(section.short for section in self.sections)
+        return not self.exact and short_entries and self.data.find(b"\r\n") < 0
+
+    def piece_at(self, at: int) -> Piece | None:
+        """Return the last object that begins at or before an offset."""
+        index = bisect_right(self.pieces, at, key=_start) - 1
+        return self.pieces[index] if index >= 0 else None
+
+
+def _start(piece: Piece) -> int:
+    return piece.start
 
 
 class _Tables(NamedTuple):
@@ -72,6 +89,8 @@ class _Tables(NamedTuple):
     places: dict[int, int | None]
     trailer: dict[str, Any]
     shift: int
+    boundaries: list[int] | None
+    """Where objects and tables begin, if every entry is exact."""
 
 
 def read_layout(data: Data) -> Layout:
@@ -83,14 +102,21 @@ def read_layout(data: Data) -> Layout:
     """
     holes = find_holes(data)
     header, version = _header(data)
-    end = _end(data)
+    startxref = _startxref(data)
     sections: dict[int, Section] = {}
-    tables = _linked_tables(data, header, end, holes, sections)
+    tables = _linked_tables(data, header, startxref, sections)
+    exact = tables.boundaries is not None
+    end = _end(data, startxref, exact=exact)
     length = partial(_length, data, tables)
-    pieces = Walk(data, header=header, end=end, holes=holes, sections=sections, length=length).run()
+    walk = Walk(
+        data, header=header, end=end, holes=holes, sections=sections, length=length, boundaries=tables.boundaries
+    )
+    pieces = walk.run()
+    if not exact and any(section.miscounted for section in sections.values()):
+        raise holes.refusal("a cross-reference table has fewer or more entries than it says", 0, len(data))
     recovered = "Root" not in tables.trailer
     if recovered:
-        tables = _Tables(*_lying_tables(data, end, holes, sections, pieces), tables.shift)
+        tables = _Tables(*_lying_tables(data, end, holes, sections, pieces), tables.shift, None)
     current, moves = _objects_in_force(tables, pieces)
     if recovered:
         last = {piece.number: piece for piece in pieces}
@@ -105,8 +131,9 @@ def read_layout(data: Data) -> Layout:
         current=current,
         places=tables.places,
         trailer=tables.trailer,
+        sections=list(sections.values()),
         shift=tables.shift,
-        short_entries=any(section.short for section in sections.values()),
+        exact=exact,
     )
 
 
@@ -123,33 +150,59 @@ def _header(data: Data) -> tuple[int, str]:
     return at, match[1].decode("ascii") if match is not None else "?"
 
 
-def _end(data: Data) -> int:
-    """Return where the last end-of-file marker is."""
-    at: int = data.rfind(b"%%EOF")
-    if at < 0:
+def _startxref(data: Data) -> re.Match[bytes]:
+    """Return the last `startxref` with its number: that is where reading begins.
+
+    Raises:
+        Refused: there is none.
+
+    """
+    at = last = data.rfind(b"startxref")
+    while at >= 0:
+        match = STARTXREF.match(data, at)
+        if match is not None:
+            return match
+        at = data.rfind(b"startxref", 0, at)
+    if data.find(_MARKER) < 0 or last >= 0:
         raise Refused("incomplete", "the end-of-file marker is missing")
-    behind = data[at + 5 : at + 5 + _LOOKED_AT].strip(b"\0\t\n\f\r ")
-    if NEXT.search(behind) is not None or _LIKE_PDF.match(behind) is not None:
+    raise Refused("damaged", "there is no startxref before the end")
+
+
+def _end(data: Data, startxref: re.Match[bytes], *, exact: bool) -> int:
+    """Return where the last end-of-file marker is. What stands there instead may be anything, if the file is exact."""
+    end: int = data.find(_MARKER, startxref.end(), startxref.end() + _END_WITHIN)
+    if end < 0:
+        behind = data[startxref.end() : startxref.end() + _END_WITHIN].strip(b"\0\t\n\f\r ")
+        if not exact or _MARKER.startswith(behind):
+            raise Refused("incomplete", "the end-of-file marker is missing")
+        end = startxref.end() - len(_MARKER)
+    if _UPDATE.search(data, end + len(_MARKER)) is not None:
         raise Refused("incomplete", "the end of its last update is missing")
-    rest = len(data) - at
-    if rest > _ZEROS_BEHIND or (behind and rest > _JUNK_BEHIND):
-        raise Refused("incomplete", "too much stands behind the end-of-file marker")
-    return at
+    return end
 
 
-def _linked_tables(data: Data, header: int, end: int, holes: Holes, sections: dict[int, Section]) -> _Tables:
+def _linked_tables(data: Data, header: int, startxref: re.Match[bytes], sections: dict[int, Section]) -> _Tables:
     """Follow the tables from `startxref`; every section that is read is added to `sections`."""
-    at = data.rfind(b"startxref", 0, end)
-    match = STARTXREF.match(data, at) if at >= 0 else None
-    if match is None:
-        raise holes.refusal("there is no startxref before the end", max(0, end - _JUNK_BEHIND), end)
     for shift in (0, header) if header else (0,):
         try:
-            linked = chain(int(match[1]), partial(_section, data, shift, sections))
+            linked = chain(int(startxref[1]), len(data), partial(_section, data, shift, sections))
         except Malformed:
             continue
-        return _Tables(*merged(linked), shift)
-    return _Tables({}, {}, 0)
+        places, trailer = merged(linked)
+        boundaries = None
+        if "Root" in trailer and all(_is_there(data, number, place, shift) for number, place in places.items()):
+            own = {place + shift for section in linked for place in section.places.values() if place and place > 0}
+            boundaries = sorted(own | {section.start for section in linked})
+        return _Tables(places, trailer, shift, boundaries)
+    return _Tables({}, {}, 0, None)
+
+
+def _is_there(data: Data, number: int, place: int | None, shift: int) -> bool:
+    """Whether an object lies where its entry says; one at 0 is free, however it is marked."""
+    if place is None or place <= 0:
+        return True
+    match = OBJECT.match(data, place + shift) if place < len(data) else None
+    return match is not None and int(match[1]) == number
 
 
 def _section(data: Data, shift: int, sections: dict[int, Section], offset: int) -> Section:
@@ -200,7 +253,7 @@ def _objects_in_force(tables: _Tables, pieces: Iterable[Piece]) -> tuple[dict[in
     current: dict[int, Piece] = {}
     moves: list[int] = []
     for number, place in tables.places.items():
-        if place is None or place < 0:
+        if place is None or place < 0 or (place == 0 and tables.boundaries is not None):
             continue
         piece = by_start.get(place + tables.shift)
         if piece is None or piece.number != number:

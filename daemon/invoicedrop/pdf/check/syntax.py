@@ -8,6 +8,7 @@ possessive: Python before 3.11.5 goes on at the wrong place then, CPython issue 
 
 import functools
 import re
+import sys
 from typing import Any, Final, NamedTuple
 
 
@@ -36,7 +37,7 @@ _STRING = rb"\((?:[^\\()]++|\\[\s\S])*+\)"
 _SPACE: Final = re.compile(rb"(?:" + _GAP + rb"++|%%EOF|%[^\r\n]*+)*+")
 """What may stand between tokens: white space and comments."""
 
-_TOKEN: Final = re.compile(
+TOKEN: Final = re.compile(
     rb"(?:" + _GAP + rb"++|%[^\r\n]*+)*+(?:"
     rb"(?P<name>/" + _REGULAR + rb"*+)"
     rb"|(?P<ref>[0-9]++" + _GAP + rb"++[0-9]++" + _GAP + rb"++R(?!" + _REGULAR + rb"))"
@@ -73,8 +74,8 @@ class Malformed(ValueError):  # noqa: N818 - it describes the text
     """What stands here is no PDF value."""
 
 
-def parse(data: Data, position: int = 0) -> tuple[Any, int]:
-    """Return the value that begins at `position`, and where it ends.
+def parse(data: Data, position: int = 0, end: int = sys.maxsize) -> tuple[Any, int]:
+    """Return the value that begins at `position`, and where it ends: before `end`, or it is none.
 
     A value is a dict, list, Name, Ref, bytes (for strings), int, float, bool or None.
 
@@ -85,11 +86,11 @@ def parse(data: Data, position: int = 0) -> tuple[Any, int]:
     # A stack of what is open; the outermost list takes the one value asked for.
     top: list[Any] = []
     stack: list[tuple[list[Any], bytes]] = []
-    match_token = _TOKEN.match
+    match_token = TOKEN.match
     for _ in range(_MOST_TOKENS):
-        match = match_token(data, position)
+        match = match_token(data, position, end)
         if match is None:
-            text, position = _string_token(data, position)
+            text, position = _string_token(data, position, end)
             top.append(string(text))
         else:
             position = match.end()
@@ -107,16 +108,16 @@ def parse(data: Data, position: int = 0) -> tuple[Any, int]:
                 top, opened = stack.pop()
                 top.append(inner if opened == b"[" else _dictionary(inner))
             else:
-                top.append(_scalar(kind, text))
+                top.append(scalar(kind, text))
         if not stack:
             return top[0], position
     raise Malformed("too many tokens")
 
 
-def _string_token(data: Data, position: int) -> tuple[bytes, int]:
+def _string_token(data: Data, position: int, limit: int) -> tuple[bytes, int]:
     """Return a string token that has parentheses inside, and where it ends."""
     start = skip_space(data, position)
-    end = string_end(data, start) if data[start : start + 1] == b"(" else None
+    end = string_end(data, start, limit) if data[start : start + 1] == b"(" else None
     if end is None:
         raise Malformed("no token")
     return data[start:end], end
@@ -132,7 +133,8 @@ def _dictionary(items: list[Any]) -> dict[str, Any]:
     return dict(zip(keys, items[1::2], strict=True))
 
 
-def _scalar(kind: str | None, text: bytes) -> Any:
+def scalar(kind: str | None, text: bytes) -> Any:
+    """Return the value of a token that stands for itself, `kind` being its group in TOKEN; Malformed if it has none."""
     if kind == "ref":
         number, generation = _DIGITS.findall(text)
         return Ref(_integer(number), _integer(generation))
@@ -183,10 +185,10 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 _PARENTHESIS: Final = re.compile(rb"\\[\s\S]|[()]")
 
 
-def string_end(data: Data, start: int) -> int | None:
-    """Return where the literal string at `start` ends, however deep its parentheses are; None if it does not end."""
+def string_end(data: Data, start: int, limit: int = sys.maxsize) -> int | None:
+    """Return where the literal string at `start` ends, however deep its parentheses are; None if not before `limit`."""
     depth = 0
-    for match in _PARENTHESIS.finditer(data, start):
+    for match in _PARENTHESIS.finditer(data, start, limit):
         if match[0] == b"(":
             depth += 1
         elif match[0] == b")":
@@ -196,15 +198,15 @@ def string_end(data: Data, start: int) -> int | None:
     return None
 
 
-def tokens_end(data: Data, start: int) -> int:
-    """Return how far, from `start` on, there are only valid tokens."""
+def tokens_end(data: Data, start: int, limit: int = sys.maxsize) -> int:
+    """Return how far, from `start` on and before `limit`, there are only valid tokens."""
     at = start
     while True:
-        match = _BODY.match(data, at)
+        match = _BODY.match(data, at, limit)
         at = match.end() if match is not None else at
         if data[at : at + 1] != b"(":
             return at
-        end = string_end(data, at)
+        end = string_end(data, at, limit)
         if end is None:
             return at
         at = end

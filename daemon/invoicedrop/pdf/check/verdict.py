@@ -1,6 +1,10 @@
 """The verdict on a PDF, facts or a refusal: what the checking process and the daemon share."""
 
 from dataclasses import dataclass
+from typing import Final
+
+KINDER: Final = "if it opens fine for you, send this file to the maker of your accounting software"
+"""What the details of a refusal end with where a viewer may be kinder than the rule."""
 
 
 class Refused(Exception):  # noqa: N818 - it is a verdict, not a fault

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from invoicedrop.pdf.check.filters import CHECKSUM, OK, TOO_MUCH, Budget, inflate
+from invoicedrop.pdf.check.decoding import decode
+from invoicedrop.pdf.check.filters import filters_of
 from invoicedrop.pdf.check.syntax import Data, Malformed, Ref, parse, skip_space
-from invoicedrop.pdf.check.verdict import Refused
 
 _MOST_ENTRIES: Final = 1_000_000
 _MOST_SECTIONS: Final = 1_000
@@ -15,7 +15,11 @@ _LARGEST_STREAM: Final = 16_777_216
 
 OBJECT: Final = re.compile(rb"([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,5})[\0\t\n\f\r ]++obj(?![A-Za-z])")
 _STREAM: Final = re.compile(rb"stream(?: *+\r?\n|\r)?")
-_SUBSECTION: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])[\0\t\n\f\r ]*+")
+_SUBSECTION: Final = re.compile(
+    rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])[\0\t\n\f\r ]*+([nf](?![A-Za-z]))?"
+)
+_FIRST_ENTRY: Final = re.compile(rb"[\0\t\n\f\r ]*+0{1,10}[\0\t\n\f\r ]++65535[\0\t\n\f\r ]*+f")
+"""The head of the list of free objects (ISO 32000-1, 7.5.4)."""
 _ENTRY: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,20})[\0\t\n\f\r ]++([0-9]{1,10})[\0\t\n\f\r ]*+([nf])")
 _REGULAR_ENTRIES: Final = re.compile(rb"(?:[0-9]{10} [0-9]{5} [nf](?: \r| \n|\r\n|\n\r))*+")
 _SHORT_ENTRY: Final = re.compile(rb"[0-9]{10} [0-9]{5} [nf]\n(?:[0-9]{10} |trailer)")
@@ -27,7 +31,8 @@ class Section(NamedTuple):
     """One table or stream: where each object is, by its number, and the trailer dictionary.
 
     A place is the offset of an object that lies in the file, None if its number is free, and the number of its object
-    stream, negative, if it lies in one. `short`: the table's entries have 19 bytes, not 20.
+    stream, negative, if it lies in one. `short`: the table's entries have 19 bytes, not 20. `miscounted`: it has more
+    or fewer entries than it says.
     """
 
     start: int
@@ -35,6 +40,7 @@ class Section(NamedTuple):
     places: dict[int, int | None]
     trailer: dict[str, Any]
     short: bool = False
+    miscounted: bool = False
 
 
 def section_at(data: Data, at: int) -> Section:
@@ -56,32 +62,40 @@ def section_at(data: Data, at: int) -> Section:
 def _table(data: Data, start: int) -> Section:
     at = start + 4
     places: dict[int, int | None] = {}
-    short = False
-    while (match := _SUBSECTION.match(data, at)) is not None:
+    short = miscounted = False
+    while (match := _SUBSECTION.match(data, at)) is not None and match[3] is None:
         at = match.end()
         first, count = int(match[1]), int(match[2])
         if len(places) + count > _MOST_ENTRIES:
             raise Malformed("too many entries")
-        regular = _REGULAR_ENTRIES.fullmatch(data, at, min(len(data), at + count * _ENTRY_SIZE))
-        if regular is not None and regular.end() == at + count * _ENTRY_SIZE:
-            for number in range(first, first + count):
-                places[number] = int(data[at : at + 10]) if data[at + 17] == ord("n") else None
-                at += _ENTRY_SIZE
-            continue
-        short = short or _SHORT_ENTRY.match(data, at) is not None
-        for number in range(first, first + count):
-            entry = _ENTRY.match(data, at)
-            if entry is None:
-                raise Malformed("fewer entries than announced")
-            places[number] = int(entry[1]) if entry[3] == b"n" else None
+        if first == 1 and not places and _FIRST_ENTRY.match(data, at) is not None:
+            first = 0  # the first object of a file has the number 0
+        entries, regular_end = _regular_entries(data, at, count)
+        if regular_end is None:
+            short = short or _SHORT_ENTRY.match(data, at) is not None
+        else:
+            at = regular_end
+        while (entry := _ENTRY.match(data, at)) is not None and len(places) + len(entries) < _MOST_ENTRIES:
+            entries.append(int(entry[1]) if entry[3] == b"n" else None)
             at = entry.end()
+        miscounted = miscounted or len(entries) != count
+        places |= zip(range(first, first + len(entries)), entries, strict=True)
     match = _TRAILER.match(data, at)
     if match is None:
         raise Malformed("no trailer behind the table")
     trailer, end = parse(data, match.end())
     if not isinstance(trailer, dict):
         raise Malformed("the trailer is no dictionary")
-    return Section(start, end, places, trailer, short)
+    return Section(start, end, places, trailer, short, miscounted)
+
+
+def _regular_entries(data: Data, at: int, count: int) -> tuple[list[int | None], int | None]:
+    """Return the entries of a subsection, and where it ends, if all of them have the 20 bytes that they should have."""
+    end = at + count * _ENTRY_SIZE
+    regular = _REGULAR_ENTRIES.fullmatch(data, at, min(len(data), end))
+    if regular is None or regular.end() != end:
+        return [], None
+    return [int(data[at : at + 10]) if data[at + 17] == ord("n") else None for at in range(at, end, _ENTRY_SIZE)], end
 
 
 def _stream(data: Data, start: int, body: int) -> Section:
@@ -116,57 +130,22 @@ def _stream_entries(data: Data, at: int, trailer: dict[str, Any]) -> Iterator[tu
 
 
 def _rows(data: Data, at: int, trailer: dict[str, Any], width: int) -> Iterator[bytes]:
-    """Yield the entries of a cross-reference stream, its predictor (ISO 32000-1, 7.4.4.4) undone."""
-    content = _stream_content(data, at, trailer)
-    parameters = trailer.get("DecodeParms")
-    if isinstance(parameters, list):
-        parameters = parameters[0] if parameters else None
-    parameters = parameters if isinstance(parameters, dict) else {}
-    predictor = parameters.get("Predictor", 1)
-    predicted = isinstance(predictor, int) and predictor >= 10  # noqa: PLR2004 - PNG's
-    if width == 0 or (predicted and parameters.get("Columns", 1) != width):
+    """Yield the entries of a cross-reference stream."""
+    if width == 0:
         raise Malformed("wrong widths")
-    if not predicted:
-        for begin in range(0, len(content) - width + 1, width):
-            yield content[begin : begin + width]
-        return
-    above = bytes(width)
-    for begin in range(0, len(content) - width, width + 1):
-        above = _unpredicted(content[begin], content[begin + 1 : begin + width + 1], above)
-        yield above
-
-
-def _stream_content(data: Data, at: int, trailer: dict[str, Any]) -> bytes:
     end = max(at, data.find(b"endstream", at))
-    if "Filter" not in trailer:
-        length = trailer.get("Length")
-        content: bytes = data[at : min(end, at + length if isinstance(length, int) else end)]
-        return content
-    state, _, content = inflate(data, at, end, Budget(_LARGEST_STREAM), keep=_LARGEST_STREAM)
-    if state == TOO_MUCH:
-        raise Refused("damaged", "its cross-reference stream expands beyond reason")
-    if state not in (OK, CHECKSUM):
-        raise Malformed("damaged cross-reference stream")
-    return content
+    length = trailer.get("Length")
+    if not filters_of(trailer) and isinstance(length, int):
+        end = min(end, at + max(0, length))
+    content = decode(trailer, data[at:end], _LARGEST_STREAM).data
+    for begin in range(0, len(content) - width + 1, width):
+        yield content[begin : begin + width]
 
 
-def _unpredicted(kind: int, row: bytes, above: bytes) -> bytes:
-    if kind == 2:  # noqa: PLR2004 - "up", the one that everybody uses here
-        return bytes([(a + b) & 0xFF for a, b in zip(row, above, strict=True)])
-    if kind == 1:
-        return _sub(row)
-    if kind != 0:
-        raise Malformed("unusual predictor")
-    return row
-
-
-def _sub(row: bytes) -> bytes:
-    left = 0
-    return bytes([left := (left + byte) & 0xFF for byte in row])
-
-
-def chain(start: int, read: Callable[[int], Section]) -> list[Section]:
+def chain(start: int, size: int, read: Callable[[int], Section]) -> list[Section]:
     """Return the sections from `start` back through /XRefStm and /Prev, the newest first; loops are cut.
+
+    Some writers put 0, or a place outside the file of `size` bytes, where there is no earlier section.
 
     Raises:
         Malformed: one of them cannot be read, or there are too many.
@@ -188,7 +167,9 @@ def chain(start: int, read: Callable[[int], Section]) -> list[Section]:
         waiting += [
             offset
             for key in ("Prev", "XRefStm")
-            if isinstance(offset := section.trailer.get(key), int) and not isinstance(offset, bool)
+            if isinstance(offset := section.trailer.get(key), int)
+            and not isinstance(offset, bool)
+            and 0 < offset < size
         ]
     return sections
 
