@@ -17,13 +17,23 @@ PAGE = (
 )
 
 
-def build(objects: Mapping[int, bytes], *, root: int = 1, trailer: bytes = b"", version: bytes = b"1.7") -> bytes:
-    """Return a PDF of these objects (number -> what stands between `obj` and `endobj`), with a right table."""
+def build(
+    objects: Mapping[int, bytes],
+    *,
+    root: int = 1,
+    trailer: bytes = b"",
+    version: bytes = b"1.7",
+    between: bytes = b"",
+) -> bytes:
+    """Return a PDF of these objects (number -> what stands between `obj` and `endobj`), with a right table.
+
+    `between` stands behind each of them.
+    """
     out = bytearray(b"%PDF-" + version + b"\n%\xe2\xe3\xcf\xd3\n")
     places = {}
     for number, body in objects.items():
         places[number] = len(out)
-        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+        out += b"%d 0 obj\n%b\nendobj\n%b" % (number, body, between)
     start = len(out)
     size = max(objects) + 1
     out += b"xref\n0 %d\n0000000000 65535 f \n" % size

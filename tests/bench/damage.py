@@ -2,6 +2,9 @@
 
     python tests/bench/damage.py [--rounds 20] [--seed 1] [--json FILE]
 
+The shared cases (`../shared/cases/pdf` beside the project, where it is) have rows of their own, by kind: the share that
+got its verdict, to be taken or to be refused.
+
 Measured on real invoices (the folder in INVOICEDROP_BENCH_INVOICES, else `../shared/invoices` beside the project, else
 none) and on PDFs that generators make here: those of the extra `bench`, and the programs that are installed. qpdf is
 left out where it is not. "Accepted undamaged" should be 100%, all else is what was caught.
@@ -265,6 +268,12 @@ def by_qpdf(pdf: bytes) -> bool:
         return subprocess.run(["qpdf", "--check", file.name], capture_output=True, check=False).returncode == 0
 
 
+def the_others() -> dict[str, Callable[[bytes], bool]]:
+    """Return the other checks that can be had here, by name."""
+    checks = {"pypdf, lenient": by_pypdf(strict=False), "pypdf, strict": by_pypdf(strict=True)}
+    return checks | {"qpdf --check": by_qpdf} if shutil.which("qpdf") else checks
+
+
 class Ours:
     """Our validator, with the time of each check in milliseconds."""
 
@@ -274,16 +283,20 @@ class Ours:
 
     def __call__(self, pdf: bytes) -> bool:
         """Whether we accept a file."""
+        return self.refusal(pdf) is None
+
+    def refusal(self, pdf: bytes) -> str | None:
+        """Return reason and detail if we refuse a file."""
         fd = os.memfd_create("invoice")
         try:
             os.write(fd, pdf)
             started = time.perf_counter()
             try:
                 self.validator.check(fd, len(pdf))
-            except Rejected:
-                return False
+            except Rejected as rejected:
+                return str(rejected)
             else:
-                return True
+                return None
             finally:
                 self.times.append((time.perf_counter() - started) * 1000)
         finally:
@@ -314,11 +327,25 @@ def measure(files: dict[str, bytes], checks: dict[str, Callable[[bytes], bool]],
     return counts
 
 
+def judged_cases(checks: dict[str, Callable[[bytes], bool]]) -> Counts:
+    """Return, by kind of the shared cases and check, how many got their verdict (taken or refused) and how many are."""
+    counts: Counts = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    folder = ROOT.parent / "shared" / "cases" / "pdf"
+    rows = (folder / "expected.tsv").read_text().splitlines() if folder.is_dir() else []
+    for name, expected, kind, _ in sorted((row.split("\t") for row in rows), key=lambda row: (row[1] != "ok", row[2])):
+        pdf, good = (folder / name).read_bytes(), expected == "ok"
+        for check, accepts in checks.items():
+            count = counts[f"{'take' if good else 'refuse'}: {kind}"][check]
+            count[0] += accepts(pdf) == good
+            count[1] += 1
+    return counts
+
+
 def table(title: str, counts: Counts, checks: list[str]) -> str:
     """Return the counts as a table in Markdown."""
     targets = {kind: f"{target:g}%" if target else "" for kind, (_, _, target) in KINDS.items()}
     lines = [f"| {title} | number | target | {' | '.join(checks)} |", "| --- " * (len(checks) + 3) + "|"]
-    for kind in ("accepted undamaged", *KINDS):
+    for kind in dict.fromkeys(("accepted undamaged", *KINDS, *counts)):
         caught = counts.get(kind)
         if caught is None:
             continue
@@ -374,9 +401,7 @@ def main() -> None:
     ours = Ours()
     checks: dict[str, Callable[[bytes], bool]] = {"ours": ours}
     if not wanted.only_ours:
-        checks |= {"pypdf, lenient": by_pypdf(strict=False), "pypdf, strict": by_pypdf(strict=True)}
-        if shutil.which("qpdf"):
-            checks["qpdf --check"] = by_qpdf
+        checks |= the_others()
     result: dict[str, object] = {}
     for title, files in {"real invoices": real_invoices(), "generated": generated()}.items():
         if not files:
@@ -387,6 +412,10 @@ def main() -> None:
         counts = measure(files, checks, wanted.rounds, wanted.seed)
         print(table(title, counts, list(checks)), f"\n\n{times}\n", flush=True)
         result[title] = {"speed": times, "caught": counts}
+    cases = judged_cases(checks)
+    if cases:
+        print(table("shared cases", cases, list(checks)), "\n")
+        result["shared cases"] = cases
     ours.validator.close()
     if wanted.json is not None:
         wanted.json.write_text(json.dumps(result, indent=1))
