@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from crash import DIED, MAIN, UPLOAD, Death, Driver, Lived, until_worked_off
-from invoicedrop.sandbox import Options, Running, serve
+from invoicedrop.sandbox import Options, RequestRecord, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from ways import WAYS
 
@@ -41,10 +41,16 @@ _DROPPED = {
     "10_copy.pdf": _GOOD,
     "20.pdf": invoice_pdf("20"),
     "20_2.pdf": invoice_pdf("20", pages=2),
+    "30.pdf": invoice_pdf("30"),
+    "40.pdf": invoice_pdf("40"),
+    "50.pdf": _GOOD,
     "999.pdf": invoice_pdf("999"),
     "nonsense.pdf": invoice_pdf("nonsense"),
 }
-_BAD = {"999.pdf", "nonsense.pdf"}
+_BAD = {"40.pdf", "50.pdf", "999.pdf", "nonsense.pdf"}
+"""Order 40 is cancelled, 50's PDF is that of order 10, and there is no order 999."""
+_ATTACHED = "30.pdf"
+"""Somebody else has attached the same bytes to its order."""
 _ALREADY_THERE = b"an older invoice of this name"
 _SENT = Counter((int(name[:2]), _sha256(_DROPPED[name])) for name in ("10.pdf", "20.pdf", "20_2.pdf"))
 
@@ -57,6 +63,10 @@ class Stage:
         self._api = api
         self._driver = driver
         self._number = 0
+
+    def requests(self) -> list[RequestRecord]:
+        """Return the requests of all scenes so far."""
+        return self._api.requests
 
     def scene(self, way: str = "rename") -> "Scene":
         """Set a new scene."""
@@ -78,6 +88,9 @@ class Scene:
             (self.drop / name).write_bytes(content)
             # Their order of arrival is that of their times.
             os.utime(self.drop / name, (1e9 + number, 1e9 + number))
+        api.store.attach(30, _DROPPED[_ATTACHED], project_id=project)
+        api.store.add_order(40, project_id=project, status_shipped="cancelled")
+        api.store.add_order(50, project_id=project)
         self._environment = {
             "INVOICEDROP_COMPANY_ID": str(api.company_id),
             "INVOICEDROP_PROJECT_ID": str(project),
@@ -135,7 +148,9 @@ class Scene:
             yield f"left over: {left}"
 
     def _server(self) -> Iterator[str]:
-        sent = Counter((one.order_id, one.sha256) for one in self._api.uploads() if one.project == self._project)
+        sent = Counter(
+            (one.order_id, one.sha256) for one in self._api.uploads() if one.project == self._project and one.posted
+        )
         if sent != _SENT:
             yield f"server: missing {_SENT - sent}, twice {sent - _SENT}"
 
@@ -146,7 +161,7 @@ class Scene:
         ledger.close()
         receipts = {one.attachment_id: one.sha256 for one in self._api.uploads() if one.project == self._project}
         ends = Counter(state for _, _, state, *_ in entries)
-        if ends != {"processed": 3, "failed": 2}:
+        if ends != {"processed": 4, "failed": 4}:
             yield f"ledger: {ends}"
         for order, sha256, state, attachment, doubt, filed_as in entries:
             if state == "processed" and (receipts.get(attachment) != sha256 or doubt is not None):
@@ -186,8 +201,12 @@ def _die_at_each(stage: Stage, thread: str, *, after: bool, step: int) -> int:
 def test_every_kind_of_effect_is_counted(stage: Stage) -> None:
     """Each invoice's requests, commits, moves and syncs are seen, by whatever layers they come about."""
     seen = Counter(stage.scene().live().effects[UPLOAD])
-    assert seen["_exchange"] == len(_DROPPED) - 2
-    assert seen["renameat2"] == seen["fsync"] // 2 - 1 == len(_DROPPED)
+    asked = Counter(request.kind for request in stage.requests())
+    assert asked["upload"] == len(_SENT)
+    assert asked["attachment"] == asked["download"] == 1
+    assert seen["_exchange"] == asked.total() - asked["download"]
+    assert seen["renameat2"] == len(_DROPPED)
+    assert seen["fsync"] == 2 * len(_DROPPED) + len(_BAD)
     assert seen["commit"] > 2 * len(_DROPPED)
 
 
