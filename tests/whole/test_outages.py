@@ -234,14 +234,20 @@ class Outage:
         return {request.order_id for request in self._backlog.api.requests if request.order_id is not None}
 
 
+def _told_by_the_log(kind: Kind) -> dict[str, str]:
+    """Return what makes each try of an invoice a line of the log: where there is no server, that is all there is."""
+    return {"order_check": "off"} if kind is _KINDS["refused"] else {}
+
+
 def _sit_out(backlog: Backlog, kind: Kind, *, files: int, probes: int, then: int | None = None) -> None:
     """Let an outage come and go over so many files, look at everything, and stop when `then` (None: all) are filed."""
     api = backlog.api
     backlog.drop(files)
     end = kind.begin(api)
-    timeout = {"request_timeout": str(kind.timeout)} if kind.timeout else {}
+    changes = {"request_timeout": str(kind.timeout)} if kind.timeout else {}
+    changes |= _told_by_the_log(kind)
     # Scans are rare, so that what comes later is seen in its order; an outage is longer than `give_up_after`.
-    with backlog.running(measured=True, give_up_after="0.1", scan_interval="600", **timeout) as daemon:
+    with backlog.running(measured=True, give_up_after="0.1", scan_interval="600", **changes) as daemon:
         outage = Outage(backlog, kind, daemon)
         outage.wait_for(5)
         before = Size.of(daemon)
@@ -325,8 +331,9 @@ def _grow(home: Path, api: Running, kind: str, *, files: int, probes: int, check
     backlog.drop(files // 10, pages=60)
     backlog.drop(files - files // 10)
     _KINDS[kind].begin(api)
+    timeout = "0.02" if kind == "hang" else "5"
     with backlog.running(
-        measured=True, scan_interval="0.05", request_timeout="0.02" if kind == "hang" else "5"
+        measured=True, scan_interval="0.05", request_timeout=timeout, **_told_by_the_log(_KINDS[kind])
     ) as daemon:
         outage = Outage(backlog, _KINDS[kind], daemon)
         outage.wait_for(20)
