@@ -205,16 +205,22 @@ def test_a_read_that_fails_questions_nothing_and_pauses_nobody(merchant: Merchan
 
 @pytest.mark.parametrize("status", [404, 503])
 def test_an_order_that_can_never_be_read_holds_up_no_other(merchant: Merchant, status: int) -> None:
-    """Its looks end a while after the last one was due, with one line; all others are taken in time."""
+    """Its looks end a while after the last one was due, with one line, if other invoices pass; others' are in time."""
     fail = partial(merchant.sandbox.faults.add, "status", "order", order_id=5, status=status)
     merchant.sandbox.moments.after("upload", fail, order_id=5)
     with running(merchant, program=_PROGRAM) as daemon:
         for order in (5, 6, 7):
             merchant.drop_pdf(f"{order}.pdf")
-        _wait_until_over(merchant, daemon, 3)
+        daemon.wait_for("invoice.processed", 3)
+        wait_until(lambda: len(_due(merchant)) == 1, what="the end of the others' looks")
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() > began + 1.0, what="a while in which nothing passes")
+        assert len(_due(merchant)) == 1
+        merchant.drop_pdf("8.pdf")
+        _wait_until_over(merchant, daemon, 4)
         (line,) = daemon.events("invoice.questioned")
         assert (line["file"], line["detail"]) == ("5.pdf", "the order could not be read")
-        assert {line["file"] for line in daemon.events("invoice.confirmed")} == {"6.pdf", "7.pdf"}
+        assert {line["file"] for line in daemon.events("invoice.confirmed")} == {"6.pdf", "7.pdf", "8.pdf"}
         assert daemon.events("api.paused") == []
 
 
@@ -277,6 +283,34 @@ def test_a_look_that_hangs_takes_nothing_from_uploads(merchant: Merchant) -> Non
             merchant.drop_pdf(f"{order}.pdf")
         daemon.wait_for("invoice.processed", 21)
         assert not _looks(merchant.sandbox, 5)[0].over
+
+
+def test_a_company_without_room_for_looks_holds_up_no_other(merchant: Merchant) -> None:
+    """One thread looks for all: where one company's rate limit leaves no room, the other one's looks are taken."""
+    with serve(Options(company_id=1002, projects=(2002,), rate=0)) as other:
+        tables = ""
+        for api, rate in ((merchant.sandbox, 0.001), (other, 0)):
+            folder = merchant.home / str(api.company_id)
+            folder.mkdir()
+            tables += (
+                f'[[inboxes]]\nname = "{api.company_id}"\ncompany_id = {api.company_id}\n'
+                f'project_id = {api.project_id}\napi_url = "{api.url}"\ndrop_dir = "{folder}"\n'
+                f"requests_per_second = {rate}\n"
+            )
+        config = merchant.home / "invoicedrop.toml"
+        config.write_text(tables)
+        for name in ("COMPANY_ID", "PROJECT_ID", "API_URL", "DROP_DIR", "REQUESTS_PER_SECOND"):
+            del merchant.environment[f"INVOICEDROP_{name}"]
+        for number in (1, 2):
+            merchant.drop_pdf("5.pdf")
+            (merchant.drop / "5.pdf").rename(merchant.home / f"100{number}" / "5.pdf")
+        merchant.environment["INVOICEDROP_CONFIG"] = str(config)
+        with running(merchant, program=_PROGRAM) as daemon:
+            daemon.wait_for("invoice.processed", 2)
+            wait_until(lambda: len(_due(merchant)) == 1, what="the last look at one of two")
+            assert {line["inbox"] for line in daemon.events("invoice.confirmed")} == {"1002"}
+            assert _looks(merchant.sandbox) == []
+            assert daemon.stop() == 0
 
 
 # Stops and deaths

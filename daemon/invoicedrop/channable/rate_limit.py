@@ -7,7 +7,7 @@ to 429), and a request arrives a little earlier or later than it was counted (so
 
 What nobody waits for takes what is left over (`spare`): one drop into a bucket that is empty, and not more often than
 a quarter of the rate. An upload that comes right after it finds one drop in the bucket, never more, however many such
-requests went before it.
+requests went before it. While uploads use up the rate, nothing spare leaves at all.
 """
 
 import threading

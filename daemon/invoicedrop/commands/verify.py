@@ -126,7 +126,7 @@ def _questioned(ledger: Ledger, order: int | None, days: int) -> list[Entry]:
     since = time.time() - days * DAY
     return [
         entry
-        for entry in ledger.questioned()
+        for entry in ledger.questioned(since)
         if (entry.uploaded_at or 0.0) >= since and order in {None, entry.order_id}
     ]
 

@@ -19,8 +19,8 @@ order is looked at some more, until as many looks as there are times have been t
 a later invoice of ours is listed, it may have replaced this one (Amazon keeps the latest): that is no trouble.
 
 **An order that cannot be read** (404, 500, an odd answer) says nothing of its invoice: the look is taken later, ever
-more seldom. Only where a day after the last look's time the order has never been seen with its invoice, a person is
-told just that.
+more seldom. Only where a day after the last look's time the order has never been seen with its invoice, and Channable
+has taken others meanwhile (so that it is no outage), a person is told just that.
 
 Ages are as `ages` counts them: a clock that is set makes no look the last one. The ledger is written before the log: a
 death in between costs the line, and `status` has it all the same.
@@ -107,7 +107,9 @@ class Confirmation:
     def not_read(self, entry: Entry) -> None:
         """Put a look off: the order could not be read."""
         elapsed = self._elapsed(entry)
-        if elapsed < self._times[-1] + self._timing.confirm_give_up:
+        in_time = elapsed < self._times[-1] + self._timing.confirm_give_up
+        last_look = (entry.uploaded_at or 0.0) + self._times[-1]
+        if in_time or not self._ledger.others_pass(entry, since=last_look):
             overdue = elapsed - max((moment for moment in self._times if moment <= elapsed), default=0.0)
             delay = min(max(self._timing.confirm_retry, overdue), self._timing.longest_confirm_retry)
             self._ledger.look_put_off(entry, _about(delay))
