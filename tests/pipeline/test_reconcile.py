@@ -219,6 +219,42 @@ def test_a_receipt_for_other_items_is_not_this_ones(
     assert find_receipt(doubtful, project, ledger) is None
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["readable", "gone"])
+def test_one_attachment_is_nobodys_while_two_sets_of_items_are_in_doubt(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, *, gone: bool
+) -> None:
+    """Of the same PDF for two sets of items one arrived: nobody can tell whose, so that neither takes it or is sent."""
+    others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
+    number = attached(sandbox, OURS)
+    if gone:
+        sandbox.store.forget_file(number)
+    for entry in (doubtful, others):
+        with pytest.raises(Unanswered, match="shows 1 of 2 uploads of this PDF for different order items"):
+            find_receipt(entry, project, ledger)
+    second = attached(sandbox, OURS)
+    if gone:
+        sandbox.store.forget_file(second)
+    receipt = find_receipt(others, project, ledger)
+    assert receipt is not None
+    ledger.uploaded(others, receipt)
+    rest = find_receipt(doubtful, project, ledger)
+    assert rest is not None
+    assert {receipt.attachment_id, rest.attachment_id} == {number, second}
+
+
+def test_where_none_arrived_each_set_of_items_is_sent(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Of the same PDF for two sets of items none arrived: both may be sent again; a settled one is no doubt."""
+    others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
+    assert find_receipt(doubtful, project, ledger) is None
+    assert find_receipt(others, project, ledger) is None
+    ledger.uploaded(others, Receipt(attached(sandbox, OURS)))
+    assert find_receipt(doubtful, project, ledger) is None
+    number = attached(sandbox, OURS)
+    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+
+
 @pytest.mark.parametrize("server_ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()], ids=str)
 @pytest.mark.parametrize("age", [timedelta(minutes=30), timedelta()], ids=["before", "since"])
 def test_the_servers_clock_may_differ_from_ours(
@@ -342,6 +378,21 @@ def test_what_is_in_doubt_is_not_stopped_by_its_name(merchant: Merchant, desk: D
 
 
 # The same bytes for several sets of items
+
+
+def test_two_sets_of_items_in_doubt_of_which_one_arrived_are_never_doubled(merchant: Merchant, desk: Desk) -> None:
+    """The upload that arrived stays the only one, both files stay, and each says why it waits."""
+    content = invoice_pdf("8")
+    for name, fault in (("8_items-11.pdf", Kind.RESET_AFTER_STORE), ("8_items-12.pdf", Kind.RESET_BEFORE_STORE)):
+        merchant.drop_pdf(name, content)
+        merchant.sandbox.faults.add(fault, "upload", count=1)
+        assert isinstance(desk.take(name), Deferred)
+    desk.work_off()
+    assert len(merchant.sandbox.uploads()) == 1
+    assert not list(merchant.processed.iterdir())
+    entries = desk.ledger.in_state(State.UPLOADING)
+    assert sorted(entry.items for entry in entries) == ["11", "12"]
+    assert all("shows 1 of 2 uploads of this PDF for different order items" in str(entry.detail) for entry in entries)
 
 
 def test_the_same_pdf_goes_to_each_set_of_items_once(merchant: Merchant, desk: Desk) -> None:

@@ -23,6 +23,7 @@ from waiting import wait_until
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
+_MS_BIND = 4096
 _NOBODY = 65_534
 # May pass every folder, so that Python is found wherever it is; the limits hold all the same.
 _PASSES = "+dac_override"
@@ -38,6 +39,17 @@ def _tmpfs(at: Path, options: str = "size=8m") -> Iterator[None]:
     """Mount a file system in memory while the block runs."""
     if os.geteuid() != 0 or _LIBC.mount(b"none", os.fsencode(at), b"tmpfs", 0, options.encode()) != 0:
         pytest.skip("no file system may be mounted here")
+    try:
+        yield
+    finally:
+        _LIBC.umount2(os.fsencode(at), _MNT_DETACH)
+
+
+@contextmanager
+def _bind(source: Path, at: Path) -> Iterator[None]:
+    """Mount a folder at another place too, while the block runs: the same file system, the same device."""
+    if os.geteuid() != 0 or _LIBC.mount(os.fsencode(source), os.fsencode(at), b"none", _MS_BIND, None) != 0:
+        pytest.skip("no folder may be mounted here")
     try:
         yield
     finally:
@@ -79,6 +91,46 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
             daemon.wait_for("inbox.watching")
             daemon.wait_for("invoice.processed")
             assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("mount", "mount_point", "name"),
+    [
+        ("tmpfs", "drop/processed", "2.pdf"),
+        ("tmpfs", "drop/failed", "nonsense.pdf"),
+        ("bind", "drop/processed", "2.pdf"),
+        ("bind", "drop/failed", "nonsense.pdf"),
+        ("tmpfs", "share", "2.pdf"),
+        ("bind", "share", "2.pdf"),
+    ],
+)
+def test_nothing_is_moved_into_the_mount_point_of_a_mount_that_was_just_lost(
+    merchant: Merchant, mount: str, mount_point: str, name: str
+) -> None:
+    """A mount lost long before the next scan: the file stays, nothing comes into what is beneath, and it goes later."""
+    beneath = merchant.home / mount_point
+    beneath.mkdir(exist_ok=True, parents=True)
+    kept = merchant.home / "kept"
+    kept.mkdir()
+    folders = {"processed_dir": str(beneath / "in" / "processed")} if mount_point == "share" else {}
+    mounted = (lambda: _tmpfs(beneath)) if mount == "tmpfs" else (lambda: _bind(kept, beneath))
+    with mounted():
+        daemon = merchant.start(program=program(_QUICK, checked=False), scan_interval="3600", **folders)
+        daemon.wait_for("inbox.watching")
+        merchant.drop_pdf("1.pdf")
+        daemon.wait_for("invoice.processed")
+    try:
+        before = sorted(beneath.rglob("*"))
+        merchant.drop_pdf(name)
+        wait_until(lambda: "is its share mounted?" in _last_trouble(daemon), what="a word about the mount")
+        assert (merchant.drop / name).exists()
+        assert sorted(beneath.rglob("*")) == before
+        with mounted():
+            daemon.wait_for("invoice.processed" if name == "2.pdf" else "invoice.failed", 2 if name == "2.pdf" else 1)
+            assert not (merchant.drop / name).exists()
+            assert daemon.stop() == 0
+    finally:
+        daemon.kill()
 
 
 def test_a_folder_that_was_moved_on_purpose_is_used_again(merchant: Merchant) -> None:

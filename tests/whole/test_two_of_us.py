@@ -18,6 +18,7 @@ from merchant import Daemon, Merchant, running
 from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
+_NOBODY: Final = 65_534
 _TIMING: Final = replace(QUICK, owner_look=0.05, owner_beat=0.1, owner_stale=3.0)
 
 
@@ -220,6 +221,20 @@ def test_status_and_check_tell_whose_the_folder_is(merchant: Merchant) -> None:
             )
         assert daemon.stop() == 0
     assert json.loads(merchant.run("status", "--json").stdout)["inboxes"][0]["owner"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a file to another user")
+def test_who_keeps_a_foreign_beat_fresh_is_named(merchant: Merchant) -> None:
+    """An owner file that somebody keeps fresh is told with its host, the user whose file it is, and what helps."""
+    _plant(merchant)
+    os.chown(merchant.drop / OWNER_FILE, _NOBODY, _NOBODY)
+    (inbox,) = json.loads(merchant.run("status", "--json").stdout)["inboxes"]
+    assert (inbox["owner"]["host"], inbox["owner"]["writer"]) == ("nas", "nobody")
+    assert "the file is nobody's" in " ".join(merchant.run("status").stdout.split())
+    checked = " ".join(merchant.run("check").stdout.split())
+    assert "the file is nobody's" in checked
+    assert f"If none is at work on nas, somebody who may write here keeps {OWNER_FILE} fresh" in checked
+    assert "see what nobody runs" in checked
 
 
 def test_a_ledger_that_is_replaced_stops_the_handing_out(merchant: Merchant) -> None:

@@ -28,7 +28,8 @@ class Filing:
     """The three folders of an inbox.
 
     `file_mode` are the rights that moved invoices and reasons get, `dir_mode` those of folders made here; without
-    them, what is moved keeps its own and what is made follows the umask. `clock` returns seconds since the epoch.
+    them, what is moved keeps its own and what is made follows the umask. `require_mounted` raises FolderUnavailable
+    where a folder has lost its mount. `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Filing:
         *,
         file_mode: int | None = None,
         dir_mode: int | None = None,
+        require_mounted: Callable[[], None] = lambda: None,
         timing: Timing = DEFAULT_TIMING,
         mover: Mover = DEFAULT_MOVER,
         clock: Callable[[], float] = time.time,
@@ -47,6 +49,7 @@ class Filing:
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
         self._dir_mode = dir_mode
+        self._require_mounted = require_mounted
         self._timing = timing
         self._clock = clock
         self._moves = OriginalMover(mover, file_mode=file_mode, clock=clock)
@@ -82,6 +85,8 @@ class Filing:
             FolderUnavailable: one of them cannot be used now.
 
         """
+        # Before a folder is made, or accepted, in the place of one that was on the mount.
+        self._require_mounted()
         try:
             present = is_folder(self.drop_dir)
         except OSError as error:
@@ -104,6 +109,7 @@ class Filing:
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
+        self._require_mounted()
 
     def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
         """Move a good invoice out of the drop folder; return its path now.

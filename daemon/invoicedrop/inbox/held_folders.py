@@ -38,7 +38,7 @@ class HeldFolders:
 
     @contextmanager
     def held_anew(self, folder: Path) -> Iterator[Path]:
-        """Hold a folder as `held` does, also if it is on another disk by now.
+        """Hold a folder as `held` does, also if it is on another disk or mount by now.
 
         Raises:
             FolderUnavailable: it leads elsewhere than before, or where a stranger has it lead.

@@ -9,7 +9,9 @@ Two signs say so:
   moment, so that it does not matter whose clock is right.
 
 A lock that is held, or another one's file with a fresh beat, means that the folder is held. Everything else is taken
-over. Anybody may write into the folder: nothing in the file is believed beyond that, and links are not followed.
+over. Anybody may write into the folder: nothing in the file is believed beyond that, and links are not followed. So
+whoever may write into it can keep such a file fresh, and us out: on a share nothing else tells of a daemon elsewhere,
+and a folder that is local here may be another machine's share. `status` and `check` name whose file it is.
 """
 
 import errno
@@ -69,10 +71,14 @@ class Owner:
 
 
 class _OwnerFile(NamedTuple):
-    """An owner file that is there; `owner` is None if no daemon has written it. Nanoseconds of the folder's clock."""
+    """An owner file that is there, and the uid whose file it is; `owner` is None if no daemon has written it.
+
+    `changed` is in nanoseconds of the folder's clock.
+    """
 
     owner: Owner | None
     changed: int
+    uid: int
 
 
 class Ownership:
@@ -224,10 +230,14 @@ class Ownership:
 
 
 class LastOwner(NamedTuple):
-    """Whom the owner file in a folder names, and its last beat: seconds since the epoch, by the folder's clock."""
+    """Whom the owner file in a folder names, whose file it is, and its last beat.
+
+    The beat is in seconds since the epoch, by the folder's clock.
+    """
 
     owner: Owner
     beat: float
+    uid: int
 
 
 def last_owner(folder: Path) -> LastOwner | None:
@@ -240,7 +250,9 @@ def last_owner(folder: Path) -> LastOwner | None:
             os.close(descriptor)
     except OSError:
         return None
-    return None if present is None or present.owner is None else LastOwner(present.owner, present.changed / 1e9)
+    if present is None or present.owner is None:
+        return None
+    return LastOwner(present.owner, present.changed / 1e9, present.uid)
 
 
 def _read(folder: int) -> _OwnerFile | None:
@@ -249,7 +261,7 @@ def _read(folder: int) -> _OwnerFile | None:
         status = os.stat(OWNER_FILE, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    unknown = _OwnerFile(None, status.st_mtime_ns)
+    unknown = _OwnerFile(None, status.st_mtime_ns, status.st_uid)
     if not stat.S_ISREG(status.st_mode):
         return unknown
     try:
@@ -263,7 +275,8 @@ def _read(folder: int) -> _OwnerFile | None:
     try:
         content = os.read(descriptor, _MAX_BYTES + 1)
         # Opening it has made a network file system ask its server.
-        return _OwnerFile(_parse(content), os.fstat(descriptor).st_mtime_ns)
+        status = os.fstat(descriptor)
+        return _OwnerFile(_parse(content), status.st_mtime_ns, status.st_uid)
     finally:
         os.close(descriptor)
 

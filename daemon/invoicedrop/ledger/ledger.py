@@ -179,6 +179,18 @@ class Ledger:
         )
         return entries[0] if entries else None
 
+    def doubts_beside(self, entry: Entry) -> int:
+        """Count the other sets of items of this order for which the same bytes are in doubt."""
+        ((number,),) = self._read(
+            statements.DOUBTS_BESIDE,
+            account=entry.account,
+            project_id=entry.project_id,
+            order_id=entry.order_id,
+            sha256=entry.sha256,
+            items=entry.items,
+        )
+        return int(number)
+
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
         rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)

@@ -68,6 +68,12 @@ SENT_LATER: Final = """
       AND uploaded_at > :since
 """
 
+DOUBTS_BESIDE: Final = """
+    SELECT count(DISTINCT items) FROM invoices
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND sha256 = :sha256
+      AND items <> :items AND attachment_id IS NULL AND doubt_since IS NOT NULL
+"""
+
 UPLOADED_SINCE: Final = f"""{_ENTRIES}
     WHERE attachment_id IS NOT NULL AND uploaded_at >= :since
     ORDER BY uploaded_at

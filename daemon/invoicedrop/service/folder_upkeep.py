@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.service.known_folders import KnownFolders
-from invoicedrop.settings.models import Inbox
 
 _SWEEP_SLICE: Final = 0.1
 """Seconds of one turn that the removal of reasons may take, and so many more times this is the pause after it:"""
@@ -21,14 +19,12 @@ class FolderUpkeep:
     """
 
     def __init__(
-        self, inbox: Inbox, state_dir: Path, filing: Filing, recover: Callable[[], None], *, sweep_interval: float
+        self, known_folders: KnownFolders, filing: Filing, recover: Callable[[], None], *, sweep_interval: float
     ) -> None:
+        self._known_folders = known_folders
         self._filing = filing
         self._recover = recover
         self._sweep_interval = sweep_interval
-        self._known_folders = KnownFolders(
-            state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
-        )
         self._cleaned_up = False
         self._next_sweep = 0.0
 
@@ -37,14 +33,14 @@ class FolderUpkeep:
         """Monotonic time of the next look for reasons whose invoice has left the failed folder."""
         return self._next_sweep
 
-    def require_mounted(self) -> bool:
-        """Check that no folder has lost its mount; return whether one lies on another device than at the last check.
+    def folders_have_moved(self) -> bool:
+        """Return whether a folder lies on another device or mount than at the last call.
 
         Raises:
-            FolderUnavailable: one has.
+            FolderUnavailable: one has lost its mount.
 
         """
-        return self._known_folders.require_mounted()
+        return self._known_folders.have_moved()
 
     def prepare(self, *, busy: bool) -> None:
         """See that all folders can be used, and finish what a crash left; `busy`: files are under way.
@@ -54,7 +50,6 @@ class FolderUpkeep:
             LedgerUnavailable: what a crash left cannot be completed now.
 
         """
-        self._known_folders.require_mounted()
         self._filing.prepare()
         if not self._cleaned_up and not busy:
             # Never beside upload threads: what they have begun looks like what a crash left.

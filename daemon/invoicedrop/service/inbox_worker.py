@@ -39,6 +39,7 @@ from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_log import InboxLog
+from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
@@ -80,12 +81,14 @@ class InboxWorker:
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
+        known_folders = KnownFolders(state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir))
         filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
             inbox.failed_dir,
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
+            require_mounted=known_folders.require_mounted,
             timing=timing,
             mover=mover,
         )
@@ -102,7 +105,7 @@ class InboxWorker:
             on_many_ignored=self._log.many_ignored,
             own_folders=(inbox.processed_dir, inbox.failed_dir),
         )
-        self._upkeep = FolderUpkeep(inbox, state_dir, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
+        self._upkeep = FolderUpkeep(known_folders, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)
         self._busy = 0
         self._scanned = False
@@ -180,7 +183,7 @@ class InboxWorker:
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
-            if time.monotonic() >= self._watcher.next_scan and self._upkeep.require_mounted():
+            if time.monotonic() >= self._watcher.next_scan and self._upkeep.folders_have_moved():
                 self._folders.want_trial()
             if not self._scanned or self._folders.trial_wanted:
                 self._prepare()

@@ -14,46 +14,62 @@ from invoicedrop.errors import FolderUnavailable
 from invoicedrop.printable import storable
 from invoicedrop.system import disk
 from invoicedrop.system.file_systems import UNKNOWN, FileSystem, Nature, file_system_of, is_mount_point
+from invoicedrop.system.held_folder import Place, held, place_of
 
 _FILE_NAME: Final = "folders.json"
 
 
 class KnownFolders:
-    """The folders of one inbox, and on which device each was when it was last judged."""
+    """The folders of one inbox, and where each lay when it was last judged."""
 
     def __init__(self, state_dir: Path, inbox: str, folders: tuple[Path, ...]) -> None:
         self._state_dir = state_dir
         self._inbox = inbox
         self._folders = folders
-        self._devices: tuple[int | None, ...] = ()
+        self._places: tuple[Place | None, ...] = ()
 
-    def require_mounted(self) -> bool:
-        """Check that no folder has lost its mount; return whether one lies on another device than at the last check.
+    def have_moved(self) -> bool:
+        """Return whether a folder lies on another device or mount than at the last call.
 
         Raises:
             FolderUnavailable: one has, with what to do, whether that is meant or not.
 
         """
-        devices = tuple(_device(folder) for folder in self._folders)
-        if devices == self._devices:
+        places = tuple(_place(folder) for folder in self._folders)
+        if places == self._places:
             return False
-        self._devices = ()
+        self._places = ()
+        self.require_mounted()
+        self._places = places
+        return True
+
+    def require_mounted(self) -> None:
+        """Check that no folder has lost its mount. Thread-safe.
+
+        Raises:
+            FolderUnavailable: one has, with what to do, whether that is meant or not.
+
+        """
         for folder in self._folders:
             missing = missing_mount(self._state_dir, self._inbox, folder)
             if missing is not None:
                 raise FolderUnavailable(missing)
-        self._devices = devices
-        return True
 
     def remember(self) -> None:
-        """Keep on what the folders, which can all be used now, are mounted; no harm is done where that fails."""
+        """Keep on what the folders, which can all be used now, are mounted; no harm is done where that fails.
+
+        Raises:
+            FolderUnavailable: one has lost its mount in this moment: what is beneath is not remembered.
+
+        """
         seen = {
             storable(folder): {"kind": found.kind, "mount_point": storable(found.mount_point)}
             for folder in self._folders
             for found in [file_system_of(folder)]
             if found.kind != UNKNOWN
         }
-        self._devices = tuple(_device(folder) for folder in self._folders)
+        self.require_mounted()
+        self._places = tuple(_place(folder) for folder in self._folders)
         with suppress(OSError):
             known = _read(self._state_dir)
             if known.get(self._inbox) == seen:
@@ -90,9 +106,10 @@ def _is_beneath(now: FileSystem, mount_point: Path) -> bool:
     return now.nature is not Nature.NETWORK and mount_point.is_relative_to(now.mount_point)
 
 
-def _device(folder: Path) -> int | None:
+def _place(folder: Path) -> Place | None:
     try:
-        return folder.stat().st_dev
+        with held(folder) as path:
+            return place_of(path)
     except OSError:
         # What is wrong there is found by whoever uses it.
         return None

@@ -16,10 +16,15 @@ from invoicedrop.system.permissions import Refusal
 
 
 class Place(NamedTuple):
-    """Where a folder really lies: its path without links, and its device (`st_dev`)."""
+    """Where a folder really lies: its path without links, its device (`st_dev`), and its mount.
+
+    What is beneath a bind mount may be on the same device; a mount has a number of its own ("mnt_id" in
+    proc_pid_fdinfo(5)).
+    """
 
     path: str
     device: int
+    mount: str
 
 
 @contextmanager
@@ -40,7 +45,9 @@ def held(folder: Path, *, follow: bool = True) -> Iterator[Path]:
 
 def place_of(path: Path) -> Place:
     """Return where the folder lies that is held as `path`."""
-    return Place(str(path.readlink()), path.stat().st_dev)
+    information = Path("/proc/self/fdinfo", path.name).read_text()
+    mount = next((line for line in information.splitlines() if line.startswith("mnt_id:")), "")
+    return Place(str(path.readlink()), path.stat().st_dev, mount)
 
 
 def is_strangers_link(folder: Path) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 from invoicedrop.commands.check import planted, trials, waiting_files
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
-from invoicedrop.inbox.ownership import last_owner
+from invoicedrop.inbox.ownership import OWNER_FILE, last_owner
+from invoicedrop.printable import printable
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import permissions
@@ -148,14 +149,16 @@ def _owner(inbox: Inbox, ledger: str | None) -> Iterator[Finding]:
     if last.owner.ledger == ledger:
         yield Finding("drop_dir owner", inbox.name, Level.OK, f"this service's ({last.owner})")
         return
-    beat = minute(last.beat)
+    beat, writer = minute(last.beat), permissions.user_name(last.uid)
     yield Finding(
         "drop_dir owner",
         inbox.name,
         Level.WARNING,
-        f"another invoicedrop's ({last.owner}; last sign of life {beat}): while that one is at work, none with this "
-        "state_dir starts",
-        "stop that one, or let each have a drop folder of its own; one that has ended is succeeded at the next start",
+        f"another invoicedrop's ({last.owner}; last sign of life {beat}; the file is {writer}'s): while that one is at "
+        "work, none with this state_dir starts",
+        "stop that one, or let each have a drop folder of its own; one that has ended is succeeded at the next start. "
+        f"If none is at work on {printable(last.owner.host)}, somebody who may write here keeps {OWNER_FILE} fresh: "
+        f"see what {writer} runs, and take the right to write away where it is not needed",
     )
 
 

@@ -30,6 +30,7 @@ from invoicedrop.reasons import advice
 from invoicedrop.service import lock, status_file
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
+from invoicedrop.system.permissions import user_name
 from invoicedrop.system.presence import is_there
 
 _LAST_SENT: Final = 10
@@ -118,7 +119,7 @@ def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:
         return None
     owner = last.owner
     ours = sources.ledger is not None and owner.ledger == sources.ledger.identity()
-    return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours)
+    return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours, user_name(last.uid))
 
 
 def _backlog_seconds(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder]) -> float | None:

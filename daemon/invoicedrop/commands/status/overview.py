@@ -73,13 +73,17 @@ class QuestionedFile:
 
 @dataclass(frozen=True, slots=True)
 class FolderOwner:
-    """A daemon that holds a drop folder, by what it wrote there; `ours`: it works with the ledger of these settings."""
+    """A daemon that holds a drop folder, by what it wrote there; `ours`: it works with the ledger of these settings.
+
+    `writer` is the user whose file it is that says so.
+    """
 
     host: str
     pid: int
     since: str
     last_beat: float
     ours: bool
+    writer: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,10 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
     if inbox.owner is not None and not inbox.owner.ours:
         who = f"process {inbox.owner.pid} on {inbox.owner.host}, since {inbox.owner.since}"
         beat = clock(inbox.owner.last_beat, overview.now)
-        line = f"  {name}the drop folder is another invoicedrop's ({who}; last sign of life {beat})"
+        line = (
+            f"  {name}the drop folder is another invoicedrop's ({who}; last sign of life {beat}; "
+            f"the file is {inbox.owner.writer}'s)"
+        )
         print_line(console, (line, "yellow"))
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
