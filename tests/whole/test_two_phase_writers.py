@@ -7,6 +7,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -32,72 +33,108 @@ def _phases(number: int) -> tuple[bytes, bytes]:
     return unsigned, updated(unsigned, 9, b"<< /Type /Sig /Contents <00> >>")
 
 
-def _append(path: Path, gap: float, first: bytes, second: bytes) -> None:
-    path.write_bytes(first)
+class Pen:
+    """Writes the phases of one file, and measures them: `longest` is the most seconds from one to the end of the next.
+
+    On a busy machine that may be more than the settle time, and then the first phase is rightly taken for the invoice.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._last: float | None = None
+
+    def write(self, stream: FileIO, content: bytes) -> None:
+        """Write one phase."""
+        begun = time.monotonic()
+        stream.write(content)
+        if self._last is not None:
+            self.longest = max(self.longest, time.monotonic() - self._last)
+        self._last = begun
+
+
+def _append(pen: Pen, path: Path, gap: float, first: bytes, second: bytes) -> None:
+    with path.open("wb", buffering=0) as stream:
+        pen.write(stream, first)
     time.sleep(gap)
-    with path.open("ab") as stream:
-        stream.write(second[len(first) :])
+    with path.open("ab", buffering=0) as stream:
+        pen.write(stream, second[len(first) :])
 
 
-def _append_slowly(path: Path, gap: float, first: bytes, second: bytes) -> None:
+def _append_slowly(pen: Pen, path: Path, gap: float, first: bytes, second: bytes) -> None:
     """Write the second phase in pieces, each a gap after the one before."""
-    path.write_bytes(first)
+    with path.open("wb", buffering=0) as stream:
+        pen.write(stream, first)
     time.sleep(gap)
     with path.open("ab", buffering=0) as stream:
         for piece in (second[len(first) : -40], second[-40:-20], second[-20:]):
-            stream.write(piece)
+            pen.write(stream, piece)
             time.sleep(gap)
 
 
-def _write_anew(path: Path, gap: float, first: bytes, second: bytes) -> None:
-    path.write_bytes(first)
-    time.sleep(gap)
-    path.write_bytes(second)
+def _write_anew(pen: Pen, path: Path, gap: float, first: bytes, second: bytes) -> None:
+    for number, content in enumerate((first, second)):
+        time.sleep(number * gap)
+        with path.open("wb", buffering=0) as stream:
+            pen.write(stream, content)
 
 
 WRITERS = {"appends": _append, "appends_slowly": _append_slowly, "writes_anew": _write_anew}
-Writer = Callable[[Path, float, bytes, bytes], None]
+Writer = Callable[[Pen, Path, float, bytes, bytes], None]
 
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 def test_what_a_writer_comes_back_to_is_sent_as_it_leaves_it(merchant: Merchant, writer: Writer) -> None:
     """With gaps from 20 ms to 0.9 s between the phases, each invoice is sent once, and signed."""
     signed: dict[int, str] = {}
+    pens: dict[int, Pen] = {}
     with running(merchant, settle_seconds=str(SETTLE)) as daemon:
         daemon.wait_for("inbox.watching")
         writers = []
         for number, gap in enumerate(GAPS, 1):
             first, second = _phases(number)
             signed[number] = hashlib.sha256(second).hexdigest()
+            pens[number] = Pen()
             path = merchant.drop / f"{number}.pdf"
-            writers.append(threading.Thread(target=writer, args=(path, gap, first, second)))
+            writers.append(threading.Thread(target=writer, args=(pens[number], path, gap, first, second)))
         for thread in writers:
             thread.start()
         for thread in writers:
             thread.join()
         wait_until(lambda: len(list(merchant.processed.glob("*.pdf"))) >= len(GAPS), what=daemon.errors())
         assert daemon.stop() == 0
-    assert {upload.order_id: upload.sha256 for upload in merchant.sandbox.uploads()} == signed
-    assert len(merchant.sandbox.uploads()) == len(GAPS)
+    in_time = {number for number, pen in pens.items() if pen.longest < SETTLE}
+    assert in_time
+    sent = sorted((upload.order_id, upload.sha256) for upload in merchant.sandbox.uploads())
+    assert [item for item in sent if item[0] in in_time] == [item for item in signed.items() if item[0] in in_time]
 
 
 @pytest.mark.parametrize("events", [True, False], ids=["events", "scans"])
 @pytest.mark.parametrize("gap", GAPS)
 def test_what_is_read_when_it_has_settled_is_signed(tmp_path: Path, gap: float, *, events: bool) -> None:
     """Found by events or by scans alone, a two-phase writer's file is read only as it is at its end."""
+    for attempt in range(10):
+        pen, read = _read_by_watcher(tmp_path / str(attempt), gap, events=events)
+        if pen.longest < SETTLE:
+            break
+    assert read == [hashlib.sha256(_phases(1)[1]).hexdigest()]
+
+
+def _read_by_watcher(folder: Path, gap: float, *, events: bool) -> tuple[Pen, list[str]]:
+    """Return the writer's pen, and what was read of its file."""
+    folder.mkdir()
     first, second = _phases(1)
-    path = tmp_path / "1.pdf"
+    path = folder / "1.pdf"
     tracker = StabilityTracker(SETTLE, clock=time.monotonic)
     watcher = Watcher(
-        tmp_path,
+        folder,
         tracker,
         scan_interval=0.1,
         events=Events(lambda: None) if events else None,
         on_ignored=lambda _name, _why: None,
     )
-    read: list[str] = []
+    pen, read = Pen(), list[str]()
     watcher.look()
-    thread = threading.Thread(target=_append, args=(path, gap, first, second))
+    thread = threading.Thread(target=_append, args=(pen, path, gap, first, second))
     thread.start()
 
     def taken() -> bool:
@@ -117,4 +154,4 @@ def test_what_is_read_when_it_has_settled_is_signed(tmp_path: Path, gap: float, 
     wait_until(taken)
     thread.join()
     watcher.close()
-    assert read == [hashlib.sha256(second).hexdigest()]
+    return pen, read
