@@ -55,7 +55,7 @@ def check(
         needs.add_pages(pages)
         needs.add_attachments(catalog)
         _check_pages(objects, streams, pages)
-        streams.check(needs.roles)
+        streams.check(needs.roles, needs.parts)
         _check_objects(layout, needs.roles.keys() | tree)
         _check_missing(streams, needs)
         if layout.lost_carriage_returns and pdfa(streams.texts) is not None:

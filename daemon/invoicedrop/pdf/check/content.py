@@ -26,21 +26,21 @@ _NAMES: Final = {b"W": "W", b"Width": "W", b"H": "H", b"Height": "H"}
 _END_OF_INLINE: Final = re.compile(_GAP + rb"{0,4}EI(?![^\0\t\n\f\r \[</(%])")
 _SOME_END: Final = re.compile(_GAP + rb"EI(?![^\0\t\n\f\r \[</(%])")
 _STRANGE: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x80-\xff]++")
-_MOST_STRANGE: Final = 0.02
-"""Share of bytes outside of strings and pictures that no operator is written with; some names have a few."""
+_MOST_STRANGE: Final = 0.1
+"""Share of bytes outside of strings and pictures that no operator is written with; some names and comments have."""
 
 
 class Scan:
     """The content of a page in its parts: `pictures` and `strings` are where its inline pictures and strings lie.
 
-    `open_end`: it ends within a string or a picture, or within a block of text.
+    `cut_string`: it ends within a string. `in_text`: it ends within a block of text.
     """
 
     def __init__(self, content: bytes) -> None:
         self.pictures: list[tuple[int, int]] = []
         self.strings: list[tuple[int, int]] = []
-        self.open_end = False
-        in_text = False
+        self.cut_string = False
+        self.in_text = False
         at = 0
         while (match := _TOKEN.search(content, at)) is not None:
             at = match.end()
@@ -49,7 +49,7 @@ class Scan:
             elif match.lastgroup == "deep":
                 end = _string_end(content, match.start())
                 self.strings.append((match.start(), end or len(content)))
-                self.open_end = self.open_end or end is None
+                self.cut_string = end is None
                 at = end or len(content)
             elif match.lastgroup == "inline":
                 picture = _inline_picture(content, match.start())
@@ -57,8 +57,7 @@ class Scan:
                     self.pictures.append(picture)
                     at = picture[1]
             elif match.lastgroup == "text":
-                in_text = match[0] == b"BT"
-        self.open_end = self.open_end or in_text
+                self.in_text = match[0] == b"BT"
 
 
 def content_hole(content: bytes) -> int | None:
@@ -76,10 +75,14 @@ def content_hole(content: bytes) -> int | None:
     return None
 
 
-def content_defect(content: bytes) -> str | None:
-    """Return what is wrong with a page's content that was coded without a checksum; None if it is plausible."""
+def content_defect(content: bytes, *, ended: bool, whole: bool) -> str | None:
+    """Return what is wrong with a page's content that was coded without a checksum; None if it is plausible.
+
+    `ended`: its coding had its end mark. `whole`: it is all of the page's content, and not a part of it, which may end
+    anywhere.
+    """
     scan = Scan(content)
-    if scan.open_end:
+    if whole and (scan.cut_string or (scan.in_text and not ended)):
         return "ends too early"
     outside = bytearray()
     at = 0

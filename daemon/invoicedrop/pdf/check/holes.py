@@ -13,7 +13,7 @@ from invoicedrop.pdf.check.verdict import Refused
 
 HOLE: Final = 128
 """Zero bytes in a row that are a hole and no accident, where text or codes belong."""
-SMALL_HOLE: Final = 16
+SMALL_HOLE: Final = 32
 """Zero bytes in a row that are a hole between the tokens of what a page needs: nobody writes so much white space."""
 _ZEROS: Final = re.compile(rb"\0++")
 _STRING_OR_COMMENT: Final = re.compile(rb"\(|%[^\r\n]*+")

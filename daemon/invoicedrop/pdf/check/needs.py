@@ -46,19 +46,24 @@ _NAMED: Final = frozenset({"Font", "XObject"})
 class Needs:
     """What pages need.
 
-    `roles` are by object number; `missing` are the keys under which something is missing that cannot be;
-    `missing_names` are the names of fonts and pictures that are missing, which matters only if a page uses them.
+    `roles` are by object number; `parts` are the numbers of streams that are only a part of a page's content;
+    `missing` are the keys under which something is missing that cannot be; `missing_names` are the names of fonts and
+    pictures that are missing, which matters only if a page uses them.
     """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self.roles: dict[int, Role] = {}
+        self.parts: set[int] = set()
         self.missing: set[str] = set()
         self.missing_names: set[str] = set()
 
     def add_pages(self, pages: Iterable[Page]) -> None:
         """Add what these pages need."""
         for page in pages:
+            contents = self._objects.resolve(page.dictionary.get("Contents"))
+            if isinstance(contents, list) and len(contents) > 1:
+                self.parts |= {part.number for part in contents if isinstance(part, Ref)}
             self._add(page.dictionary.get("Contents"), Role.CONTENT)
             if self._is_missing(page.resources):
                 self.missing.add("Resources")

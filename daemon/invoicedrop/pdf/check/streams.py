@@ -4,10 +4,12 @@ What the objects mean is left to others. A stream that nothing needs may be anyt
 """
 
 import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple, Protocol
 
 from invoicedrop.pdf.check.content import content_defect, content_hole, uses
-from invoicedrop.pdf.check.decoding import decode
+from invoicedrop.pdf.check.decoding import Decoded, decode
 from invoicedrop.pdf.check.filters import (
     CHECKSUM,
     DCT,
@@ -20,15 +22,14 @@ from invoicedrop.pdf.check.filters import (
     filters_of,
     inflate,
     shortest_hole,
-    zlib_header,
 )
 from invoicedrop.pdf.check.holes import HOLE, runs_of_zeros
 from invoicedrop.pdf.check.jpeg import jpeg_defect
 from invoicedrop.pdf.check.needs import Role
 from invoicedrop.pdf.check.objects import Piece
 from invoicedrop.pdf.check.structure import Layout
-from invoicedrop.pdf.check.syntax import Data, Malformed, Name, tokens_end
-from invoicedrop.pdf.check.values import ObjectStream
+from invoicedrop.pdf.check.syntax import Data, Malformed, Name
+from invoicedrop.pdf.check.values import ObjectStream, read_object_stream
 from invoicedrop.pdf.check.verdict import KINDER, Refused
 from invoicedrop.pdf.check.xml_text import unprintable_text
 
@@ -39,13 +40,14 @@ _KEPT: Final = 33_554_432
 """Bytes of an object stream, or of an XML text, that are read."""
 _MOST_DECODED: Final = 4_194_304
 """Bytes of coded content that are decoded: those codings have no fast decoder here."""
-_INDEX: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])")
 _TEXTS: Final = ("Metadata", "EmbeddedFile")
 _XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r ]*+<[?!A-Za-z]")
 _TYPE1: Final = re.compile(rb"%!")
 """A font program that is a text."""
 _CLOSED: Final = re.compile(rb">[\t\n\r ]*+\0*+\Z")
 _HEAD: Final = 2
+_ZLIB_HEADS: Final = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+"""What zlib data begins with, in all that is common (RFC 1950, 2.2), and no content of a page."""
 _SHORT: Final = 40
 """Bytes of a compressed stream that may hold nothing."""
 
@@ -113,8 +115,8 @@ class Streams:
                     streams[piece.number] = self._object_stream(piece, piece.dictionary, raw)
         return streams
 
-    def check(self, roles: dict[int, Role]) -> None:
-        """Check every stream.
+    def check(self, roles: Mapping[int, Role], parts: AbstractSet[int]) -> None:
+        """Check every stream. `roles` and `parts` are those of `Needs`.
 
         Raises:
             Refused: one is damaged, half-copied, or expands beyond reason.
@@ -126,6 +128,8 @@ class Streams:
             role = roles.get(piece.number) if self._layout.current.get(piece.number) is piece else None
             raw = self.raw(piece)
             if raw is not None:
+                if role is Role.CONTENT and not _is_plain_flate(piece.dictionary):
+                    self._check_content(piece, piece.dictionary, raw, whole=piece.number not in parts)
                 self._check(piece, piece.dictionary, raw, role)
         self._judge_checksums()
 
@@ -158,15 +162,13 @@ class Streams:
         first = filters[0] if filters else None
         kind = _kind(dictionary, role)
         text = b""
-        if role is Role.CONTENT and not _is_plain_flate(dictionary):
-            self._check_content(piece, dictionary, raw)
         if first in FLATE:
             text = self._inflate(piece, raw, role, _KEPT if kind in _TEXTS and len(filters) == 1 else _HEAD)
-            if role is Role.CONTENT and _is_plain_flate(dictionary) and zlib_header(text[:_HEAD]):
+            if role is Role.CONTENT and _is_plain_flate(dictionary) and text[:_HEAD] in _ZLIB_HEADS:
                 raise self._damaged(piece, "(the content of a page) is compressed twice")
         elif first in DCT:
             defect = jpeg_defect(*raw)
-            if defect is not None:
+            if defect is not None and not self._is_forgiven(piece, role):
                 raise self._damaged(piece, f"(a JPEG picture) {defect}")
         elif first is not None:
             self._check_coded(piece, dictionary, raw, role)
@@ -185,23 +187,26 @@ class Streams:
         if role is not None and inner and inner[0] in FLATE and raw.end - raw.start <= _MOST_DECODED:
             self._decoded(piece, dictionary, raw)
 
-    def _check_content(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> None:
+    def _check_content(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData, *, whole: bool) -> None:
         """Check what a page is drawn by, where no checksum tells that it is whole."""
         if raw.end - raw.start > _MOST_DECODED:
             return
         filters = filters_of(dictionary)
-        decoded = self._decoded(piece, dictionary, raw)
+        decoded, ended = self._decoded(piece, dictionary, raw)
         if (hole := content_hole(decoded)) is not None:
             where = f" at {piece.stream}" if self._cipher is None else ""
             raise Refused(
                 "incomplete", f"object {piece.number} (the content of a page) has a hole of {hole} zeros{where}"
             )
-        if filters and not FLATE & set(filters) and (defect := content_defect(decoded)) is not None:
-            raise self._damaged(piece, f"(the content of a page) {defect}")
+        if not FLATE & set(filters):
+            defect = content_defect(decoded, ended=ended or not filters, whole=whole and bool(filters))
+            if defect is not None:
+                raise self._damaged(piece, f"(the content of a page) {defect}")
 
-    def _decoded(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> bytes:
+    def _decoded(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> Decoded:
+        strict = dictionary.get("Type") != "ObjStm"
         try:
-            return decode(dictionary, raw.data[raw.start : raw.end], _KEPT, strict=True).data
+            return decode(dictionary, raw.data[raw.start : raw.end], _KEPT, strict=strict)
         except Malformed:
             raise self._damaged(piece, "cannot be decoded") from None
 
@@ -214,7 +219,7 @@ class Streams:
         elif state == TOO_MUCH:
             raise Refused("damaged", f"its streams expand to more than {self._most_expanded // 1_048_576} MB")
         elif state != NO_CHECKSUM:
-            if self._layout.exact and role is None and not self._has_hole(piece):
+            if self._is_forgiven(piece, role):
                 return b""  # it never was what it says, or nobody reads it
             if state == SHORT:
                 raise self._damaged(
@@ -224,13 +229,20 @@ class Streams:
         return text
 
     def _judge_checksums(self) -> None:
-        """Judge the checksums of all streams: a generator that writes all of them wrong is forgiven as viewers do."""
+        """Judge the checksums of all streams: a generator that writes all of them wrong is forgiven as viewers do.
+
+        They are all wrong, too, if every CR has become an LF, or the reverse; then there is only one of the two.
+        """
         wrong = len(self._checksums_wrong)
-        if wrong and (self._checksums_right or wrong == 1):
+        if wrong and (self._checksums_right or wrong == 1 or not self._has_both_line_ends()):
             raise Refused(
                 "damaged",
                 f"the checksum of object {self._checksums_wrong[0]} does not fit its data; {KINDER}",
             )
+
+    def _has_both_line_ends(self) -> bool:
+        data = self._layout.data
+        return bool(data.find(b"\r") >= 0 <= data.find(b"\n"))
 
     def _check_text(self, piece: Piece, text: bytes) -> None:
         """Check an XML text that is not compressed: zeros are right behind its end only."""
@@ -253,33 +265,24 @@ class Streams:
                 raise Refused("incomplete", detail)
 
     def _object_stream(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData) -> ObjectStream:
-        """Read an object stream's index, and check that tokens are all it has."""
         if _is_plain_flate(dictionary):
             text = self._inflate(piece, raw, Role.OTHER, _KEPT)
         else:
-            text = self._decoded(piece, dictionary, raw)
-        first, count = dictionary.get("First"), dictionary.get("N")
-        if not isinstance(first, int) or not isinstance(count, int) or not 0 <= first <= len(text):
-            raise self._damaged(piece, "(an object stream) has no index")
-        offsets = {}
-        at = 0
-        for _ in range(count):
-            match = _INDEX.match(text, at, first)
-            if match is None:
-                raise self._damaged(piece, "(an object stream) has a damaged index")
-            offsets[int(match[1])] = first + int(match[2])
-            at = match.end()
-        if any(offset > len(text) for offset in offsets.values()):
-            raise self._damaged(piece, "(an object stream) has an error")
-        if tokens_end(text, first) < len(text) and not self._layout.exact:
-            raise self._damaged(piece, "(an object stream) has an error")
-        return ObjectStream(text, offsets)
+            text = self._decoded(piece, dictionary, raw).data
+        try:
+            return read_object_stream(dictionary, text, strict=not self._layout.exact)
+        except Malformed as e:
+            raise self._damaged(piece, f"(a collection of objects) {e}") from None
 
     def _damaged(self, piece: Piece, what: str, role: Role | None = Role.OTHER) -> Refused:
         detail = f"object {piece.number} {what}"
         if role is None and not self._has_hole(piece):
             detail += f"; {KINDER}"
         return self._layout.holes.refusal(detail, piece.stream, piece.stream_end)
+
+    def _is_forgiven(self, piece: Piece, role: Role | None) -> bool:
+        """Whether a stream that cannot be read is its generator's own: nothing needs it, and nothing was lost."""
+        return self._layout.exact and role is None and not self._has_hole(piece)
 
     def _has_hole(self, piece: Piece) -> bool:
         """Whether a stream has a long run of zeros, and is not made of nothing else."""

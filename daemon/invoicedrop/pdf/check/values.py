@@ -1,12 +1,14 @@
 """The current objects of a file, as values."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.pdf.check.lenient import read_leniently
 from invoicedrop.pdf.check.structure import Layout
-from invoicedrop.pdf.check.syntax import Malformed, Ref, parse
+from invoicedrop.pdf.check.syntax import Malformed, Ref, parse, tokens_end
 
+_INDEX: Final = re.compile(rb"[\0\t\n\f\r ]*+([0-9]{1,10})[\0\t\n\f\r ]++([0-9]{1,10})(?![0-9])")
 _LONGEST_CHAIN: Final = 32
 """References to references that are followed."""
 
@@ -16,6 +18,29 @@ class ObjectStream(NamedTuple):
 
     text: bytes
     offsets: dict[int, int]
+
+
+def read_object_stream(dictionary: Mapping[str, Any], text: bytes, *, strict: bool) -> ObjectStream:
+    """Read an object stream's index; if `strict`, tokens must be all that it has.
+
+    Raises:
+        Malformed: it cannot be read.
+
+    """
+    first, count = dictionary.get("First"), dictionary.get("N")
+    if not isinstance(first, int) or not isinstance(count, int) or not 0 <= first <= len(text):
+        raise Malformed("has no index")
+    offsets = {}
+    at = 0
+    for _ in range(count):
+        match = _INDEX.match(text, at, first)
+        if match is None:
+            raise Malformed("has a damaged index")
+        offsets[int(match[1])] = first + int(match[2])
+        at = match.end()
+    if any(offset > len(text) for offset in offsets.values()) or (strict and tokens_end(text, first) < len(text)):
+        raise Malformed("has an error")
+    return ObjectStream(text, offsets)
 
 
 class Objects:
