@@ -75,7 +75,7 @@ GENERATORS: Final = {
     "TCPDF": Generator("php", "deb php-tcpdf", f"{_PHP} '{{source}}/tcpdf.php'"),
     "dompdf": Generator(
         "php",
-        "deb php-dompdf php-dompdf-svg-lib php-font-lib php-sabberworm-css-parser php-masterminds-html5",
+        "deb php-dompdf php-dompdf-svg-lib php-font-lib php-masterminds-html5 php-horde-css-parser",
         f"{_PHP} '{{source}}/dompdf.php'",
     ),
     "Prawn": Generator(
@@ -84,7 +84,7 @@ GENERATORS: Final = {
         "ruby -I'{cache}/deb/usr/share/rubygems-integration/all' -I'{cache}/deb/usr/lib/ruby/vendor_ruby'"
         " '{source}/prawn.rb'",
     ),
-    "fpdf2": Generator("", "pip fpdf2", f"{_LIBRARY} fpdf2"),
+    "fpdf2": Generator("", "pip fpdf2 cryptography", f"{_LIBRARY} fpdf2"),
     "reportlab": Generator("", "pip reportlab", f"{_LIBRARY} reportlab"),
     "WeasyPrint": Generator("", "pip weasyprint", f"{_LIBRARY} weasyprint"),
     "xhtml2pdf": Generator("", "pip xhtml2pdf", f"{_LIBRARY} xhtml2pdf"),

@@ -173,12 +173,14 @@ def filter_garbage() -> dict[str, bytes]:
 
 def foreign_tail() -> dict[str, bytes]:
     """Written over an older, longer file whose end is still there."""
-    old = parts({6: pdfs.stream(random.Random(1).randbytes(9000))})
-    return {
-        f"{how} over {older}": new + pdf[len(new) :]
-        for how, new in everywhere(parts()).items()
-        for older, pdf in everywhere(old).items()
-    }
+    old = parts({6: pdfs.stream(random.Random(1).randbytes(9000)), 7: pdfs.stream(LINES * 3, compress=False)})
+    made = {}
+    for how, new in everywhere(parts()).items():
+        for older, pdf in everywhere(old).items():
+            for size in (len(new), len(pdf) - 500, len(pdf) - 2500, len(pdf) - 9000):
+                if size >= len(new):
+                    made[f"{how} over {older} of {len(pdf) - size} more"] = new + pdf[size:]
+    return made
 
 
 def half_update() -> dict[str, bytes]:
@@ -234,9 +236,13 @@ def hole_white_space() -> dict[str, bytes]:
 
 def line_ends() -> dict[str, bytes]:
     """LF became CR LF, or the other way round."""
-    made = {how: pdf.replace(b"\n", b"\r\n") for how, pdf in everywhere(parts()).items()}
+    made = {f"CR LF, {how}": pdf.replace(b"\n", b"\r\n") for how, pdf in everywhere(parts()).items()}
     windows = pdfs.build({n: body.replace(b" /", b"\r\n/") for n, body in parts().items()})
-    return {f"CR LF, {how}": pdf for how, pdf in made.items()} | {"LF": windows.replace(b"\r\n", b"\n")}
+    noise = random.Random(8)
+    pictures = {n: pdfs.stream(noise.randbytes(3600), PICTURE % (40, 30, b"/DeviceRGB")) for n in (5, 6)}
+    returns = pdfs.build(parts({4: pdfs.stream(CONTENT, compress=False)} | pictures))
+    made["CR to LF, every checksum wrong"] = returns.replace(b"\r", b"\n")
+    return made | {"LF": windows.replace(b"\r\n", b"\n")}
 
 
 def object_missing() -> dict[str, bytes]:
