@@ -80,8 +80,10 @@ class ApiClient:
         self._spare = spare
         self._transport = transport
         self._downloads = downloads
+        self._alone = transport.without_keep_alive()
+        self._http_alone = http_client(self._alone)
         self._http = http_client(transport)
-        self._http.event_hooks = {"response": [_refuse_redirect]}
+        self._http_alone.event_hooks = self._http.event_hooks = {"response": [_refuse_redirect]}
 
     @classmethod
     def open(
@@ -112,11 +114,13 @@ class ApiClient:
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
+        self._http_alone.close()
         self._downloads.close()
 
     def abort(self) -> None:
         """Break off every request that is under way."""
         self._transport.abort()
+        self._alone.abort()
         self._downloads.abort()
 
     def forget_token(self) -> None:
@@ -140,12 +144,14 @@ class ApiClient:
         writes: bool = False,
         params: Mapping[str, str | int] | None = None,
         content: Iterable[bytes] | None = None,
+        own_connection: bool = False,
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
     ) -> ApiResponse:
         """Send one request when rate limit and circuit breaker allow it, and return the API's own response.
 
         `subject` names what this is about (an order), so that one order's trouble is not mistaken for an outage.
+        `own_connection`: it does not go on one that was used before, which a box in between may have closed.
         `before_sending` is called when the request may leave, immediately before it does.
 
         Raises:
@@ -162,7 +168,7 @@ class ApiClient:
                 before_sending()
             try:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
-                response = _exchange(self._http, request)
+                response = _exchange(self._http_alone if own_connection else self._http, request)
             except httpx.HTTPError as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()

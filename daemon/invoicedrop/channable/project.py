@@ -88,8 +88,11 @@ class Project:
         item_ids: Sequence[int] = (),
         *,
         before_sending: Callable[[], None] | None = None,
+        own_connection: bool = False,
     ) -> Receipt:
         """Attach an invoice to an order (bol only: to these of its items) and return the API's receipt.
+
+        `before_sending` and `own_connection` are as for `ApiClient.request`.
 
         Raises:
             Rejected: the API refused it for good, or there is no such order.
@@ -100,28 +103,37 @@ class Project:
         prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
         suffix = b'"}'
         length = len(prefix) + (invoice.size + 2) // 3 * 4 + len(suffix)
-        response = self.client.request(
-            "POST",
-            f"/v1/{self._ids}/orders/{order_id}/attachments",
-            breaker=self.breaker,
-            subject=f"{order_id}:{invoice.sha256}",
-            writes=True,
-            content=_encoded(prefix, invoice.view, suffix),
-            headers={"Content-Type": "application/json", "Content-Length": str(length)},
-            before_sending=before_sending,
-        )
+        body = _Encoded(prefix, invoice.view, suffix)
+        try:
+            response = self.client.request(
+                "POST",
+                f"/v1/{self._ids}/orders/{order_id}/attachments",
+                breaker=self.breaker,
+                subject=f"{order_id}:{invoice.sha256}",
+                writes=True,
+                content=body,
+                own_connection=own_connection,
+                headers={"Content-Type": "application/json", "Content-Length": str(length)},
+                before_sending=before_sending,
+            )
+        except OutcomeUnknown as doubt:
+            raise OutcomeUnknown(doubt.detail, is_whole=body.is_whole) from doubt
         if response.status == HTTPStatus.NOT_FOUND:
             raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
         if response.status != HTTPStatus.ACCEPTED:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
             raise Rejected(Reason.REFUSED_BY_API, response.summary())
-        body = _parse(UploadResponse, response, OutcomeUnknown)
-        if body.status in {"success", "warning", "debug"} and body.order_attachment_id is not None:
-            return Receipt(body.order_attachment_id, body.message if body.status == "warning" else None)
-        if body.status != "error":
-            raise OutcomeUnknown(f"HTTP 202 with status {body.status!r} and attachment id {body.order_attachment_id}")
-        raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {body.status!r}: {body.message or 'no message'}")
+        answer = _parse(UploadResponse, response, OutcomeUnknown)
+        if answer.status in {"success", "warning", "debug"} and answer.order_attachment_id is not None:
+            return Receipt(answer.order_attachment_id, answer.message if answer.status == "warning" else None)
+        if answer.status != "error":
+            raise OutcomeUnknown(
+                f"HTTP 202 with status {answer.status!r} and attachment id {answer.order_attachment_id}"
+            )
+        raise Rejected(
+            Reason.REFUSED_BY_API, f"HTTP 202 with status {answer.status!r}: {answer.message or 'no message'}"
+        )
 
     def order(self, order_id: int) -> AttachedOrder:
         """Return one order with its attachments.
@@ -245,8 +257,18 @@ def _parse(model: type[_Model], response: ApiResponse, error_type: type[OutcomeU
         raise error_type(f"HTTP {response.status}, but the answer cannot be read ({fields})") from None
 
 
-def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
-    yield prefix
-    for start in range(0, len(view), _CHUNK):
-        yield pybase64.b64encode(view[start : start + _CHUNK])
-    yield suffix
+class _Encoded:
+    """An upload's body. `is_whole` is whether all of it may have left: its end was handed out, and is needed."""
+
+    def __init__(self, prefix: bytes, view: memoryview, suffix: bytes) -> None:
+        self._prefix = prefix
+        self._view = view
+        self._suffix = suffix
+        self.is_whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._prefix
+        for start in range(0, len(self._view), _CHUNK):
+            yield pybase64.b64encode(self._view[start : start + _CHUNK])
+        self.is_whole = True
+        yield self._suffix

@@ -179,17 +179,15 @@ class Ledger:
         )
         return entries[0] if entries else None
 
-    def doubts_beside(self, entry: Entry) -> int:
-        """Count the other sets of items of this order for which the same bytes are in doubt."""
-        ((number,),) = self._read(
-            statements.DOUBTS_BESIDE,
+    def doubts_at_order(self, entry: Entry) -> list[Entry]:
+        """Return the other entries of this order of which it is not known whether they were stored."""
+        return self._entries(
+            statements.DOUBTS_AT_ORDER,
             account=entry.account,
             project_id=entry.project_id,
             order_id=entry.order_id,
-            sha256=entry.sha256,
-            items=entry.items,
+            id=entry.id,
         )
-        return int(number)
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
@@ -250,17 +248,20 @@ class Ledger:
 
     # What happens
 
-    def uploading(self, entry: Entry, base_line: frozenset[int] | None = None) -> Entry:
+    def uploading(self, entry: Entry, base_line: frozenset[int] | None = None, *, anew: bool = False) -> Entry:
         """Intent: from now on the invoice may have reached the API.
 
-        `base_line` are the ids of the order's attachments now; those before the first try in doubt are kept.
+        `base_line` are the ids of the order's attachments now; those before the first try in doubt are kept, unless
+        the doubt begins `anew`: a person has decided the one before.
         """
+        first = entry.doubt_since is None or anew
         return self._move(
             entry,
             State.UPLOADING,
             attempts=entry.attempts + 1,
-            doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
-            base_line=base_line if entry.doubt_since is None else entry.base_line,
+            doubt_since=time.time() if first else entry.doubt_since,
+            base_line=base_line if first else entry.base_line,
+            waived=entry.waived - {Reason.OUTCOME_UNCLEAR},
             looks=0,
             next_try=None,
             reason=None,
@@ -270,7 +271,12 @@ class Ledger:
     def not_taken(self, entry: Entry, before: Entry) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
         return self._move(
-            entry, before.state, doubt_since=before.doubt_since, looks=before.looks, base_line=before.base_line
+            entry,
+            before.state,
+            doubt_since=before.doubt_since,
+            looks=before.looks,
+            base_line=before.base_line,
+            waived=before.waived,
         )
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
@@ -334,7 +340,9 @@ class Ledger:
         return self._move(entry, State.FAILED, filed_as=_text(filed_as))
 
     def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
-        """A person moved it back: it starts over, but for a doubt about an earlier try. Nothing is written yet.
+        """A person moved it back: it starts over, but for a doubt about an earlier try, which is asked about anew.
+
+        Nothing is written yet.
 
         `waive`: if its reason is a soft one, it does not stand against this invoice any more.
         """
@@ -348,6 +356,7 @@ class Ledger:
             delay=0.0,
             next_try=None,
             filed_as=None,
+            looks=0,
             first_seen=time.time(),
             waived=waived,
         )

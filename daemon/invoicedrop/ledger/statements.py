@@ -68,10 +68,10 @@ SENT_LATER: Final = """
       AND uploaded_at > :since
 """
 
-DOUBTS_BESIDE: Final = """
-    SELECT count(DISTINCT items) FROM invoices
-    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND sha256 = :sha256
-      AND items <> :items AND attachment_id IS NULL AND doubt_since IS NOT NULL
+DOUBTS_AT_ORDER: Final = f"""{_ENTRIES}
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND id <> :id
+      AND attachment_id IS NULL AND doubt_since IS NOT NULL
+    ORDER BY id
 """
 
 UPLOADED_SINCE: Final = f"""{_ENTRIES}

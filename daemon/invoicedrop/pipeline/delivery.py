@@ -25,7 +25,7 @@ from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.order_check import attached_already, status_words
 from invoicedrop.pipeline.recall import continued, find_row, retried
-from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
+from invoicedrop.pipeline.reconcile import look, look_times, next_look
 from invoicedrop.pipeline.soft_refusals import (
     may_refuse,
     require_certain_name,
@@ -61,6 +61,7 @@ class Delivery:
         self.twin: str | None = None
         self.credit_note: str | None = None
         self.base_line: frozenset[int] | None = None
+        self.decided = False
         self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
 
     def run(self) -> Outcome:
@@ -88,7 +89,9 @@ class Delivery:
                         self._record_receipt(self._ask_first() or self._send())
         except Rejected as rejection:
             return self._reject(rejection)
-        except (OutcomeUnknown, Unanswered) as trouble:
+        except OutcomeUnknown as doubt:
+            return self._defer(doubt.detail, self._look_times[0] if doubt.is_whole else None)
+        except Unanswered as trouble:
             return self._defer(trouble.detail)
         return self._file_processed()
 
@@ -196,7 +199,9 @@ class Delivery:
             self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
             self.duplicate = True
         elif copy is not None:
-            self.entry = self.entry.moved(State.UPLOADING, doubt_since=copy.doubt_since)
+            self.entry = self.entry.moved(
+                State.UPLOADING, doubt_since=copy.doubt_since, base_line=copy.base_line, looks=0
+            )
 
     def _look_at_order(self) -> None:
         """Know the order before anything is sent to it, and have a person decide what a program cannot know."""
@@ -243,34 +248,54 @@ class Delivery:
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def _ask_first(self) -> Receipt | None:
-        """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
-        if self.entry.doubt_since is None or self.entry.looks >= LOOKS:
+        """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
+        if self.entry.doubt_since is None:
             return None
-        receipt = find_receipt(self.entry, self.project, self.ledger)
-        if receipt is not None:
-            self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
-            return receipt
-        self.entry = self.ledger.looked_in_vain(self.entry, self.context.timing.look_again)
-        self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
-        if self.entry.looks < LOOKS:
+        seen = look(self.entry, self.project, self.ledger)
+        if seen.receipt is not None:
+            self.log.info("upload.reconciled", attachment_id=seen.receipt.attachment_id, found=True, by=seen.by)
+            return seen.receipt
+        looks = self.entry.looks + 1
+        unclear = {} if seen.unclear is None else {"unclear": seen.unclear}
+        self.log.info("upload.reconciled", found=False, looks=looks, **unclear)
+        if Reason.OUTCOME_UNCLEAR in self.entry.waived:
+            # What a person has looked at stops nothing any more, nor counts for a later doubt.
+            self.base_line, self.decided = seen.attachments, True
+            return None
+        wait = next_look(looks, self._look_times)
+        if wait is not None:
+            self.entry = self.ledger.looked_in_vain(self.entry, wait)
             raise Deferred(
-                self.context.timing.look_again,
-                "the order does not show the invoice; asking once more before it is sent again",
+                wait, seen.unclear or "whether Channable has the invoice is not known: its order is looked at"
             )
+        if seen.unclear is not None:
+            raise Rejected(Reason.OUTCOME_UNCLEAR, seen.unclear)
         return None
+
+    @property
+    def _look_times(self) -> Sequence[float]:
+        return look_times(self.inbox.resend_after, self.context.timing)
 
     def _send(self) -> Receipt:
         """Send it: intent on disk before the first byte leaves."""
         before = self.entry
 
         def intend() -> None:
-            self.entry = self.ledger.uploading(before, self.base_line)
+            self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
         try:
-            return self.project.upload(self._order_id, self.snapshot, self.name.item_ids, before_sending=intend)
+            return self.project.upload(
+                self._order_id,
+                self.snapshot,
+                self.name.item_ids,
+                before_sending=intend,
+                own_connection=before.doubt_since is not None,
+            )
         except OutcomeUnknown as doubt:
-            self.log.warning("upload.unknown", detail=doubt.detail)
+            self.log.warning("upload.unknown", detail=doubt.detail, sent_whole=doubt.is_whole)
+            if not doubt.is_whole:
+                self.entry = self.ledger.not_taken(self.entry, before)
             raise
         except (Paused, Rejected):
             if self.entry is not before:
@@ -342,13 +367,17 @@ class Delivery:
         )
         return Outcome.FAILED
 
-    def _defer(self, detail: str) -> Outcome:
-        """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""
+    def _defer(self, detail: str, delay: float | None = None) -> Outcome:
+        """Put off an invoice with trouble of its own, or give it up when others pass and its time is over.
+
+        Each further delay is twice the one before, unless one is given.
+        """
         # Its own trouble began with its first upload in doubt: an outage before that was not its own.
         overdue = self._age(self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.ledger.others_pass(self.entry, since=time.time() - 2 * self.entry.delay):
             return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
-        delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
+        if delay is None:
+            delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
         self.ledger.deferred(self.entry, delay, detail)
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
