@@ -22,6 +22,7 @@ import pytest
 from fpdf.enums import EncryptionMethod
 
 import pdfs
+from fork_server import ForkServer
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
 from invoicedrop.inbox.snapshot import take_snapshot
 from invoicedrop.pdf.check.verdict import PdfFacts
@@ -58,8 +59,9 @@ def reason(validator: Validator, content: bytes) -> Reason:
 
 
 def children() -> list[psutil.Process]:
-    """Return the processes that this one has started and that run."""
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Return the processes that this one has started and that run, but for the one that other tests fork from."""
+    family = [child for child in psutil.Process().children() if child.pid not in ForkServer.pids()]
+    return [child for child in family if child.status() != psutil.STATUS_ZOMBIE]
 
 
 @contextmanager
