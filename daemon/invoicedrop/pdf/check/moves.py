@@ -35,10 +35,10 @@ def judge_moves(data: Data, moves: Mapping[int, int], pieces: Sequence[Piece]) -
         raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
     unmoved = [piece for piece in pieces if piece.start not in moves]
     first = min(moves)
-    if len(distances) == 1 and unmoved and unmoved[-1].start < first:
-        # What lies behind one object has moved: what happened there?
-        if _is_doubled(data[unmoved[-1].start : first], moves[first]):
-            raise Refused("damaged", "bytes in its middle are there twice")
+    # If all that lies behind one object has moved: what happened there?
+    one_place = len(distances) == 1 and unmoved and unmoved[-1].start < first
+    if one_place and _is_doubled(data[unmoved[-1].start : first], moves[first]):
+        raise Refused("damaged", "bytes in its middle are there twice")
 
 
 def _is_doubled(data: bytes, size: int) -> bool:

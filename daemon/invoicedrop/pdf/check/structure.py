@@ -34,7 +34,7 @@ _UPDATE: Final = re.compile(
     rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
     rb"|xref[\0\t\n\f\r ]++[0-9]|trailer[\0\t\n\f\r ]*+<<|startxref[\0\t\n\f\r ]*+[0-9]"
     rb"|endstream[\0\t\n\f\r ]++endobj|endobj[\0\t\n\f\r ]*+(?:[0-9]|\Z)"
-    rb"|(?:\A|(?<=[\r\n]))[0-9]{1,10} [0-9]{1,5}(?: o?b?)?\Z"
+    rb"|(?:\A|(?<=[\r\n\0]))[0-9]{1,10} [0-9]{1,5}(?: o?b?)?\Z"
 )
 """What an update is made of (or the rest of a file that was written over), its first line cut off included."""
 
