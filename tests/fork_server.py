@@ -81,6 +81,11 @@ class ForkServer:
             cls._running = cls()
         return cls._running
 
+    @classmethod
+    def pids(cls) -> set[int]:
+        """Return the number of the server of this process, if it was started: no child of the test that asks."""
+        return set() if cls._running is None else {cls._running._process.pid}
+
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
         self._address = str(Path(self._folder.name, "socket"))

@@ -136,6 +136,15 @@ def test_the_same_trouble_is_logged_once_and_new_trouble_again(tmp_path: Path) -
     assert row.confirm_at is not None
 
 
+def test_trouble_that_an_order_no_longer_shows_is_not_forgotten(tmp_path: Path) -> None:
+    """An invoice that was questioned is not confirmed by an answer without the event."""
+    with accepted(tmp_path) as (ledger, entry):
+        row, _ = look(ledger, entry, events=[_event(None)])
+        row, events = look(ledger, row)
+    assert events == []
+    assert (row.question, row.confirmed_at) == ("error: refused", None)
+
+
 @pytest.mark.parametrize(
     ("ago", "looks", "wait"),
     [(610, 0, 2990), (3700, 1, 17_900), (30_000, 0, 56_400), (90_000, 3, 169_200), (260_000, 0, None)],

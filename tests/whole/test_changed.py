@@ -249,7 +249,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def _change_at_each(stage: Stage, change: str, way: str, share: int) -> None:
-    calls = stage.folder().work_off(lambda *_: None, way)
+    folder = stage.folder()
+    calls = folder.work_off(lambda *_: None, way)
     problems: list[str] = []
     tried = 0
     for thread, names in calls.items():
@@ -259,7 +260,7 @@ def _change_at_each(stage: Stage, change: str, way: str, share: int) -> None:
                 problems += stage.change_at(_CHANGES[change], way, thread, number)
                 tried += 1
     assert not problems, "\n".join(problems)
-    assert tried > 10
+    assert tried > 10, f"{calls}\n{folder.log.getvalue()}"
 
 
 @pytest.mark.parametrize("way", _WAYS)

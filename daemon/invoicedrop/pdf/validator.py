@@ -41,6 +41,7 @@ _CHECK: Final = "invoicedrop.pdf.check.check:check"
 _SUSPECTS: Final = 2
 """Places of the slow lane for each of the fast one: more would let hostile files have all the memory."""
 _MOST_PAGES: Final = 500
+_REMEDY: Final = "is the installation whole, and are memory and processes left?"
 
 
 class _Try(NamedTuple):
@@ -189,10 +190,7 @@ class Validator:
                 raise CheckUnavailable(f"PDFs cannot be checked: {e.strerror}") from e
             if not isinstance(outcome, PdfFacts):
                 why = f" ({outcome.detail})" if isinstance(outcome, Trouble) and outcome.detail else ""
-                raise CheckUnavailable(
-                    f"the process that checks PDFs fails on good ones too{why}: is the installation whole, and memory "
-                    "left?"
-                )
+                raise CheckUnavailable(f"the process that checks PDFs fails on good ones too{why}: {_REMEDY}")
 
     def _judgement(self, trouble: Trouble) -> Rejected | CheckUnavailable:
         """Return what trouble means that a file had twice, although good PDFs pass."""
@@ -262,9 +260,7 @@ class Validator:
             self._end(child)
             self._stop_if_closed()
             if broken:
-                raise CheckUnavailable(
-                    "the process that checks PDFs does not start: is the installation whole, and memory left?"
-                )
+                raise CheckUnavailable(f"the process that checks PDFs does not start: {_REMEDY}")
             child = None
 
     def _waiting_child(self) -> CheckProcess | None:

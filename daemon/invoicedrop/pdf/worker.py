@@ -58,6 +58,8 @@ _STATM_LINE: Final = 256
 _LARGE: Final = 1_048_576
 """Bytes of a file behind which the size is looked at in any case."""
 
+_TOO_MUCH: Final = "reading it takes more memory than an invoice can need"
+
 Check = Callable[..., PdfFacts]
 
 
@@ -123,7 +125,9 @@ class Server:
         if "error" in answer:
             answer = self._failed(answer)
         if "facts" not in answer or answer["facts"]["order_number_found"] is False:
-            trouble = self._trouble_with_good_ones()
+            # What a file may take of memory, or much of it, must be there to be had before it is said to take too much.
+            memory = self._memory // 2 if answer.get("error") == _TOO_MUCH else 1
+            trouble = self._trouble_with_good_ones(memory)
             if trouble is not None:
                 return self._failed({"broken": trouble})
         return answer
@@ -134,7 +138,7 @@ class Server:
         except Refused as refused:
             return _refusal(refused)
         except MemoryError:
-            return {"error": "reading it takes more memory than an invoice can need"}
+            return {"error": _TOO_MUCH}
         except RecursionError:
             return {"error": "its objects are nested too deep"}
         except Exception as e:  # noqa: BLE001 - hostile values can make anything raise
@@ -145,12 +149,11 @@ class Server:
         self._last = True
         return answer
 
-    def _trouble_with_good_ones(self) -> str | None:
-        """Return why good PDFs do not pass as they should; None if they do."""
+    def _trouble_with_good_ones(self, memory: int) -> str | None:
+        """Return why good PDFs do not pass, or that so many bytes are not to be had; None if all is well."""
         gc.collect()  # what the file's own check has left
         try:
-            # What a file may take of memory, or much of it, must be there to be had.
-            mmap.mmap(-1, self._memory // 2, flags=mmap.MAP_PRIVATE).close()
+            mmap.mmap(-1, memory, flags=mmap.MAP_PRIVATE).close()
             for pdf in GOOD_PDFS:
                 with mmap.mmap(-1, len(pdf)) as data:
                     data[:] = pdf

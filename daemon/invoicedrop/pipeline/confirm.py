@@ -96,7 +96,7 @@ class Confirmation:
         entry = self._ledger.looked_at(
             entry,
             None if is_last and settled else _about(wait),
-            confirmed=listed and question is None,
+            confirmed=listed and question is None and entry.question is None,
             question=question,
         )
         if question is not None and question != before.question:

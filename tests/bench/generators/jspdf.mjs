@@ -1,5 +1,5 @@
 // jsPDF; it decodes PNG itself.
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 const { jsPDF } = createRequire(join(process.argv[2], "x.js"))("jspdf");

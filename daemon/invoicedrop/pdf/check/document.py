@@ -43,6 +43,9 @@ CONFIGURATION: Final = pypdf.Configuration(jbig2dec_binary=None, disable_legacy_
 
 _VERSIONS: Final = range(1, 6)
 _REVISIONS: Final = range(2, 7)
+_STRINGS: Final = {"O": 1, "U": 1}
+_STRINGS_OF_256: Final = {"O": 48, "U": 48, "OE": 32, "UE": 32}
+"""Bytes that the strings of an encryption dictionary have at least (ISO 32000-2, 7.6.4.2)."""
 _AES: Final = ("AESV2", "AESV3")
 _BLOCK: Final = 16
 
@@ -154,9 +157,9 @@ def _check_encryption(objects: Objects, value: Any) -> None:
         raise Refused("encrypted", "it needs a certificate, or a program of its own, to be opened")
     if entries.get("V") not in _VERSIONS or entries.get("R") not in _REVISIONS or not _methods_known(objects, entries):
         raise Refused("encrypted", "it is encrypted in a way that readers do not know")
-    if not all(isinstance(entries.get(key), bytes) for key in ("O", "U")) or not isinstance(
-        entries.get("P"), int | float
-    ):
+    strings = _STRINGS_OF_256 if entries["V"] == 5 else _STRINGS  # noqa: PLR2004 - AES-256
+    whole = all(isinstance(value := entries.get(key), bytes) and len(value) >= size for key, size in strings.items())
+    if not whole or not isinstance(entries.get("P"), int | float):
         raise Refused("damaged", "what it is encrypted with is damaged")
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.pdf.check.holes import HOLE, Holes, find_holes
+from invoicedrop.pdf.check.moves import judge_moves
 from invoicedrop.pdf.check.objects import STARTXREF, Piece, Walk
 from invoicedrop.pdf.check.syntax import Data, Malformed, Ref
 from invoicedrop.pdf.check.verdict import Refused
@@ -33,12 +34,9 @@ _UPDATE: Final = re.compile(
     rb"(?<![0-9])[0-9]{1,10}[\0\t\n\f\r ]++[0-9]{1,5}[\0\t\n\f\r ]++obj(?![A-Za-z])"
     rb"|xref[\0\t\n\f\r ]++[0-9]|trailer[\0\t\n\f\r ]*+<<|startxref[\0\t\n\f\r ]*+[0-9]"
     rb"|endstream[\0\t\n\f\r ]++endobj|endobj[\0\t\n\f\r ]*+(?:[0-9]|\Z)"
-    rb"|(?:\A|(?<=[\r\n]))[0-9]{1,10} [0-9]{1,5}(?: o?b?)?\Z"
+    rb"|(?:\A|(?<=[\r\n\0]))[0-9]{1,10} [0-9]{1,5}(?: o?b?)?\Z"
 )
 """What an update is made of (or the rest of a file that was written over), its first line cut off included."""
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-_SLOPPY: Final = 2
-"""Different distances by which a careless generator misses its objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def read_layout(data: Data) -> Layout:
     if recovered:
         last = {piece.number: piece for piece in pieces}
         current |= {number: piece for number, piece in last.items() if tables.places.get(number) is None}
-        _judge_moves(data, moves, len(current))
+        judge_moves(data, moves, sorted(current.values(), key=_start))
     return Layout(
         data=data,
         holes=holes,
@@ -243,15 +241,15 @@ def _lying_tables(
     return places, trailer
 
 
-def _objects_in_force(tables: _Tables, pieces: Iterable[Piece]) -> tuple[dict[int, Piece], list[int]]:
+def _objects_in_force(tables: _Tables, pieces: Iterable[Piece]) -> tuple[dict[int, Piece], dict[int, int]]:
     """Find each object where the tables say or, where they are wrong, the last one in the file.
 
-    Also returned is by how much each of those lies beside its place.
+    Also returned is by how much each of those lies beside its place, by where it is.
     """
     last = {piece.number: piece for piece in pieces}
     by_start = {piece.start: piece for piece in pieces}
     current: dict[int, Piece] = {}
-    moves: list[int] = []
+    moves: dict[int, int] = {}
     for number, place in tables.places.items():
         if place is None or place < 0 or (place == 0 and tables.boundaries is not None):
             continue
@@ -260,22 +258,6 @@ def _objects_in_force(tables: _Tables, pieces: Iterable[Piece]) -> tuple[dict[in
             piece = last.get(number)
             if piece is None:
                 continue  # an entry for nothing: whatever refers to it gets null
-            moves.append(piece.start - place - tables.shift)
+            moves[piece.start] = piece.start - place - tables.shift
         current[number] = piece
     return current, moves
-
-
-def _judge_moves(data: Data, moves: list[int], objects: int) -> None:
-    """Refuse a file whose objects lie where they do because something was taken out of it or put into it.
-
-    All objects beside their places by the same distance are a generator's carelessness, or a header that lost or
-    got some junk.
-    """
-    if not moves:
-        return
-    distances = set(moves)
-    same = len(distances) == 1 and len(moves) == objects
-    if not same and max(distances) < 0:
-        raise Refused("damaged", "bytes are missing from its middle, or its line ends have been converted")
-    if len(distances) > _SLOPPY and min(distances) > 0 and _BARE_LF.search(data) is None:
-        raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
