@@ -243,7 +243,7 @@ def test_of_two_in_doubt_neither_takes_what_cannot_be_read(
 
 @pytest.mark.parametrize("stored", [1, 2])
 def test_the_same_bytes_for_two_sets_of_items(sandbox: Running, project: Project, ledger: Ledger, stored: int) -> None:
-    """The same bytes in doubt for two sets of items: of one attachment nobody can tell whose it is; two are for both."""
+    """The same bytes in doubt for two sets of items: of one attachment nobody can tell whose it is."""
     numbers = [attached(sandbox, OURS) for _ in range(stored)]
     first, second = (
         ledger.uploading(replace(invoice(), reference=f"8_items-{item}", items=item), frozenset())
@@ -383,7 +383,7 @@ def test_what_is_in_doubt_is_not_stopped_by_its_name(merchant: Merchant, desk: D
 
 
 def test_two_sets_of_items_in_doubt_of_which_one_arrived_are_never_doubled(merchant: Merchant, desk: Desk) -> None:
-    """The upload that arrived stays the only one, both files stay, and each says why it waits."""
+    """The upload that arrived stays the only one; a person decides about both files, which say why."""
     content = invoice_pdf("8")
     for name, fault in (("8_items-11.pdf", Kind.RESET_AFTER_STORE), ("8_items-12.pdf", Kind.RESET_BEFORE_STORE)):
         merchant.drop_pdf(name, content)
@@ -392,7 +392,8 @@ def test_two_sets_of_items_in_doubt_of_which_one_arrived_are_never_doubled(merch
     desk.work_off()
     assert len(merchant.sandbox.uploads()) == 1
     assert not list(merchant.processed.iterdir())
-    entries = desk.ledger.in_state(State.UPLOADING)
+    entries = desk.ledger.in_state(State.FAILED)
+    assert {entry.reason for entry in entries} == {Reason.OUTCOME_UNCLEAR}
     assert sorted(entry.items for entry in entries) == ["11", "12"]
     assert all("shows 1 of 2 uploads of this PDF for different order items" in str(entry.detail) for entry in entries)
 
