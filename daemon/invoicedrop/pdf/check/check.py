@@ -10,6 +10,7 @@ from typing import Final
 import pypdf
 
 from invoicedrop.pdf.check.actions import Objects, check_actions
+from invoicedrop.pdf.check.credit_note import credit_note
 from invoicedrop.pdf.check.document import CONFIGURATION, Document, open_document
 from invoicedrop.pdf.check.metadata import einvoice, pdfa, producer, version
 from invoicedrop.pdf.check.order_number import number_found
@@ -51,6 +52,7 @@ def check(
             producer=producer(document),
             pdfa=pdfa(contents.texts),
             einvoice=einvoice(contents.texts),
+            credit_note=credit_note(contents.texts, document),
             order_number_found=number_found(expect, document, contents.texts, search_seconds) if expect else None,
         )
 
