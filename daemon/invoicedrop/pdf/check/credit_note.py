@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
 from invoicedrop.pdf.check.document import Document
-from invoicedrop.pdf.check.xml_text import read_xml
+from invoicedrop.pdf.check.xml_text import decoded, read_xml
 
 _CREDIT_NOTES: Final = frozenset(
     ("81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532")
@@ -82,6 +82,9 @@ _KINDS: Final = {
     "CreditNote": _Kind(f"{_UBL}CreditNote-2", f"{_UBL}Common", _ubl("CreditNoteTypeCode"), is_credit_note=True),
 }
 """By the root element's name: UN/CEFACT CII (D16B, D22B), the D13B of ZUGFeRD 1, UBL 2.1."""
+_MAY_BE_CODE: Final = re.compile(rf"TypeCode[^<]*(?:>\s*(?:{'|'.join(_CREDIT_NOTES)})\s*<|<[!?]|&)")
+_MAY_BE_NEGATIVE: Final = re.compile(r"Amount[^<]*(?:[-\u2212]|<[!?]|&)")
+"""Also where a comment, CDATA or a reference may hide the digits."""
 _CODE: Final = re.compile(r"[0-9]{1,3}")
 _AMOUNT: Final = re.compile(r"([-\u2212]?)([0-9.,' \u00a0\u2019\u202f]{1,30}?)([-\u2212]?)")
 """A decimal number, or what programs write in its place: the sign is clear whatever parts its thousands."""
@@ -92,9 +95,12 @@ def credit_note(texts: Sequence[bytes], document: Document) -> str | None:
 
     Of several e-invoices that disagree, the one with the standard's file name counts, or none.
     """
+    readable = [(text, decoded(text)) for text in texts]
+    if not any(_may_be_one(characters) for _, characters in readable):
+        return None
     verdicts = {}
-    for text in texts:
-        e_invoice = _EInvoice.read(text)
+    for text, characters in readable:
+        e_invoice = _EInvoice.read(characters)
         if e_invoice is not None:
             verdicts[text] = e_invoice.credit_note()
     if None in verdicts.values() and any(verdicts.values()):
@@ -102,6 +108,11 @@ def credit_note(texts: Sequence[bytes], document: Document) -> str | None:
         verdicts = {text: verdict for text, verdict in verdicts.items() if text in named}
     words = list(verdicts.values())
     return words[0] if words and None not in words else None
+
+
+def _may_be_one(text: str) -> bool:
+    """Whether a text is to be parsed: most have no such code and no minus, which is seen at once."""
+    return "CreditNote" in text or _MAY_BE_CODE.search(text) is not None or _MAY_BE_NEGATIVE.search(text) is not None
 
 
 def _named_attachments(document: Document) -> set[bytes]:
@@ -125,7 +136,7 @@ class _EInvoice:
         self._parser = expat.ParserCreate(namespace_separator=" ")
 
     @classmethod
-    def read(cls, text: bytes) -> "_EInvoice | None":
+    def read(cls, text: str) -> "_EInvoice | None":
         """Return what was read; None if it is no e-invoice."""
         e_invoice = cls()
         parser = e_invoice._parser

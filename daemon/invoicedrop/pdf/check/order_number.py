@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from invoicedrop.pdf.check.document import Document
 from invoicedrop.pdf.check.order_words import beside_order_word
-from invoicedrop.pdf.check.xml_text import read_xml
+from invoicedrop.pdf.check.xml_text import decoded, read_xml
 
 _SHARES_ITS_SPACES: Final = 7
 """Characters from which on a number may be broken by spaces, as text read from a page is; a shorter one may not be:
@@ -117,5 +117,5 @@ def _order_references(text: bytes) -> list[_Passage]:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = characters
-    read_xml(text, parser)
+    read_xml(decoded(text), parser)
     return references

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from typing import Final
 
-_REACH: Final = 200
+_REACH: Final = 160
 """Characters before a number among which its word is."""
 _WORDS: Final = (
     # Dutch, English, Swedish, Danish and Norwegian; German; French
@@ -69,12 +69,12 @@ _COUNTS: Final = re.compile(
 
 def beside_order_word(text: str, start: int, end: int) -> bool:
     """Whether the number from `start` to `end` stands beside a word for an order, in a text with its letters folded."""
+    if _PART_BEFORE.search(text, max(0, start - 2), start) or _PART_BEHIND.match(text, end):
+        return False
     before = _without_accents(text[max(0, start - _REACH) : start])
-    behind = _without_accents(text[end : end + 30])
     if start <= _REACH:
         before = "\n" + before
-    if _PART_BEFORE.search(before) or _PART_BEHIND.match(behind):
-        return False
+    behind = _without_accents(text[end : end + 30])
     if _BESIDE_LABEL.search(before):
         return True
     if _BESIDE_WORD.search(before):
@@ -86,8 +86,10 @@ def beside_order_word(text: str, start: int, end: int) -> bool:
 
 def _without_accents(text: str) -> str:
     """Return a text without accents, with one space or line break for several."""
-    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", "".join(letters))).translate(_LETTERS)
+    if not text.isascii():
+        letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        text = "".join(letters).translate(_LETTERS)
+    return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", text))
 
 
 _LETTERS: Final = str.maketrans("łøđı", "lodi")

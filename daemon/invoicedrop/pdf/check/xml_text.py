@@ -13,23 +13,8 @@ _UTF_16: Final = (
 )
 
 
-def read_xml(text: bytes, parser: expat.XMLParserType) -> None:
-    """Have `parser` call its handlers for what `text` holds, up to its end or to what is no XML.
-
-    A DOCTYPE ends it too: no e-invoice needs one, and it may give another meaning to what follows.
-    """
-
-    def refuse(*_arguments: Any) -> None:
-        raise expat.ExpatError
-
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = refuse
-    with contextlib.suppress(expat.ExpatError):
-        parser.Parse(_decoded(text), True)
-
-
-def _decoded(text: bytes) -> str:
-    """Return the text's characters.
+def decoded(text: bytes) -> str:
+    """Return the characters of an XML text.
 
     The encoding that it declares is often that of another program's memory ("utf-16" in UTF-8), so the bytes decide.
     What is not UTF is taken for Latin-1: the tags, codes and amounts are ASCII, in which all the others agree.
@@ -41,3 +26,18 @@ def _decoded(text: bytes) -> str:
         return text.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return text.decode("latin-1")
+
+
+def read_xml(text: str, parser: expat.XMLParserType) -> None:
+    """Have `parser` call its handlers for what `text` holds, up to its end or to what is no XML.
+
+    A DOCTYPE ends it too: no e-invoice needs one, and it may give another meaning to what follows.
+    """
+
+    def refuse(*_arguments: Any) -> None:
+        raise expat.ExpatError
+
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    with contextlib.suppress(expat.ExpatError):
+        parser.Parse(text, True)
