@@ -10,6 +10,7 @@ from typing import Final
 import pypdf
 
 from invoicedrop.pdf.check.actions import check_actions
+from invoicedrop.pdf.check.credit_note import credit_note
 from invoicedrop.pdf.check.document import CONFIGURATION, open_reader
 from invoicedrop.pdf.check.file_holes import check_holes, check_object_hole
 from invoicedrop.pdf.check.lenient import read_leniently
@@ -68,6 +69,7 @@ def check(
             producer=producer(reader),
             pdfa=pdfa(streams.texts),
             einvoice=einvoice(streams.texts),
+            credit_note=credit_note(streams.texts, reader),
             order_number_found=number_found(expect, reader.page_objects(pages), streams.texts, search_seconds)
             if expect
             else None,
