@@ -51,6 +51,8 @@ def check(
         objects = Objects(layout, object_streams)
         catalog = read_catalog(objects)
         pages, tree = read_pages(objects, catalog, max_pages)
+        if layout.bytes_added:
+            raise Refused("damaged", "bytes were put into its middle, or are there twice")
         needs = Needs(objects)
         needs.add_pages(pages)
         needs.add_attachments(catalog)
