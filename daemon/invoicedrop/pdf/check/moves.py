@@ -51,7 +51,8 @@ def bytes_were_added(data: Data, moves: Mapping[int, int], pieces: Sequence[Piec
     text: bytes = data[changed.start : following]
     if _is_doubled(text, table):
         return True
-    if changed.dictionary is not None and filters_of(changed.dictionary):
+    size = changed.stream_end - changed.stream
+    if changed.dictionary is not None and (filters_of(changed.dictionary) or changed.dictionary.get("Length") == size):
         text = data[changed.start : changed.stream] + data[changed.stream_end : following]
     return len(_MISCOUNTED.findall(text)) < table
 
