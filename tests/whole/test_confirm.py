@@ -400,7 +400,8 @@ def test_one_of_two_inboxes_of_a_project_may_have_it_off(merchant: Merchant) -> 
         merchant.drop_pdf("5.pdf")
         merchant.drop_pdf("6.pdf")
         daemon.wait_for("invoice.processed", 2)
-        (merchant.processed / "6.pdf").rename(other / "7.pdf")
+        merchant.drop_pdf("7.pdf")
+        (merchant.drop / "7.pdf").rename(other / "7.pdf")
         _wait_until_over(merchant, daemon, 3)
     assert {line["inbox"] for line in daemon.events("invoice.confirmed")} == {"on"}
     assert {request.order_id for request in _looks(merchant.sandbox)} == {5, 6}
