@@ -29,10 +29,13 @@ def _looks(api: Running, order_id: int | None = None) -> list[RequestRecord]:
     """Return the reads of the order, or of all, after the first upload to it was over."""
     requests = api.requests
     sent = {request.order_id: number for number, request in reversed(list(enumerate(requests))) if _is_upload(request)}
+    never = len(requests)
     return [
         request
         for number, request in enumerate(requests)
-        if request.kind == "order" and number > sent.get(request.order_id, len(requests)) and order_id in {None, request.order_id}
+        if request.kind == "order"
+        and number > sent.get(request.order_id, never)
+        and order_id in {None, request.order_id}
     ]
 
 
