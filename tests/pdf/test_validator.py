@@ -374,7 +374,7 @@ def test_broken_library_is_no_verdict(tmp_path: Path, monkeypatch: pytest.Monkey
     """Whatever a broken library does, neither a good nor a bad file is blamed; mended, each gets its verdict."""
     library = break_library(tmp_path, fault)
     monkeypatch.syspath_prepend(library)
-    good = pdfs.fpdf2(restricted=True)
+    good = pdfs.fpdf2("Order no 8355", restricted=True)
     with closing(Validator(timeout=2, memory_mb=512)) as validator:
         for content in (good, good[:-400]):
             with pytest.raises(CheckUnavailable):

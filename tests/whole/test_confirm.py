@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, RequestRecord, Running, serve
+from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
 from waiting import wait_until
@@ -28,10 +29,13 @@ def _looks(api: Running, order_id: int | None = None) -> list[RequestRecord]:
     """Return the reads of the order, or of all, after the first upload to it was over."""
     requests = api.requests
     sent = {request.order_id: number for number, request in reversed(list(enumerate(requests))) if _is_upload(request)}
+    never = len(requests)
     return [
         request
         for number, request in enumerate(requests)
-        if request.kind == "order" and number > sent.get(request.order_id, -1) and order_id in {None, request.order_id}
+        if request.kind == "order"
+        and number > sent.get(request.order_id, never)
+        and order_id in {None, request.order_id}
     ]
 
 
@@ -400,7 +404,9 @@ def test_one_of_two_inboxes_of_a_project_may_have_it_off(merchant: Merchant) -> 
         merchant.drop_pdf("5.pdf")
         merchant.drop_pdf("6.pdf")
         daemon.wait_for("invoice.processed", 2)
-        (merchant.processed / "6.pdf").rename(other / "7.pdf")
+        whole = merchant.home / "7.whole"
+        whole.write_bytes(invoice_pdf("7"))
+        whole.rename(other / "7.pdf")
         _wait_until_over(merchant, daemon, 3)
     assert {line["inbox"] for line in daemon.events("invoice.confirmed")} == {"on"}
     assert {request.order_id for request in _looks(merchant.sandbox)} == {5, 6}

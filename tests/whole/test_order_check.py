@@ -10,7 +10,8 @@ import pytest
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import STATUSES, Kind
-from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.sandbox.einvoice import CORRECTION, CREDIT_NOTE, e_invoice_pdf
+from invoicedrop.sandbox.paper import Line, invoice_pdf
 from invoicedrop.timing import Timing
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
@@ -190,6 +191,21 @@ def test_a_cancelled_order_is_a_question(merchant: Merchant) -> None:
     with running(merchant, program=UNCHECKED) as daemon:
         _fails_softly(merchant, daemon, "8.pdf", "order_cancelled")
         assert daemon.stop() == 0
+
+
+def test_a_credit_note_is_a_question(merchant: Merchant) -> None:
+    """A credit note, by its e-invoice, waits for a person, and is sent when moved back; the ordinary e-invoice goes."""
+    merchant.drop_pdf("8.pdf", e_invoice_pdf("8"))
+    with running(merchant) as daemon:
+        daemon.wait_for("invoice.processed")
+        merchant.drop_pdf("8_2.pdf", e_invoice_pdf("8", type_code=CREDIT_NOTE))
+        _fails_softly(merchant, daemon, "8_2.pdf", "credit_note")
+        assert _detail(daemon) == "its e-invoice says so: type code 381"
+        merchant.drop_pdf("9.pdf", e_invoice_pdf("9", type_code=CORRECTION, lines=[Line("Enamel mug", 1, -1000)]))
+        daemon.wait_for("invoice.failed", 2)
+        assert _detail(daemon) == "its e-invoice says so: type code 384 with a total of -12.10"
+        assert daemon.stop() == 0
+    assert [upload.order_id for upload in merchant.sandbox.uploads()] == [8, 8]
 
 
 def test_only_cancelled_is_cancelled(merchant: Merchant) -> None:

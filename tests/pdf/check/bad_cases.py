@@ -73,12 +73,13 @@ def attachment_broken() -> dict[str, bytes]:
 
 
 def bytes_lost() -> dict[str, bytes]:
-    """Bytes missing or doubled: everything behind them has moved."""
+    """Bytes missing or doubled among the objects: everything behind them has moved."""
     made = {}
     for how, pdf in everywhere(parts()).items():
-        for share in (0.2, 0.5, 0.7):
+        last = pdf.rindex(b"obj", 0, pdf.rindex(b"endobj"))
+        for share in (0.2, 0.5, 0.9):
             for size in (1, 20, 512):
-                at = int(len(pdf) * share)
+                at = int(last * share)
                 made[f"{size} missing at {at}, {how}"] = pdf[:at] + pdf[at + size :]
                 made[f"{size} twice at {at}, {how}"] = pdf[: at + size] + pdf[at:]
     return made

@@ -10,8 +10,10 @@ from typing import Final
 import pypdf
 
 from invoicedrop.pdf.check.actions import check_actions
+from invoicedrop.pdf.check.credit_note import credit_note
 from invoicedrop.pdf.check.document import CONFIGURATION, open_reader
 from invoicedrop.pdf.check.file_holes import check_holes, check_object_hole
+from invoicedrop.pdf.check.holes import SMALL_HOLE
 from invoicedrop.pdf.check.lenient import read_leniently
 from invoicedrop.pdf.check.metadata import einvoice, pdfa, producer, version
 from invoicedrop.pdf.check.needs import Needs
@@ -51,6 +53,8 @@ def check(
         objects = Objects(layout, object_streams)
         catalog = read_catalog(objects)
         pages, tree = read_pages(objects, catalog, max_pages)
+        if layout.bytes_added:
+            raise Refused("damaged", "bytes were put into its middle, or are there twice")
         needs = Needs(objects)
         needs.add_pages(pages)
         needs.add_attachments(catalog)
@@ -68,6 +72,7 @@ def check(
             producer=producer(reader),
             pdfa=pdfa(streams.texts),
             einvoice=einvoice(streams.texts),
+            credit_note=credit_note(streams.texts, reader),
             order_number_found=number_found(expect, reader.page_objects(pages), streams.texts, search_seconds)
             if expect
             else None,
@@ -96,7 +101,7 @@ def _check_objects(layout: Layout, needed: Iterable[int]) -> None:
     for number in needed:
         piece = layout.current.get(number)
         if piece is not None:
-            check_object_hole(layout, piece)
+            check_object_hole(layout, piece, SMALL_HOLE)
         if piece is not None and piece.oddity is not None:
             _, damage = read_leniently(layout.data, piece.body, piece.body_end)
             if piece.oddity == NO_LINE_END:

@@ -26,6 +26,7 @@ _NAMES: Final = {b"W": "W", b"Width": "W", b"H": "H", b"Height": "H"}
 _END_OF_INLINE: Final = re.compile(_GAP + rb"{0,4}EI(?![^\0\t\n\f\r \[</(%])")
 _SOME_END: Final = re.compile(_GAP + rb"EI(?![^\0\t\n\f\r \[</(%])")
 _STRANGE: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x80-\xff]++")
+_USUAL: Final = b"\0\t\n\v\f\r" + bytes(range(0x20, 0x7F))
 _MOST_STRANGE: Final = 0.1
 """Share of bytes outside of strings and pictures that no operator is written with; some names and comments have."""
 
@@ -81,6 +82,8 @@ def content_defect(content: bytes, *, ended: bool, whole: bool) -> str | None:
     `ended`: its coding had its end mark. `whole`: it is all of the page's content, and not a part of it, which may end
     anywhere.
     """
+    if not whole and len(content.translate(None, _USUAL)) <= len(content) * _MOST_STRANGE:
+        return None
     scan = Scan(content)
     if whole and (scan.cut_string or (scan.in_text and not ended)):
         return "ends too early"

@@ -48,6 +48,8 @@ _STRINGS_OF_256: Final = {"O": 48, "U": 48, "OE": 32, "UE": 32}
 """Bytes that the strings of an encryption dictionary have at least (ISO 32000-2, 7.6.4.2)."""
 _AES: Final = ("AESV2", "AESV3")
 _BLOCK: Final = 16
+_LENGTHS: Final = (*range(40, 257, 8), None)
+"""Bits of a key."""
 
 
 class Reader(pypdf.PdfReader):
@@ -159,6 +161,9 @@ def _check_encryption(objects: Objects, value: Any) -> None:
         raise Refused("encrypted", "it is encrypted in a way that readers do not know")
     strings = _STRINGS_OF_256 if entries["V"] == 5 else _STRINGS  # noqa: PLR2004 - AES-256
     whole = all(isinstance(value := entries.get(key), bytes) and len(value) >= size for key, size in strings.items())
+    permissions = entries.get("Perms") or b""
+    whole = whole and isinstance(permissions, bytes) and len(permissions) % _BLOCK == 0
+    whole = whole and entries.get("Length", 40) in _LENGTHS
     if not whole or not isinstance(entries.get("P"), int | float):
         raise Refused("damaged", "what it is encrypted with is damaged")
 

@@ -5,7 +5,7 @@ PDF takes them for white space, and a viewer shows what is left: there they are 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from invoicedrop.pdf.check.syntax import Data, string_end
@@ -47,13 +47,13 @@ def runs_of_zeros(data: Data, start: int, end: int, shortest: int = HOLE) -> Ite
         at = data.find(zeros, stop, end)
 
 
-def in_a_string(data: Data, start: int, end: int, run: tuple[int, int]) -> bool:
-    """Whether a run of zeros lies in one literal string of the object between two offsets."""
-    at = start
-    while (match := _STRING_OR_COMMENT.search(data, at, end)) is not None and match.start() < run[0]:
-        at = match.end()
-        if match[0] == b"(":
-            at = string_end(data, match.start(), end) or end
-            if run[1] < at:
-                return run[0] > match.start()
-    return False
+def outside_strings(data: Data, start: int, end: int, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield those runs of zeros, in file order, that do not lie in one literal string of the object given."""
+    at = string_start = start
+    for run in runs:
+        while at <= run[0] and (match := _STRING_OR_COMMENT.search(data, at, end)) is not None:
+            string_start, at = match.start(), match.end()
+            if match[0] == b"(":
+                at = string_end(data, match.start(), end) or end
+        if not (data[string_start : string_start + 1] == b"(" and string_start < run[0] and run[1] < at):
+            yield run

@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from invoicedrop.pdf.check.filters import filters_of
 from invoicedrop.pdf.check.objects import Piece
 from invoicedrop.pdf.check.syntax import Data
 from invoicedrop.pdf.check.verdict import Refused
 
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_MISCOUNTED: Final = re.compile(rb"[\x80-\xff\r]")
+"""Bytes that a generator misses when it counts characters, or a line end as one."""
 _SLOPPY: Final = 2
 """Different distances by which a careless generator misses its objects."""
 _DOUBLED: Final = 16
@@ -33,12 +36,25 @@ def judge_moves(data: Data, moves: Mapping[int, int], pieces: Sequence[Piece]) -
         raise Refused("damaged", "bytes are missing from its middle, or its line ends have been converted")
     if len(distances) > _SLOPPY and min(distances) > 0 and _BARE_LF.search(data) is None:
         raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
+
+
+def bytes_were_added(data: Data, moves: Mapping[int, int], pieces: Sequence[Piece], table: int) -> bool:
+    """Whether bytes were put into one place of a file: all behind one object, the table too, has moved as far.
+
+    `moves` and `pieces` are as above; `table` is by how much the table lies beside its place. A generator that counts
+    characters instead of bytes, or a line end as one byte, misses as much where there are letters or line ends.
+    """
     unmoved = [piece for piece in pieces if piece.start not in moves]
-    first = min(moves)
-    # If all that lies behind one object has moved: what happened there?
-    one_place = len(distances) == 1 and unmoved and unmoved[-1].start < first
-    if one_place and _is_doubled(data[unmoved[-1].start : first], moves[first]):
-        raise Refused("damaged", "bytes in its middle are there twice")
+    if set(moves.values()) != {table} or table <= 0 or not unmoved or unmoved[-1].start > min(moves):
+        return False
+    changed, following = unmoved[-1], min(moves)
+    text: bytes = data[changed.start : following]
+    if _is_doubled(text, table):
+        return True
+    size = changed.stream_end - changed.stream
+    if changed.dictionary is not None and (filters_of(changed.dictionary) or changed.dictionary.get("Length") == size):
+        text = data[changed.start : changed.stream] + data[changed.stream_end : following]
+    return len(_MISCOUNTED.findall(text)) < table
 
 
 def _is_doubled(data: bytes, size: int) -> bool:

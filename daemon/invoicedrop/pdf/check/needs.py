@@ -3,10 +3,12 @@
 An object that no page needs cannot make an invoice bad. Attachments count as needed: they may be the e-invoice.
 """
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
 
+from invoicedrop.pdf.check.objects import Piece
 from invoicedrop.pdf.check.page_tree import Page
 from invoicedrop.pdf.check.syntax import Name, Ref
 from invoicedrop.pdf.check.values import Objects
@@ -39,6 +41,7 @@ _NOT_SHOWN: Final = frozenset(
 """Keys under which nothing is that shows."""
 _WITHOUT: Final = frozenset({"DescendantFonts", "FontDescriptor", "FontFile", "FontFile2", "FontFile3", "SMask"})
 """Keys under which nothing may be missing, beside fonts and pictures themselves."""
+_REFERENCE: Final = re.compile(rb"[0-9][\0\t\n\f\r ]++R")
 _NAMED: Final = frozenset({"Font", "XObject"})
 """Kinds of resources that may not be missing if a page uses them (by the names that it has for them)."""
 
@@ -91,9 +94,12 @@ class Needs:
                 number = value.number
                 if number in self.roles:
                     continue
-                value = self._objects.value(number)
                 piece = self._objects.layout.current.get(number)
                 is_stream = piece is not None and piece.dictionary is not None
+                if piece is not None and not is_stream and self._refers_to_nothing(piece):
+                    self.roles[number] = role
+                    continue
+                value = self._objects.value(number)
                 role = _role(value, role) if is_stream else role
                 self.roles[number] = role
             if isinstance(value, list):
@@ -105,6 +111,10 @@ class Needs:
                         continue
                     self._note_missing(key, item)
                     waiting.append((item, _ROLES.get(key, inherited)))
+
+    def _refers_to_nothing(self, piece: Piece) -> bool:
+        """Whether an object has no references, so that it need not be parsed: the widths of a font may be thousands."""
+        return _REFERENCE.search(self._objects.layout.data, piece.body, piece.body_end) is None
 
     def _note_missing(self, key: str, item: Any) -> None:
         if key in _WITHOUT and self._is_missing(item):

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from invoicedrop.pdf.check.holes import HOLE, Holes, find_holes
-from invoicedrop.pdf.check.moves import judge_moves
+from invoicedrop.pdf.check.moves import bytes_were_added, judge_moves
 from invoicedrop.pdf.check.objects import STARTXREF, Piece, Walk
 from invoicedrop.pdf.check.syntax import Data, Malformed, Ref
 from invoicedrop.pdf.check.verdict import Refused
@@ -45,7 +45,8 @@ class Layout:
 
     `version` is the header's; `end` is the offset of the last end-of-file marker. `pieces` are all objects in file
     order, `current` those in force, by number (older revisions lie in the file too). `places` and `trailer` are what
-    the tables say; offsets there are too small by `shift`. `sections` are the tables. `exact`: see the module.
+    the tables say; offsets there are too small by `shift`. `sections` are the tables. `exact`: see the module;
+    `bytes_added`: see `moves`.
     """
 
     data: Data
@@ -59,6 +60,7 @@ class Layout:
     sections: list[Section]
     shift: int
     exact: bool
+    bytes_added: bool
 
     @property
     def encrypted(self) -> bool:
@@ -120,6 +122,7 @@ def read_layout(data: Data) -> Layout:
         last = {piece.number: piece for piece in pieces}
         current |= {number: piece for number, piece in last.items() if tables.places.get(number) is None}
         judge_moves(data, moves, sorted(current.values(), key=_start))
+    table = max((section.start for section in sections.values()), default=0) - int(startxref[1]) - tables.shift
     return Layout(
         data=data,
         holes=holes,
@@ -132,6 +135,7 @@ def read_layout(data: Data) -> Layout:
         sections=list(sections.values()),
         shift=tables.shift,
         exact=exact,
+        bytes_added=not exact and bytes_were_added(data, moves, sorted(current.values(), key=_start), table),
     )
 
 

@@ -6,6 +6,7 @@ backtrack: the time is linear in the size of the input, whatever it is. (Groups 
 possessive: Python before 3.11.5 goes on at the wrong place then, CPython issue 106052.)
 """
 
+import contextlib
 import functools
 import re
 import sys
@@ -62,6 +63,8 @@ _BODY: Final = re.compile(
 )
 """An object's tokens, as far as they are valid: what stands behind them should be `endobj` or `stream`."""
 
+_NUMBERS: Final = re.compile(rb"([0-9.+\-\t\n\f\r ]{1,100000}+)\]")
+"""An array of nothing but numbers: fonts have thousands, the widths of their characters."""
 _ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|(\r\n|[\s\S]))")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 _HEX_IN_NAME: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
@@ -99,8 +102,13 @@ def parse(data: Data, position: int = 0, end: int = sys.maxsize) -> tuple[Any, i
             if kind == "name":
                 top.append(name(text))
             elif kind == "open":
-                stack.append((top, text))
-                top = []
+                numbers = _NUMBERS.match(data, position, end) if text == b"[" else None
+                if numbers is not None and (values := _numbers(numbers[1])) is not None:
+                    top.append(values)
+                    position = numbers.end()
+                else:
+                    stack.append((top, text))
+                    top = []
             elif kind == "close":
                 if not stack or (text == b"]") != (stack[-1][1] == b"["):
                     raise Malformed("unbalanced")
@@ -112,6 +120,15 @@ def parse(data: Data, position: int = 0, end: int = sys.maxsize) -> tuple[Any, i
         if not stack:
             return top[0], position
     raise Malformed("too many tokens")
+
+
+def _numbers(text: bytes) -> list[int] | list[float] | None:
+    """Return the numbers in a text; None if they are not written plainly."""
+    words = text.split()
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return list(map(kind, words))
+    return None
 
 
 def _string_token(data: Data, position: int, limit: int) -> tuple[bytes, int]:
