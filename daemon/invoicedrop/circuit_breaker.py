@@ -2,6 +2,11 @@
 
 Closed, requests flow. Tripped, it is open: nothing starts until a backoff step is over, then one request, the probe,
 may go. Its success closes the circuit; its failure starts the next step, twice as long.
+
+Trouble of one resource (an order, an attachment's URL) opens nothing; that of several different ones in a row does. And
+where one resource is the probe again and again, in vain, it is put aside, so that another one tells whether the trouble
+is over. A circuit that was opened by an answer to a write is closed by a write only: that reads go through while no
+upload does would open and close it for ever.
 """
 
 import random
@@ -24,6 +29,8 @@ class CircuitBreaker:
 
     FAILURE_THRESHOLD: Final = 3
     """Failures of this many different invoices in a row, without a success between, mean that the API fails."""
+    PROBES_OF_ONE: Final = 3
+    """Probes of one resource in a row that fail before the resource may be what is in trouble."""
 
     def __init__(
         self,
@@ -41,7 +48,9 @@ class CircuitBreaker:
         self._detail: str | None = None
         self._cause = PauseCause.OUTAGE
         self._probing = False
-        self._failures: set[str] = set()
+        self._by_write = False
+        self._failures: dict[str, bool] = {}  # subjects, and whether each was about a write
+        self._probed: tuple[str, int] = ("", 0)  # the last probe's subject, and how many in a row had it
 
     @property
     def detail(self) -> str | None:
@@ -83,18 +92,26 @@ class CircuitBreaker:
                 with self._lock:
                     self._probing = False
 
-    def reset(self) -> None:
-        """Close the circuit: a request has succeeded."""
+    def reset(self, *, by_read: bool = False) -> None:
+        """Close the circuit: a request has succeeded. `by_read`: it says nothing about writes."""
         with self._lock:
-            self._failures.clear()
-            if self._detail is None:
+            self._failures = {subject: True for subject, writes in self._failures.items() if writes and by_read}
+            if self._detail is None or (by_read and self._by_write):
                 return
             self._detail = None
             self._step = 0.0
+            self._by_write = False
+            self._probed = ("", 0)
         self._on_change(None, 0.0)
 
     def trip(
-        self, detail: str, cause: PauseCause, *, wait: float | None = None, retry_after: float | None = None
+        self,
+        detail: str,
+        cause: PauseCause,
+        *,
+        wait: float | None = None,
+        retry_after: float | None = None,
+        by_write: bool = False,
     ) -> None:
         """Open the circuit for the next backoff step.
 
@@ -105,6 +122,7 @@ class CircuitBreaker:
                 is no outage.
             retry_after: seconds that the API asks for, capped. They can make a step longer, not shorter: a server that
                 answers 503 with `Retry-After: 1` for hours is probed ever less often all the same.
+            by_write: an answer to a write opens it; a read's success does not close it.
 
         """
         with self._lock:
@@ -120,17 +138,35 @@ class CircuitBreaker:
                 self._until = max(self._until, now + shortest)
             self._detail = detail
             self._cause = cause
+            self._by_write |= by_write
             remaining = max(0.0, self._until - now)
         if changed:
             self._on_change(detail, remaining)
 
-    def record_failure(self, subject: str, detail: str) -> None:
-        """Count a failure that may be one invoice's own; trip when several in a row have one."""
+    def record_failure(
+        self,
+        subject: str,
+        detail: str,
+        cause: PauseCause = PauseCause.OUTAGE,
+        *,
+        writes: bool = False,
+        retry_after: float | None = None,
+    ) -> bool:
+        """Count a failure that may be one invoice's own; trip when several in a row have one.
+
+        Returns whether it is everybody's, as far as is known.
+        """
         with self._lock:
-            self._failures.add(subject)
-            isolated = len(self._failures) < self.FAILURE_THRESHOLD and self._detail is None
-        if not isolated:
-            self.trip(detail, PauseCause.OUTAGE)
+            if self._detail is None:
+                self._failures[subject] = writes
+                if len(self._failures) < self.FAILURE_THRESHOLD:
+                    return False
+            before, probes = self._probed
+            probes = probes + 1 if subject == before else 1
+            put_aside = probes >= self.PROBES_OF_ONE
+            self._probed = (subject, 0 if put_aside else probes)
+        self.trip(detail, cause, retry_after=retry_after, by_write=writes)
+        return not put_aside
 
     def probe_now(self) -> None:
         """Allow a probe at once: what was wrong may have been mended (a new token, say)."""

@@ -21,8 +21,9 @@ from scripted_api import as_json, scripted
         ({"detail": [{"loc": None, "msg": "bad"}]}, "bad"),
         ({"detail": [{"loc": 5, "msg": "bad"}]}, "bad"),
         ({"detail": "plain words"}, "plain words"),
-        ({"message": "m"}, "m"),
-        ({"error": "e"}, "e"),
+        ({"status": "error", "message": "m"}, "m"),
+        ({"status": "error", "message": ["a", {"b": 1}]}, "['a', {'b': 1}]"),
+        ({"status": "error", "message": None, "error": "e"}, "e"),
     ],
 )
 def test_a_422_is_made_readable(invoice: Snapshot, body: object, message: str) -> None:
