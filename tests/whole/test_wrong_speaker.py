@@ -309,6 +309,7 @@ def test_an_id_may_have_any_length(merchant: Merchant, proxy: FaultProxy, number
     merchant.drop_pdf("5.pdf")
     with running(merchant, program=program(QUICK, checked=False)) as daemon:
         _wait_until_processed(merchant, daemon, {"5.pdf"})
+        daemon.wait_for("invoice.processed")
         assert daemon.events("invoice.processed")[0]["attachment_id"] == number
         merchant.drop_pdf("5_2.pdf", invoice_pdf("5.pdf"))
         daemon.wait_for("invoice.duplicate")
