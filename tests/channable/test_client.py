@@ -104,6 +104,38 @@ def test_a_web_page_is_not_the_apis_word(sandbox: Running, caller: Caller, invoi
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, b"no") for status in (202, 400, 401, 403, 404, 405, 406, 408, 409, 410, 415, 422, 429, 503, 520)),
+        *((status, b'{"message": "no Route matched"}') for status in (200, 401, 403, 404, 429, 503)),
+        *((status, b"") for status in (204, 302, 404, 407, 503)),
+    ],
+)
+def test_where_a_box_answers_everything_the_project_pauses(invoice: Snapshot, status: int, body: bytes) -> None:
+    """An upload is in doubt and no order is unknown; the project waits, and what is said names what answered."""
+    box = Reply(body, status, (("server", "box/1.0"),))
+    with scripted(lambda _request: box) as server:
+        for read in (False, True):
+            with caller_of(server.url) as caller:
+                with pytest.raises(Paused if read else OutcomeUnknown):
+                    _ = caller.project.order(8) if read else caller.project.upload(8, invoice)
+                assert "box/1.0" in (caller.breaker.detail or "")
+                assert "token" not in (caller.breaker.detail or "")
+
+
+def test_another_orders_trouble_is_not_the_projects(sandbox: Running, caller: Caller) -> None:
+    """Two orders that are refused pause nothing where the list can be read; a third one does."""
+    sandbox.faults.add(Kind.STATUS, "order", status=403)
+    for order_id in (1, 1, 2, 2):
+        with pytest.raises(Refused):
+            caller.project.order(order_id)
+    assert caller.details == []
+    with pytest.raises(Paused):
+        caller.project.order(3)
+    assert "may not use" in (caller.breaker.detail or "")
+
+
+@pytest.mark.parametrize(
     ("kind", "stored"),
     [
         (Kind.RESET_BEFORE_READ, False),

@@ -162,9 +162,18 @@ class Project:
         return AttachedOrder(body.order, ahead, body.events)
 
     def orders(
-        self, *, search: str = "", since: datetime | None = None, offset: int = 0, limit: int = PAGE_SIZE
+        self,
+        *,
+        search: str = "",
+        since: datetime | None = None,
+        offset: int = 0,
+        limit: int = PAGE_SIZE,
+        optional: bool = False,
     ) -> OrdersPage:
-        """Return a page of orders, newest first. `search` is loose: compare before you believe a hit."""
+        """Return a page of orders, newest first. `search` is loose: compare before you believe a hit.
+
+        `optional`: one can do without the list, so that its trouble is its own.
+        """
         params: dict[str, str | int] = {"limit": limit, "offset": offset}
         if search:
             params["search"] = search
@@ -173,16 +182,16 @@ class Project:
         path = f"/v2/{self._ids}/orders"
         if search:
             return _read(OrdersPage, self._get_one(path, subject=f"orders {search}", form=_ORDERS, params=params))
-        page = _read(OrdersPage, self._get(path, subject="orders", form=_ORDERS, params=params))
+        page = _read(OrdersPage, self._get(path, subject="orders", form=_ORDERS, params=params, alone=optional))
         if page.orders:
             self._missing.known()
         return page
 
-    def pages(self, *, search: str = "", since: datetime | None = None) -> Iterator[OrdersPage]:
-        """Yield the pages of a list of orders, newest first, up to one that is not full."""
+    def pages(self, *, search: str = "", since: datetime | None = None, optional: bool = False) -> Iterator[OrdersPage]:
+        """Yield the pages of a list of orders, newest first, up to one that is not full; see `orders`."""
         offset = 0
         while True:
-            page = self.orders(search=search, since=since, offset=offset)
+            page = self.orders(search=search, since=since, offset=offset, optional=optional)
             yield page
             offset += page.entries
             if page.entries < PAGE_SIZE:
