@@ -184,7 +184,7 @@ def test_a_success_between_clears_the_failures(observed: Observed) -> None:
 
 def test_reads_do_not_close_what_a_write_opened(observed: Observed) -> None:
     """While uploads are refused, orders that can be read close nothing; an upload does, and then reads count again."""
-    observed.breaker.trip("503", PauseCause.OUTAGE, by_write=True)
+    assert observed.breaker.record_refusal("8", "503", PauseCause.OUTAGE)
     observed.clock.now = observed.breaker.until
     observed.breaker.reset(by_read=True)
     assert observed.breaker.detail == "503"
@@ -202,6 +202,27 @@ def test_reads_between_do_not_clear_failed_uploads(observed: Observed) -> None:
         observed.breaker.reset(by_read=True)
         observed.breaker.record_failure(f"{number}", "500", writes=True)
     assert observed.breaker.detail == "500"
+
+
+def test_an_upload_that_is_refused_while_others_are_taken_is_its_own_trouble(observed: Observed) -> None:
+    """The first refusal of an upload opens the circuit; after another one was taken, the same refusal does not."""
+    observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    observed.breaker.reset("9")
+    assert not observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    assert observed.breaker.detail is None
+    observed.breaker.reset("8")
+    assert observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    assert observed.breaker.detail == "403"
+
+
+def test_uploads_that_were_taken_after_an_outage_are_no_suspects(observed: Observed) -> None:
+    """What was refused in an outage and taken after it opens the circuit in the next one as ever."""
+    for subject in ("8", "9"):
+        observed.breaker.record_refusal(subject, "503", PauseCause.OUTAGE)
+    for subject in ("8", "9"):
+        observed.breaker.reset(subject)
+    observed.breaker.record_refusal("9", "503", PauseCause.OUTAGE)
+    assert observed.breaker.detail == "503"
 
 
 def test_a_resource_that_fails_as_the_probe_again_and_again_is_put_aside(observed: Observed) -> None:

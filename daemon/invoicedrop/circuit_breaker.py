@@ -5,8 +5,11 @@ may go. Its success closes the circuit; its failure starts the next step, twice 
 
 Trouble of one resource (an order, an attachment's URL) opens nothing; that of several different ones in a row does. And
 where one resource is the probe again and again, in vain, it is put aside, so that another one tells whether the trouble
-is over. A circuit that was opened by an answer to a write is closed by a write only: that reads go through while no
-upload does would open and close it for ever.
+is over.
+
+An upload that is refused opens the circuit at once. Such a circuit is closed by an upload only: that orders can be
+read while none is taken would open and close it for ever. Where another upload goes through, those that were refused
+may have been what was in trouble: their next refusal counts as their own.
 """
 
 import random
@@ -18,6 +21,9 @@ from typing import Final
 
 from invoicedrop.errors import PauseCause, Paused
 from invoicedrop.timing import DEFAULT_TIMING, Timing, backoff
+
+_MOST_SUSPECTS: Final = 1000
+"""Uploads that are remembered as refused while another one was taken."""
 
 
 class CircuitBreaker:
@@ -49,6 +55,8 @@ class CircuitBreaker:
         self._cause = PauseCause.OUTAGE
         self._probing = False
         self._by_write = False
+        self._refused: set[str] = set()  # uploads, since the last one that was taken
+        self._suspects: set[str] = set()  # those of them after which another one was taken
         self._failures: dict[str, bool] = {}  # subjects, and whether each was about a write
         self._probed: tuple[str, int] = ("", 0)  # the last probe's subject, and how many in a row had it
 
@@ -92,9 +100,14 @@ class CircuitBreaker:
                 with self._lock:
                     self._probing = False
 
-    def reset(self, *, by_read: bool = False) -> None:
-        """Close the circuit: a request has succeeded. `by_read`: it says nothing about writes."""
+    def reset(self, subject: str | None = None, *, by_read: bool = False) -> None:
+        """Close the circuit: a request for `subject` has succeeded. `by_read`: it says nothing about writes."""
         with self._lock:
+            if not by_read:
+                if len(self._suspects) > _MOST_SUSPECTS:
+                    self._suspects.clear()
+                self._suspects = (self._suspects | self._refused) - {subject or ""}
+                self._refused.clear()
             self._failures = {subject: True for subject, writes in self._failures.items() if writes and by_read}
             if self._detail is None or (by_read and self._by_write):
                 return
@@ -111,7 +124,6 @@ class CircuitBreaker:
         *,
         wait: float | None = None,
         retry_after: float | None = None,
-        by_write: bool = False,
     ) -> None:
         """Open the circuit for the next backoff step.
 
@@ -122,7 +134,6 @@ class CircuitBreaker:
                 is no outage.
             retry_after: seconds that the API asks for, capped. They can make a step longer, not shorter: a server that
                 answers 503 with `Retry-After: 1` for hours is probed ever less often all the same.
-            by_write: an answer to a write opens it; a read's success does not close it.
 
         """
         with self._lock:
@@ -138,7 +149,6 @@ class CircuitBreaker:
                 self._until = max(self._until, now + shortest)
             self._detail = detail
             self._cause = cause
-            self._by_write |= by_write
             remaining = max(0.0, self._until - now)
         if changed:
             self._on_change(detail, remaining)
@@ -161,12 +171,31 @@ class CircuitBreaker:
                 self._failures[subject] = writes
                 if len(self._failures) < self.FAILURE_THRESHOLD:
                     return False
-            before, probes = self._probed
-            probes = probes + 1 if subject == before else 1
-            put_aside = probes >= self.PROBES_OF_ONE
-            self._probed = (subject, 0 if put_aside else probes)
-        self.trip(detail, cause, retry_after=retry_after, by_write=writes)
+            self._by_write |= writes
+            put_aside = self._is_put_aside(subject)
+        self.trip(detail, cause, retry_after=retry_after)
         return not put_aside
+
+    def record_refusal(self, subject: str, detail: str, cause: PauseCause, *, retry_after: float | None = None) -> bool:
+        """Trip because an upload was refused; return what `record_failure` does."""
+        with self._lock:
+            is_suspect = subject in self._suspects and self._detail is None
+            if not is_suspect:
+                self._by_write = True
+                self._refused.add(subject)
+                put_aside = self._is_put_aside(subject)
+        if is_suspect:
+            return self.record_failure(subject, detail, cause, writes=True, retry_after=retry_after)
+        self.trip(detail, cause, retry_after=retry_after)
+        return not put_aside
+
+    def _is_put_aside(self, subject: str) -> bool:
+        """Count a probe that failed; return whether its resource has had enough of them in a row."""
+        before, probes = self._probed
+        probes = probes + 1 if subject == before else 1
+        put_aside = probes >= self.PROBES_OF_ONE
+        self._probed = (subject, 0 if put_aside else probes)
+        return put_aside
 
     def probe_now(self) -> None:
         """Allow a probe at once: what was wrong may have been mended (a new token, say)."""

@@ -232,6 +232,35 @@ def test_one_resource_in_trouble_holds_up_nobody_else(
         assert daemon.events("api.paused") == []
 
 
+@pytest.mark.parametrize("refusal", _REFUSALS)
+def test_one_upload_that_is_refused_for_ever_holds_up_nobody_else(
+    merchant: Merchant, proxy: FaultProxy, refusal: str
+) -> None:
+    """An upload that is refused for ever, by the API or by a firewall, pauses the others once, and is given up."""
+    proxy.add(Rule("POST", _upload_to(5), passed_on=False, reply=_REFUSALS[refusal]))
+    merchant.drop_pdf("5.pdf")
+    timing = replace(QUICK, longest_retry=0.3, longest_probe=0.1)
+    with running(merchant, program=program(timing, checked=False), give_up_after="2") as daemon:
+        wait_until(lambda: proxy.count("POST", _upload_to(5)) > 0, what="the first refusal")
+        for order in range(6, 60):
+            merchant.drop_pdf(f"{order}.pdf")
+            wait_until(
+                lambda order=order: (merchant.processed / f"{order}.pdf").exists(),  # type: ignore[misc]
+                what="another invoice",
+            )
+            seen = proxy.count(path=r"/orders/5\b")
+            if _files(merchant, "failed"):
+                break
+            wait_until(
+                lambda seen=seen: proxy.count(path=r"/orders/5\b") > seen or bool(_files(merchant, "failed")),  # type: ignore[misc]
+                what="the next try",
+            )
+        daemon.wait_for("invoice.failed")
+        assert daemon.events("invoice.failed")[0]["reason"] == "gave_up"
+        assert len(daemon.events("api.paused")) == 1
+    assert proxy.count("POST", _upload_to(5)) > 2
+
+
 def test_a_token_that_expires_is_noticed_by_the_only_invoice(merchant: Merchant) -> None:
     """With one invoice alone, whose order is refused, the list of orders tells that it is the token."""
     merchant.sandbox.store.tokens.clear()

@@ -193,7 +193,7 @@ class ApiClient:
             if judgement.meaning is Meaning.ANSWERED:
                 self._token_is_bad = False
                 if response.status != HTTPStatus.NOT_FOUND and not corroborates:
-                    breaker.reset(by_read=not writes)
+                    breaker.reset(subject, by_read=not writes)
                 return response
             detail = response.summary()
             if speaker is Speaker.OTHER and response.server:
@@ -264,11 +264,11 @@ class ApiClient:
             breaker.record_failure(subject, sentence, writes=writes)
         elif failure.alone and cause is not PauseCause.RATE_LIMIT:
             everybody = breaker.record_failure(subject, sentence, cause, retry_after=retry_after)
+        elif writes and response is not None and cause is not PauseCause.RATE_LIMIT:
+            everybody = breaker.record_refusal(subject, sentence, cause, retry_after=retry_after)
         else:
-            # What an upload was refused for is over when one is taken: that reads go through says little.
-            by_write = writes and response is not None and cause is not PauseCause.RATE_LIMIT
             wait = wait if cause is PauseCause.RATE_LIMIT else None
-            breaker.trip(sentence, cause, wait=wait, retry_after=retry_after, by_write=by_write)
+            breaker.trip(sentence, cause, wait=wait, retry_after=retry_after)
         if writes and judgement.meaning is Meaning.IN_DOUBT:
             return OutcomeUnknown(failure.detail)
         if cause is None:
