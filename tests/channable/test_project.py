@@ -15,7 +15,7 @@ import pytest
 
 from api_caller import Caller, caller_of, invoice_in, invoice_of
 from invoicedrop import __version__
-from invoicedrop.channable.project import _CHUNK
+from invoicedrop.channable.upload_body import _CHUNK
 from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt

@@ -175,6 +175,32 @@ def test_unknown_orders_that_the_list_shows_are_not_believed(merchant: Merchant,
         wait_until(lambda: len(_files(merchant, "processed")) == 2, seconds=40, what="the others")
 
 
+def test_marketplace_numbers_that_no_order_has_are_a_question_too(merchant: Merchant, proxy: FaultProxy) -> None:
+    """Where a project shows no order at all, none of several marketplace numbers is its invoice's fault."""
+    proxy.add(Rule("GET", r"/orders\?", passed_on=False, reply=as_json({"orders": [], "total": 0})))
+    for number in range(5):
+        merchant.drop_pdf(f"302-1234567-123456{number}.pdf")
+    changes = {"upload_workers": "1", "order_id_kind": "marketplace"}
+    with running(merchant, program=program(QUICK, checked=False), **changes) as daemon:
+        daemon.wait_for("api.paused")
+        assert "project_id" in str(daemon.events("api.paused")[0]["detail"])
+        wait_until(lambda: proxy.count("GET") > 8, what="some probes")
+        assert len(_files(merchant, "failed")) == 2
+
+
+def test_without_a_look_at_the_order_a_box_is_not_the_api_either(merchant: Merchant, proxy: FaultProxy) -> None:
+    """With `order_check` off, a box that answers all uploads for a while fails none and doubles none."""
+    proxy.add(Rule("POST", passed_on=False, reply=_BOXES["404 of an ingress"]))
+    names = {f"{order}.pdf" for order in range(5, 15)}
+    for name in names:
+        merchant.drop_pdf(name)
+    with running(merchant, program=program(QUICK, checked=False), order_check="off") as daemon:
+        daemon.wait_for("api.paused")
+        proxy.clear()
+        _wait_until_processed(merchant, daemon, names)
+    assert sorted(upload.order_id for upload in merchant.sandbox.uploads()) == list(range(5, 15))
+
+
 def test_a_folder_of_wrong_names_comes_to_its_end(merchant: Merchant, proxy: FaultProxy) -> None:
     """Where the project's list shows other orders, orders that are unknown really are, however many in a row."""
     names = {f"{order}.pdf" for order in range(5001, 5008)}
@@ -279,7 +305,8 @@ def test_uploads_that_are_refused_do_not_flap(merchant: Merchant) -> None:
     merchant.sandbox.faults.add("status", "upload", status=503)
     for order in (5, 6, 7):
         merchant.drop_pdf(f"{order}.pdf")
-    with running(merchant, program=program(QUICK, checked=False)) as daemon:
+    timing = replace(QUICK, order_fresh=0.0)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
         merchant.sandbox.wait_until(lambda: merchant.sandbox.journal.arrived("upload") > 4)
         assert len(daemon.events("api.paused")) == 1
         merchant.sandbox.faults.clear()

@@ -5,22 +5,21 @@ order connection API (2026-10). Uploads and downloads are v1, order reads v2, as
 """
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-import pybase64
 from pydantic import BaseModel, ValidationError
 
 from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.missing_orders import QUESTION, MissingOrders
 from invoicedrop.channable.models import AttachmentUrl, Event, Order, OrderResponse, OrdersPage, UploadResponse
 from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.upload_body import Content, upload_body
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
@@ -29,8 +28,6 @@ from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 PAGE_SIZE: Final = 100
 """Orders a page: the API's largest."""
-_CHUNK: Final = 3 * 64 * 1024
-"""Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
 _LOOK_UP_PAGES: Final = 20
 """Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -42,22 +39,6 @@ _ORDER: Final = frozenset({"order"})
 _ORDERS: Final = frozenset({"orders"})
 _ATTACHMENT: Final = frozenset({"url"})
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class Content(Protocol):
-    """What is uploaded: bytes that do not change meanwhile, and their SHA-256 in hex."""
-
-    @property
-    def view(self) -> memoryview:
-        """The bytes."""
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-
-    @property
-    def sha256(self) -> str:
-        """Their SHA-256 in hex."""
 
 
 class AttachedOrder(NamedTuple):
@@ -110,10 +91,7 @@ class Project:
             OutcomeUnknown: it may or may not have been stored.
 
         """
-        fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
-        prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
-        suffix = b'"}'
-        length = len(prefix) + (invoice.size + 2) // 3 * 4 + len(suffix)
+        length, content = upload_body(invoice, item_ids)
         response = self.client.request(
             "POST",
             f"/v1/{self._ids}/orders/{order_id}/attachments",
@@ -121,7 +99,7 @@ class Project:
             subject=f"{order_id}:{invoice.sha256}",
             form=_UPLOAD,
             writes=True,
-            content=_encoded(prefix, invoice.view, suffix),
+            content=content,
             headers={"Content-Type": "application/json", "Content-Length": str(length)},
             before_sending=before_sending,
         )
@@ -344,10 +322,3 @@ def _parse(model: type[_Model], response: ApiResponse, error_type: type[OutcomeU
         fields = ", ".join(sorted({".".join(map(str, item["loc"])) or "the whole" for item in error.errors()}))
         # The body itself is not quoted: orders carry customers' data.
         raise error_type(f"HTTP {response.status}, but the answer cannot be read ({fields})") from None
-
-
-def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
-    yield prefix
-    for start in range(0, len(view), _CHUNK):
-        yield pybase64.b64encode(view[start : start + _CHUNK])
-    yield suffix
