@@ -161,6 +161,22 @@ def test_several_unknown_orders_in_a_row_are_a_question(merchant: Merchant, prox
         assert len(daemon.events("api.paused")) == len(daemon.events("api.resumed")) == 1
 
 
+def test_a_question_leaves_no_doubt(merchant: Merchant, proxy: FaultProxy) -> None:
+    """Uploads to orders that the API does not know were certainly not taken, also where that is a question."""
+    proxy.add(Rule("POST", passed_on=False, reply=_NO_ORDER))
+    proxy.add(Rule("GET", r"/orders\?", passed_on=False, reply=as_json({"orders": [], "total": 0})))
+    for order in range(5, 10):
+        merchant.drop_pdf(f"{order}.pdf")
+    changes = {"upload_workers": "1", "order_check": "off"}
+    with running(merchant, program=program(QUICK, checked=False), **changes) as daemon:
+        daemon.wait_for("api.paused")
+        wait_until(lambda: proxy.count("POST") > 5, what="some probes")
+        proxy.clear()
+        wait_until(lambda: len(_files(merchant, "processed")) == 3, seconds=40, what="the others")
+        assert len(_files(merchant, "failed")) == 2
+        assert daemon.events("upload.unknown") == daemon.events("upload.reconciled") == []
+
+
 def test_unknown_orders_that_the_list_shows_are_not_believed(merchant: Merchant, proxy: FaultProxy) -> None:
     """Where the project's list shows the very orders that are said to be unknown, nothing more moves."""
     proxy.add(Rule("GET", r"/orders/\d+$", passed_on=False, reply=_NO_ORDER))
