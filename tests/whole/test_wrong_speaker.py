@@ -5,6 +5,7 @@ what lies where, and what the log says.
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -402,3 +403,21 @@ def test_no_words_of_the_api_break_anything(merchant: Merchant, proxy: FaultProx
         wait_until(lambda: proxy.count("POST") >= len(odd), seconds=40, what="all to be said")
         wait_until(lambda: not _files(merchant, "."), seconds=40, what="all to be filed")
         assert "internal error" not in daemon.errors()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_boxes_of_all_kinds_at_once(merchant: Merchant, proxy: FaultProxy, seed: int) -> None:
+    """Whatever boxes answer to a third of all requests, stored or not, each invoice is there once, and none fails."""
+    chance = random.Random(seed)
+    orders = range(1, 41)
+    for order in orders:
+        for method, path in (("POST", _upload_to(order)), ("GET", rf"/orders/{order}$")):
+            for _ in range(chance.choice((0, 0, 1, 2))):
+                box = chance.choice(list(_BOXES.values()))
+                proxy.add(Rule(method, path, count=1, reply=box, passed_on=chance.random() < 0.5))
+        merchant.drop_pdf(f"{order}.pdf")
+    proxy.add(Rule("GET", r"/orders\?", count=5, passed_on=False, reply=_BOXES["404 of Kong"]))
+    timing = replace(QUICK, longest_probe=0.1, longest_retry=0.3, longest_retry_after=0.1, unstated_wait=0.01)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
+        _wait_until_processed(merchant, daemon, {f"{order}.pdf" for order in orders})
+    assert Counter(upload.order_id for upload in merchant.sandbox.uploads()) == dict.fromkeys(orders, 1)
