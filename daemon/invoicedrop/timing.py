@@ -35,6 +35,8 @@ class Timing:
     doubt_looks: tuple[float, ...] = (2.0, 10.0, 60.0)
     """When an order is looked at after an upload to it whose outcome is not known; the last look is at the setting
     `resend_after`."""
+    conflict_patience: float = 3600.0
+    """For how long, at least, an upload that conflicts with the order's state (HTTP 409) is tried again."""
     fault_retry: float = 60.0
     """Until an invoice is tried again on which this program itself failed."""
 
@@ -45,6 +47,8 @@ class Timing:
     """The longest such step."""
     longest_retry_after: float = 300.0
     """A longer Retry-After of the API is not believed: the next answer will say it again."""
+    project_question: float = 10.0
+    """For how long several unknown orders in a row are a question about the project before its list answers it."""
 
     # The rate limit
     rate_recovery: float = 120.0

@@ -10,7 +10,8 @@ from entries import invoice, written
 
 from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
 from invoicedrop.ledger.schema import STEPS, VERSION
 from invoicedrop.reasons import Reason
 

@@ -19,7 +19,8 @@ from invoicedrop.errors import Changed, Deferred, Paused, Unanswered
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import identity_of
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile

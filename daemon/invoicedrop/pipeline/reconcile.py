@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import Rejected, Unanswered
 from invoicedrop.invoice import Receipt
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.timing import Timing
 
 _IDS_TOLD: Final = 5
