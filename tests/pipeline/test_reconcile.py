@@ -286,11 +286,17 @@ def test_a_receipt_for_other_items_is_not_this_ones(
 
 def test_the_looks_are_spread_over_the_time_until_it_is_sent_again() -> None:
     """With 300 s: after 2, 10, 60 and 300 s; a shorter time has fewer looks, and none has the last one only."""
-    times = look_times(300.0, DEFAULT_TIMING)
+    times = look_times(invoice(), 300.0, DEFAULT_TIMING)
     assert times == [2.0, 10.0, 60.0, 300.0]
     assert [next_look(number, times) for number in (1, 2, 3, 4, 5)] == [8.0, 50.0, 240.0, None, None]
-    assert look_times(5.0, DEFAULT_TIMING) == [2.0, 5.0]
-    assert look_times(0.0, DEFAULT_TIMING) == [0.0]
+    assert look_times(invoice(), 5.0, DEFAULT_TIMING) == [2.0, 5.0]
+    assert look_times(invoice(), 0.0, DEFAULT_TIMING) == [2.0]
+
+
+@pytest.mark.parametrize(("attempts", "last"), [(1, 300.0), (8, 300.0), (9, 512.0), (10, 900.0), (10_000, 900.0)])
+def test_one_doubt_after_the_other_takes_ever_longer(attempts: int, last: float) -> None:
+    """An invoice whose every try has no known outcome is sent again ever more seldom."""
+    assert look_times(replace(invoice(), attempts=attempts), 300.0, DEFAULT_TIMING)[-1] == last
 
 
 # Questions without an answer

@@ -31,6 +31,8 @@ PAGE_SIZE: Final = 100
 _LOOK_UP_PAGES: Final = 20
 """Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_JUST_NOW: Final = 1.0
+"""Seconds for which it is known that the list of orders can be read."""
 _SHORTEST_WAIT: Final = 0.01
 """Seconds between two tries while the rate limit is used up."""
 _UPLOAD: Final = frozenset({"status", "order_attachment_id"})
@@ -72,6 +74,7 @@ class Project:
         self._patience = patience
         self._missing = MissingOrders(timing=timing)
         self._corroborating = threading.Lock()
+        self._list_answered = float("-inf")
         self._ids = f"companies/{company_id}/projects/{project_id}"
 
     def upload(
@@ -276,17 +279,20 @@ class Project:
         self, path: str, *, subject: str, form: frozenset[str], params: dict[str, str | int] | None = None
     ) -> ApiResponse:
         """Read one resource. Where that is refused, the list of all orders tells whether all is in trouble."""
+        is_probe = self.breaker.detail is not None
         try:
             return self._get(path, subject=subject, form=form, params=params, alone=True)
         except Refused:
-            # While the circuit is open, the next probe tells; and one such question at a time is enough.
-            if self.breaker.detail is not None or not self._corroborating.acquire(blocking=False):
+            if is_probe:  # the next one, of another resource, tells
                 raise
-            try:
-                with suppress(Unanswered, Deferred):
-                    self._newest_orders()
-            finally:
-                self._corroborating.release()
+            # One such question at a time; whoever is refused meanwhile waits for its answer, too.
+            with self._corroborating:
+                if self.breaker.detail is None and time.monotonic() > self._list_answered + _JUST_NOW:
+                    with suppress(Unanswered, Deferred):
+                        self._newest_orders()
+                        self._list_answered = time.monotonic()
+            if self.breaker.detail is not None:
+                raise Paused(self.breaker.detail, self.breaker.cause) from None
             raise
 
     def _get(

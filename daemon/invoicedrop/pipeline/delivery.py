@@ -262,7 +262,7 @@ class Delivery:
 
     @property
     def _look_times(self) -> Sequence[float]:
-        return look_times(self.inbox.resend_after, self.context.timing)
+        return look_times(self.entry, self.inbox.resend_after, self.context.timing)
 
     def _send(self) -> Receipt:
         """Send it: intent on disk before the first byte leaves."""

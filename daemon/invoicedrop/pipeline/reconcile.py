@@ -23,6 +23,8 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.timing import Timing
 
 _IDS_TOLD: Final = 5
+_DOUBLINGS: Final = 30
+"""More make no delay longer."""
 
 
 class Look(NamedTuple):
@@ -85,9 +87,14 @@ def _unclear(ours: Sequence[int], beside: int, unknown: Sequence[int]) -> str | 
     return None
 
 
-def look_times(resend_after: float, timing: Timing) -> Sequence[float]:
-    """Return when the order is looked at, in seconds after an upload whose outcome is not known; the last decides."""
-    return [*(moment for moment in timing.doubt_looks if moment < resend_after), resend_after]
+def look_times(entry: Entry, resend_after: float, timing: Timing) -> Sequence[float]:
+    """Return when the order is looked at, in seconds after an upload whose outcome is not known; the last decides.
+
+    Where one try after the other has no known outcome, the last look is ever further away.
+    """
+    attempts = min(max(entry.attempts - 1, 0), _DOUBLINGS)
+    last = max(resend_after, min(timing.first_retry * 2**attempts, timing.longest_retry))
+    return [*(moment for moment in timing.doubt_looks if moment < last), last]
 
 
 def next_look(looks: int, times: Sequence[float]) -> float | None:
