@@ -26,6 +26,7 @@ from odd_cases import (
     run_length,
     with_length,
 )
+from PIL import Image
 
 import pdfs
 
@@ -80,8 +81,24 @@ def bytes_lost() -> dict[str, bytes]:
         for share in (0.2, 0.5, 0.9):
             for size in (1, 20, 512):
                 at = int(last * share)
-                made[f"{size} missing at {at}, {how}"] = pdf[:at] + pdf[at + size :]
-                made[f"{size} twice at {at}, {how}"] = pdf[: at + size] + pdf[at:]
+                if pdf[at : at + size].strip():  # a line end more or less between two objects changes nothing
+                    made[f"{size} missing at {at}, {how}"] = pdf[:at] + pdf[at + size :]
+                    made[f"{size} twice at {at}, {how}"] = pdf[: at + size] + pdf[at:]
+    plain = pdfs.build(parts({4: pdfs.stream(CONTENT, compress=False), 6: pdfs.stream(bytes(400), compress=False)}))
+    at = plain.index(b"pieces")
+    for size in (1, 2):
+        made[f"{size} twice in plain content"] = plain[: at + size] + plain[at:]
+        made[f"{size} missing in plain content"] = plain[:at] + plain[at + size :]
+    zeros = plain.index(bytes(400))
+    made["1 twice in a picture that ends with zeros"] = plain[:zeros] + b"\0" + plain[zeros:]
+    for size, words in ((1, b"/F1 3 0"), (20, b"/Type /Font"), (40, b"/Resources")):
+        at = plain.index(words) + 4
+        made[f"{size} twice in an object"] = plain[: at + size] + plain[at:]
+    widths = b" ".join(b"%d" % (200 + n * 7919 % 800) for n in range(900))
+    font = b"<< /Type /Font /Subtype /TrueType /BaseFont /Arial /FirstChar 0 /LastChar 899 /Widths [%b] >>" % widths
+    array = pdfs.build(parts({3: font}))
+    at = array.index(b" ", array.index(widths) + 900)
+    made["a sector missing in an array"] = array[:at] + array[at + 512 :]
     return made
 
 
@@ -181,6 +198,11 @@ def foreign_tail() -> dict[str, bytes]:
             for size in (len(new), len(pdf) - 500, len(pdf) - 2500, len(pdf) - 9000):
                 if size >= len(new):
                     made[f"{how} over {older} of {len(pdf) - size} more"] = new + pdf[size:]
+    # Exact by chance: of the older file's objects the first one begins where the newer one's does, all others behind.
+    longer = {4: b""} | parts({4: pdfs.stream(LINES + random.Random(1).randbytes(9000))})
+    for how, first in (("plain", b"BT /F1 9 Tf (Invoice) Tj ET"), ("compressed", LINES)):
+        new = pdfs.build({4: pdfs.stream(first, compress=how != "plain")} | {n: parts()[n] for n in (1, 2, 3, 10)})
+        made[f"{how}, every entry of the older table is right"] = new + pdfs.build(longer)[len(new) :]
     return made
 
 
@@ -243,6 +265,13 @@ def line_ends() -> dict[str, bytes]:
     pictures = {n: pdfs.stream(noise.randbytes(3600), PICTURE % (40, 30, b"/DeviceRGB")) for n in (5, 6)}
     returns = pdfs.build(parts({4: pdfs.stream(CONTENT, compress=False)} | pictures))
     made["CR to LF, every checksum wrong"] = returns.replace(b"\r", b"\n")
+    grey = Image.frombytes("L", (200, 200), noise.randbytes(40_000))
+    jpeg = io.BytesIO()
+    grey.save(jpeg, "JPEG", quality=90)
+    scanned = encoded(jpeg.getvalue(), b"/DCTDecode", PICTURE % (200, 200, b"/DeviceGray"))
+    scan = pdfs.build(parts({4: pdfs.stream(CONTENT, compress=False), 5: scanned}))
+    made["CR to LF in a JPEG picture"] = scan.replace(b"\r", b"\n")
+    made["LF to CR in a JPEG picture"] = scan.replace(b"\n", b"\r")
     return made | {"LF": windows.replace(b"\r\n", b"\n")}
 
 
@@ -295,7 +324,7 @@ def password_empty_owner() -> dict[str, bytes]:
 
 
 def stream_unreadable() -> dict[str, bytes]:
-    """Page content that no viewer can read."""
+    """Page content, or a picture, that no viewer can read."""
     data, good = zlib.compress(CONTENT), parts()[4]
     bad = {
         "no line end before it": good.replace(b"stream\n", b"stream", 1),
@@ -308,7 +337,12 @@ def stream_unreadable() -> dict[str, bytes]:
         "length of nothing": with_length(encoded(b"", b"/FlateDecode"), b"0"),
         "unknown filter": encoded(data, b"/FlatDecode"),
     }
-    return named({name: parts({4: body}) for name, body in bad.items()})
+    made = {name: parts({4: body}) for name, body in bad.items()}
+    pixels = zlib.compress(bytes(range(256)) * 5)
+    made["a picture, unknown filter"] = parts(
+        {5: encoded(pixels, b"/FlateDeccode", PICTURE % (40, 32, b"/DeviceGray"))}
+    )
+    return named(made)
 
 
 DAMAGED: Final = frozenset({"damaged", "incomplete", "no_pages", "not_a_pdf"})

@@ -159,6 +159,30 @@ def checksum_short() -> dict[str, bytes]:
     return files | {"cross-reference stream": short}
 
 
+def edited() -> dict[str, bytes]:
+    """One object changed in an editor, or by a tool that leaves the table as it is; all behind it has moved."""
+    plain = pdfs.stream(b"BT /F1 10 Tf 50 700 Td (Cafe, invoice 8355) Tj ET", compress=False)
+    more = {
+        4: plain,
+        6: pdfs.stream(b" " * 400, PICTURE % (20, 20, b"/DeviceGray"), compress=False),
+    }
+    first = {9: b"<< /Producer (Faktura 6, trial) >>"}
+    good = pdfs.build(first | parts(more, catalog=b"/OpenAction [10 0 R /Fit]"), trailer=b"/Info 9 0 R")
+    content = b"BT /F1 10 Tf 50 700 Td (Invoice 8355, paid by direct debit) Tj ET"
+    return {
+        "longer producer": good.replace(b"Faktura 6", b"Faktura 6.1 for Windows"),
+        "shorter producer": good.replace(b"Faktura 6, trial", b"Faktura"),
+        "an entry more": good.replace(b"/Type /Catalog", b"/Type /Catalog /Lang (de)"),
+        "a line more": good.replace(b"endobj\n", b"endobj\n\n", 1),
+        "an action less": good.replace(b" /OpenAction [10 0 R /Fit]", b""),
+        "another font": good.replace(b"/Helvetica", b"/Helvetica-Bold"),
+        "a stamp": good.replace(plain, pdfs.stream(content, compress=False)),
+        "less content": good.replace(plain, pdfs.stream(content[:30] + b") Tj ET", compress=False)),
+        "an entry more, before what repeats": good.replace(b"/Width 20", b"/Interpolate true /Width 20"),
+        "characters counted instead of bytes": good.replace(b"Cafe", "Café".encode()),
+    }
+
+
 def eof_misspelt() -> dict[str, bytes]:
     """The end marker misspelt, or a number that is no integer before it."""
     good = pdfs.build(parts())
@@ -377,7 +401,7 @@ def zeros_in_signature() -> dict[str, bytes]:
 ALL: Final[dict[str, Callable[[], dict[str, bytes]]]] = {
     make.__name__.replace("_", "-"): make
     for make in (
-        *(a85_end, between_objects, checksum_short, eof_misspelt, goes_to_page, guard, padding_then_update),
+        *(a85_end, between_objects, checksum_short, edited, eof_misspelt, goes_to_page, guard, padding_then_update),
         *(palette_zeros, plain_length, raw_picture, tail_padding, tail_residue, two_parsers, unused_broken),
         *(unused_syntax, xml_8bit, xref_detail, zeros_in_attachment, zeros_in_signature),
     )

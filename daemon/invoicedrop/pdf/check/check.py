@@ -15,6 +15,7 @@ from invoicedrop.pdf.check.document import CONFIGURATION, open_reader
 from invoicedrop.pdf.check.file_holes import check_holes, check_object_hole
 from invoicedrop.pdf.check.holes import SMALL_HOLE
 from invoicedrop.pdf.check.lenient import read_leniently
+from invoicedrop.pdf.check.line_ends import check_line_ends
 from invoicedrop.pdf.check.metadata import einvoice, pdfa, producer, version
 from invoicedrop.pdf.check.needs import Needs
 from invoicedrop.pdf.check.objects import NO_LINE_END
@@ -62,9 +63,7 @@ def check(
         streams.check(needs.roles, needs.parts)
         _check_objects(layout, needs.roles.keys() | tree)
         _check_missing(streams, needs)
-        if layout.lost_carriage_returns and pdfa(streams.texts) is not None:
-            # Nothing that a viewer shows is wrong; but who writes PDF/A writes a table with line ends of two bytes.
-            raise Refused("damaged", "its line ends have been converted, as by a transfer in text mode")
+        check_line_ends(layout, claims_pdfa=pdfa(streams.texts) is not None)
         check_actions(objects, layout.trailer)
         return PdfFacts(
             pages=len(pages),

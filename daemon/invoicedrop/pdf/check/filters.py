@@ -134,6 +134,14 @@ _NO_ZEROS: Final = {
 }
 
 
+_KNOWN: Final = FLATE | DCT | _NO_ZEROS.keys() | {"Crypt"}
+
+
+def unknown_filter(dictionary: dict[str, Any]) -> str | None:
+    """Return the first filter that no viewer knows, if there is one."""
+    return next((name for name in filters_of(dictionary) if name not in _KNOWN), None)
+
+
 def shortest_hole(first: str) -> int | None:
     """Return how many zero bytes in a row no data of this filter has; None if any number may be right."""
     return _NO_ZEROS.get(first)

@@ -71,7 +71,8 @@ class Walk:
 
     `sections` are the tables and trailers that have been read, by offset; those that the walk meets are added.
     `length` finds the integer that a stream's /Length refers to. `boundaries` are where objects and tables begin, in
-    order, if all that is known for certain; None if not.
+    order, if all that is known for certain; None if not. `ends` are the words `startxref`, with their numbers, that the
+    walk met.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Walk:
         self._sections = sections
         self._boundaries = boundaries
         self._pieces: list[Piece] = []
+        self.ends: list[re.Match[bytes]] = []
 
     def run(self) -> list[Piece]:
         """Return the objects in file order.
@@ -112,6 +114,7 @@ class Walk:
             elif self._data[at : at + 4] == b"xref":
                 at = self._table(at)
             elif (match := STARTXREF.match(self._data, at)) is not None:
+                self.ends.append(match)
                 at = match.end()
             elif self._data[at : at + 7] == b"trailer":
                 at = self._trailer(at)

@@ -22,6 +22,7 @@ from invoicedrop.pdf.check.filters import (
     filters_of,
     inflate,
     shortest_hole,
+    unknown_filter,
 )
 from invoicedrop.pdf.check.holes import HOLE, runs_of_zeros
 from invoicedrop.pdf.check.jpeg import jpeg_defect
@@ -183,6 +184,8 @@ class Streams:
     def _check_coded(self, piece: Piece, dictionary: dict[str, Any], raw: StreamData, role: Role | None) -> None:
         """Check a stream whose first coding has no checksum: for holes, and by the one inside it."""
         first, *inner = filters_of(dictionary)
+        if role in (Role.PICTURE, Role.FONT) and (name := unknown_filter(dictionary)) is not None:
+            raise self._damaged(piece, f"({role.value}) is coded in a way that no viewer knows: {name[:40]!a}")
         self._check_hole(piece, raw, role, shortest_hole(first))
         if role is not None and inner and inner[0] in FLATE and raw.end - raw.start <= _MOST_DECODED:
             self._decoded(piece, dictionary, raw)

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from invoicedrop.pdf.check.holes import HOLE, Holes, find_holes
 from invoicedrop.pdf.check.moves import bytes_were_added, judge_moves
 from invoicedrop.pdf.check.objects import STARTXREF, Piece, Walk
-from invoicedrop.pdf.check.syntax import Data, Malformed, Ref
+from invoicedrop.pdf.check.syntax import Data, Malformed, Ref, skip_space
 from invoicedrop.pdf.check.verdict import Refused
 from invoicedrop.pdf.check.xref import OBJECT, Section, chain, integer_at, merged, section_at
 
@@ -67,12 +67,6 @@ class Layout:
         """Whether the file is encrypted."""
         return "Encrypt" in self.trailer
 
-    @property
-    def lost_carriage_returns(self) -> bool:
-        """Whether it looks as if every CR LF had become an LF; careless writers make such files, too."""
-        short_entries = any(section.short for section in self.sections)
-        return not self.exact and short_entries and self.data.find(b"\r\n") < 0
-
     def piece_at(self, at: int) -> Piece | None:
         """Return the last object that begins at or before an offset."""
         index = bisect_right(self.pieces, at, key=_start) - 1
@@ -112,6 +106,8 @@ def read_layout(data: Data) -> Layout:
         data, header=header, end=end, holes=holes, sections=sections, length=length, boundaries=tables.boundaries
     )
     pieces = walk.run()
+    if exact and any(_is_written_over(data, tables, match) for match in walk.ends):
+        raise Refused("damaged", "it was written over a longer file, and the rest of that is still there")
     if not exact and any(section.miscounted for section in sections.values()):
         raise holes.refusal("a cross-reference table has fewer or more entries than it says", 0, len(data))
     recovered = "Root" not in tables.trailer
@@ -121,7 +117,8 @@ def read_layout(data: Data) -> Layout:
     if recovered:
         last = {piece.number: piece for piece in pieces}
         current |= {number: piece for number, piece in last.items() if tables.places.get(number) is None}
-        judge_moves(data, moves, sorted(current.values(), key=_start))
+        complete = all(number in current for number, place in tables.places.items() if place is not None and place > 0)
+        judge_moves(data, moves, sorted(current.values(), key=_start), complete=complete)
     table = max((section.start for section in sections.values()), default=0) - int(startxref[1]) - tables.shift
     return Layout(
         data=data,
@@ -205,6 +202,22 @@ def _is_there(data: Data, number: int, place: int | None, shift: int) -> bool:
         return True
     match = OBJECT.match(data, place + shift) if place < len(data) else None
     return match is not None and int(match[1]) == number
+
+
+def _is_written_over(data: Data, tables: _Tables, end: re.Match[bytes]) -> bool:
+    """Whether a whole file ends at this `startxref` that lies over a longer one, of which the rest is there.
+
+    It is no earlier revision of what is read: no table leads back to its own, and behind it is the rest of an object.
+    """
+    table, boundaries = int(end[1]) + tables.shift, tables.boundaries or []
+    if table in boundaries or table > end.start():
+        return False
+    try:
+        section_at(data, table)
+    except Malformed:
+        return False
+    behind = skip_space(data, end.end())
+    return behind not in boundaries and OBJECT.match(data, behind) is None
 
 
 def _section(data: Data, shift: int, sections: dict[int, Section], offset: int) -> Section:
