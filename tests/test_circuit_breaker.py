@@ -182,6 +182,56 @@ def test_a_success_between_clears_the_failures(observed: Observed) -> None:
     assert observed.changes == []
 
 
+def test_reads_do_not_close_what_a_write_opened(observed: Observed) -> None:
+    """While uploads are refused, orders that can be read close nothing; an upload does, and then reads count again."""
+    assert observed.breaker.record_refusal("8", "503", PauseCause.OUTAGE)
+    observed.clock.now = observed.breaker.until
+    observed.breaker.reset(by_read=True)
+    assert observed.breaker.detail == "503"
+    observed.breaker.reset()
+    assert observed.breaker.detail is None
+    observed.breaker.trip("503", PauseCause.OUTAGE)
+    observed.breaker.reset(by_read=True)
+    assert observed.breaker.detail is None
+
+
+def test_reads_between_do_not_clear_failed_uploads(observed: Observed) -> None:
+    """Uploads for three orders that fail in a row open the circuit, although each order could be read before."""
+    for number in range(3):
+        assert observed.breaker.detail is None
+        observed.breaker.reset(by_read=True)
+        observed.breaker.record_failure(f"{number}", "500", writes=True)
+    assert observed.breaker.detail == "500"
+
+
+def test_an_upload_that_is_refused_while_others_are_taken_is_its_own_trouble(observed: Observed) -> None:
+    """The first refusal of an upload opens the circuit; after another one was taken, the same refusal does not."""
+    observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    observed.breaker.reset("9")
+    assert not observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    assert observed.breaker.detail is None
+    observed.breaker.reset("8")
+    assert observed.breaker.record_refusal("8", "403", PauseCause.OUTAGE)
+    assert observed.breaker.detail == "403"
+
+
+def test_uploads_that_were_taken_after_an_outage_are_no_suspects(observed: Observed) -> None:
+    """What was refused in an outage and taken after it opens the circuit in the next one as ever."""
+    for subject in ("8", "9"):
+        observed.breaker.record_refusal(subject, "503", PauseCause.OUTAGE)
+    for subject in ("8", "9"):
+        observed.breaker.reset(subject)
+    observed.breaker.record_refusal("9", "503", PauseCause.OUTAGE)
+    assert observed.breaker.detail == "503"
+
+
+def test_a_resource_that_fails_as_the_probe_again_and_again_is_put_aside(observed: Observed) -> None:
+    """Of the probes of one resource in a row every third says that it may be the resource; another begins anew."""
+    observed.breaker.trip("down", PauseCause.OUTAGE)
+    assert [observed.breaker.record_failure("8", "403") for _ in range(4)] == [True, True, False, True]
+    assert [observed.breaker.record_failure(subject, "403") for subject in ("9", "8", "9", "8")] == [True] * 4
+
+
 def test_a_probe_with_trouble_is_a_failed_probe(observed: Observed) -> None:
     """While the circuit is open any trouble keeps it open, one step longer."""
     observed.breaker.trip("down", PauseCause.OUTAGE)

@@ -2,6 +2,14 @@
 
 Closed, requests flow. Tripped, it is open: nothing starts until a backoff step is over, then one request, the probe,
 may go. Its success closes the circuit; its failure starts the next step, twice as long.
+
+Trouble of one resource (an order, an attachment's URL) opens nothing; that of several different ones in a row does. And
+where one resource is the probe again and again, in vain, it is put aside, so that another one tells whether the trouble
+is over.
+
+An upload that is refused opens the circuit at once. Such a circuit is closed by an upload only: that orders can be
+read while none is taken would open and close it for ever. Where another upload goes through, those that were refused
+may have been what was in trouble: their next refusal counts as their own.
 """
 
 import random
@@ -14,6 +22,9 @@ from typing import Final
 from invoicedrop.errors import PauseCause, Paused
 from invoicedrop.timing import DEFAULT_TIMING, Timing, backoff
 
+_MOST_SUSPECTS: Final = 1000
+"""Uploads that are remembered as refused while another one was taken."""
+
 
 class CircuitBreaker:
     """Stops all requests while none can succeed. Thread-safe.
@@ -24,6 +35,8 @@ class CircuitBreaker:
 
     FAILURE_THRESHOLD: Final = 3
     """Failures of this many different invoices in a row, without a success between, mean that the API fails."""
+    PROBES_OF_ONE: Final = 3
+    """Probes of one resource in a row that fail before the resource may be what is in trouble."""
 
     def __init__(
         self,
@@ -41,7 +54,11 @@ class CircuitBreaker:
         self._detail: str | None = None
         self._cause = PauseCause.OUTAGE
         self._probing = False
-        self._failures: set[str] = set()
+        self._by_write = False
+        self._refused: set[str] = set()  # uploads, since the last one that was taken
+        self._suspects: set[str] = set()  # those of them after which another one was taken
+        self._failures: dict[str, bool] = {}  # subjects, and whether each was about a write
+        self._probed: tuple[str, int] = ("", 0)  # the last probe's subject, and how many in a row had it
 
     @property
     def detail(self) -> str | None:
@@ -83,18 +100,30 @@ class CircuitBreaker:
                 with self._lock:
                     self._probing = False
 
-    def reset(self) -> None:
-        """Close the circuit: a request has succeeded."""
+    def reset(self, subject: str | None = None, *, by_read: bool = False) -> None:
+        """Close the circuit: a request for `subject` has succeeded. `by_read`: it says nothing about writes."""
         with self._lock:
-            self._failures.clear()
-            if self._detail is None:
+            if not by_read:
+                if len(self._suspects) > _MOST_SUSPECTS:
+                    self._suspects.clear()
+                self._suspects = (self._suspects | self._refused) - {subject or ""}
+                self._refused.clear()
+            self._failures = {subject: True for subject, writes in self._failures.items() if writes and by_read}
+            if self._detail is None or (by_read and self._by_write):
                 return
             self._detail = None
             self._step = 0.0
+            self._by_write = False
+            self._probed = ("", 0)
         self._on_change(None, 0.0)
 
     def trip(
-        self, detail: str, cause: PauseCause, *, wait: float | None = None, retry_after: float | None = None
+        self,
+        detail: str,
+        cause: PauseCause,
+        *,
+        wait: float | None = None,
+        retry_after: float | None = None,
     ) -> None:
         """Open the circuit for the next backoff step.
 
@@ -124,13 +153,49 @@ class CircuitBreaker:
         if changed:
             self._on_change(detail, remaining)
 
-    def record_failure(self, subject: str, detail: str) -> None:
-        """Count a failure that may be one invoice's own; trip when several in a row have one."""
+    def record_failure(
+        self,
+        subject: str,
+        detail: str,
+        cause: PauseCause = PauseCause.OUTAGE,
+        *,
+        writes: bool = False,
+        retry_after: float | None = None,
+    ) -> bool:
+        """Count a failure that may be one invoice's own; trip when several in a row have one.
+
+        Returns whether it is everybody's, as far as is known.
+        """
         with self._lock:
-            self._failures.add(subject)
-            isolated = len(self._failures) < self.FAILURE_THRESHOLD and self._detail is None
-        if not isolated:
-            self.trip(detail, PauseCause.OUTAGE)
+            if self._detail is None:
+                self._failures[subject] = writes
+                if len(self._failures) < self.FAILURE_THRESHOLD:
+                    return False
+            self._by_write |= writes
+            put_aside = self._is_put_aside(subject)
+        self.trip(detail, cause, retry_after=retry_after)
+        return not put_aside
+
+    def record_refusal(self, subject: str, detail: str, cause: PauseCause, *, retry_after: float | None = None) -> bool:
+        """Trip because an upload was refused; return what `record_failure` does."""
+        with self._lock:
+            is_suspect = subject in self._suspects and self._detail is None
+            if not is_suspect:
+                self._by_write = True
+                self._refused.add(subject)
+                put_aside = self._is_put_aside(subject)
+        if is_suspect:
+            return self.record_failure(subject, detail, cause, writes=True, retry_after=retry_after)
+        self.trip(detail, cause, retry_after=retry_after)
+        return not put_aside
+
+    def _is_put_aside(self, subject: str) -> bool:
+        """Count a probe that failed; return whether its resource has had enough of them in a row."""
+        before, probes = self._probed
+        probes = probes + 1 if subject == before else 1
+        put_aside = probes >= self.PROBES_OF_ONE
+        self._probed = (subject, 0 if put_aside else probes)
+        return put_aside
 
     def probe_now(self) -> None:
         """Allow a probe at once: what was wrong may have been mended (a new token, say)."""

@@ -4,7 +4,9 @@
       Rejected             this invoice can never pass            -> failed/
       Deferred             this invoice, later                    -> stays in the drop folder, own backoff
       OutcomeUnknown       the POST may have arrived              -> ask the API, then one of the others
+      Conflict             the order is not ready for it          -> stays, own backoff, for an hour
       Unanswered           a question to the API got no answer    -> stays, own backoff
+        Refused              because it was refused, or a box spoke
       Paused               nobody can upload now                  -> the whole project waits, one probe at a time
         FolderUnavailable    because of a folder of the inbox
         CheckUnavailable     because no PDF can be checked
@@ -67,6 +69,18 @@ class Unanswered(InvoicedropError):  # noqa: N818
         self.detail = detail
 
 
+class Conflict(InvoicedropError):  # noqa: N818
+    """The order's state is against it now, which may pass by itself (a twin still being handled): it was not taken."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Refused(Unanswered):
+    """A question about one resource was refused, or a box answered it: the resource, or all, is in trouble."""
+
+
 class PauseCause(StrEnum):
     """What keeps everybody from uploading."""
 
@@ -76,6 +90,8 @@ class PauseCause(StrEnum):
     """The API token cannot be read, is refused, or may not use the project."""
     RATE_LIMIT = "rate limit"
     """The company's rate limit is used up: no outage, over in seconds."""
+    PROJECT = "project"
+    """The API knows none of several orders: `project_id` may be wrong."""
     FOLDER = "folder"
     LEDGER = "ledger"
     CHECK = "check"

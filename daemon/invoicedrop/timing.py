@@ -34,6 +34,8 @@ class Timing:
     """The longest time between two looks whether an order is shipped; the first is `order_retry`."""
     look_again: float = 5.0
     """Between two looks at an order whose upload had no answer."""
+    conflict_patience: float = 3600.0
+    """For how long, at least, an upload that conflicts with the order's state (HTTP 409) is tried again."""
     fault_retry: float = 60.0
     """Until an invoice is tried again on which this program itself failed."""
 
@@ -44,6 +46,8 @@ class Timing:
     """The longest such step."""
     longest_retry_after: float = 300.0
     """A longer Retry-After of the API is not believed: the next answer will say it again."""
+    project_question: float = 10.0
+    """For how long several unknown orders in a row are a question about the project before its list answers it."""
 
     # The rate limit
     rate_recovery: float = 120.0

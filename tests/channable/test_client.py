@@ -8,11 +8,13 @@ import pytest
 from api_caller import Caller, caller_of
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import (
+    Conflict,
     InvoicedropError,
     LedgerUnavailable,
     OutcomeUnknown,
     PauseCause,
     Paused,
+    Refused,
     Rejected,
     Stopping,
     Unanswered,
@@ -28,7 +30,10 @@ MB = 1 << 20
 
 
 class Row(NamedTuple):
-    """What a response becomes: of an upload, of a read; and why it trips the circuit breaker, if it does."""
+    """What a response becomes: of an upload, of a read; and why it trips the circuit breaker, if it does.
+
+    A read of one order that is `Refused` trips nothing where the list of all orders can be read.
+    """
 
     status: int
     of_upload: type[InvoicedropError]
@@ -40,16 +45,17 @@ class Row(NamedTuple):
         assert (type(upload), type(read)) == (self.of_upload, self.of_read)
         for error in (upload, read):
             assert not isinstance(error, Paused) or error.cause is self.trips
-        assert (caller.breaker.detail is not None) is (self.trips is not None)
+        assert (caller.breaker.detail is not None) is (self.trips is not None and self.of_read is Paused)
 
 
 TABLE = [
-    *(Row(status, Rejected, Unanswered) for status in (400, 405, 406, 409, 410, 413, 415, 422)),
+    *(Row(status, Rejected, Unanswered) for status in (400, 405, 406, 410, 413, 415, 422)),
+    Row(409, Conflict, Unanswered),
     Row(404, Rejected, Rejected),
-    *(Row(status, Paused, Paused, PauseCause.TOKEN) for status in (401, 403)),
+    *(Row(status, Paused, Refused, PauseCause.TOKEN) for status in (401, 403)),
     Row(429, Paused, Paused, PauseCause.RATE_LIMIT),
-    *(Row(status, Paused, Paused, PauseCause.OUTAGE) for status in (407, 503)),
-    *(Row(status, Paused, Paused, PauseCause.OUTAGE) for status in (301, 302, 303, 307, 308)),
+    Row(503, Paused, Refused, PauseCause.OUTAGE),
+    *(Row(status, OutcomeUnknown, Refused, PauseCause.OUTAGE) for status in (301, 302, 303, 307, 308, 407)),
     *(Row(status, OutcomeUnknown, Unanswered) for status in (500, 502, 504, 507, 520, 408, 418, 425)),
 ]
 
@@ -69,26 +75,22 @@ def test_every_status_becomes_what_the_table_says(sandbox: Running, invoice: Sna
         row.check(caller, of_upload.value, of_read.value)
     assert "their own words" in str(of_upload.value)
     assert sandbox.uploads() == []
-    assert len(sandbox.requests) == 2
+    assert len(sandbox.requests) == (3 if row.of_read is Refused else 2)
 
 
 HTML_TABLE = [
-    Row(200, OutcomeUnknown, Unanswered, PauseCause.OUTAGE),
-    Row(202, OutcomeUnknown, Unanswered, PauseCause.OUTAGE),
-    Row(403, Paused, Paused, PauseCause.TOKEN),
-    Row(404, Paused, Paused, PauseCause.OUTAGE),
-    Row(400, Paused, Paused, PauseCause.OUTAGE),
-    Row(413, Rejected, Unanswered),
+    *(Row(status, OutcomeUnknown, Refused, PauseCause.OUTAGE) for status in (200, 202, 400, 401, 403, 404, 409, 429)),
+    Row(413, OutcomeUnknown, Unanswered),
     Row(500, OutcomeUnknown, Unanswered),
     Row(502, OutcomeUnknown, Unanswered),
-    Row(503, Paused, Paused, PauseCause.OUTAGE),
+    Row(503, OutcomeUnknown, Refused, PauseCause.OUTAGE),
     Row(504, OutcomeUnknown, Unanswered),
 ]
 
 
 @pytest.mark.parametrize("row", HTML_TABLE, ids=lambda row: str(row.status))
 def test_a_web_page_is_not_the_apis_word(sandbox: Running, caller: Caller, invoice: Snapshot, row: Row) -> None:
-    """HTML where JSON belongs is a proxy's or a portal's: no invoice fails for it, but for being too large."""
+    """HTML where JSON belongs is a proxy's or a portal's: no invoice fails for it."""
     for request in ("upload", "order"):
         sandbox.faults.add(Kind.HTML, request, status=row.status, count=1)
     with pytest.raises(row.of_upload) as of_upload:
@@ -99,6 +101,38 @@ def test_a_web_page_is_not_the_apis_word(sandbox: Running, caller: Caller, invoi
     with pytest.raises(row.of_read) as of_read:
         caller.project.order(8)
     row.check(caller, of_upload.value, of_read.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, b"no") for status in (202, 400, 401, 403, 404, 405, 406, 408, 409, 410, 415, 422, 429, 503, 520)),
+        *((status, b'{"message": "no Route matched"}') for status in (200, 401, 403, 404, 429, 503)),
+        *((status, b"") for status in (204, 302, 404, 407, 503)),
+    ],
+)
+def test_where_a_box_answers_everything_the_project_pauses(invoice: Snapshot, status: int, body: bytes) -> None:
+    """An upload is in doubt and no order is unknown; the project waits, and what is said names what answered."""
+    box = Reply(body, status, (("server", "box/1.0"),))
+    with scripted(lambda _request: box) as server:
+        for read in (False, True):
+            with caller_of(server.url) as caller:
+                with pytest.raises(Paused if read else OutcomeUnknown):
+                    _ = caller.project.order(8) if read else caller.project.upload(8, invoice)
+                assert "box/1.0" in (caller.breaker.detail or "")
+                assert "token" not in (caller.breaker.detail or "")
+
+
+def test_another_orders_trouble_is_not_the_projects(sandbox: Running, caller: Caller) -> None:
+    """Two orders that are refused pause nothing where the list can be read; a third one does."""
+    sandbox.faults.add(Kind.STATUS, "order", status=403)
+    for order_id in (1, 1, 2, 2):
+        with pytest.raises(Refused):
+            caller.project.order(order_id)
+    assert caller.details == []
+    with pytest.raises(Paused):
+        caller.project.order(3)
+    assert "may not use" in (caller.breaker.detail or "")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +208,7 @@ def test_failures_of_three_invoices_trip_the_breaker(sandbox: Running, caller: C
 def test_a_redirect_is_never_followed_with_the_token(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:
     """A redirect of the API goes nowhere: one request, and an error that says that the address is wrong."""
     sandbox.faults.add(Kind.REDIRECT, "any")
-    with pytest.raises(Paused):
+    with pytest.raises(OutcomeUnknown):
         caller.project.upload(8, invoice)
     assert caller.breaker.detail is not None
     assert "api_url" in caller.breaker.detail
@@ -183,10 +217,10 @@ def test_a_redirect_is_never_followed_with_the_token(sandbox: Running, caller: C
 
 @pytest.mark.parametrize("location", ["http://[", "//", "http://\xff\xfe", "mailto:x", "/elsewhere"])
 def test_a_redirect_to_an_odd_address_is_a_redirect(invoice: Snapshot, location: str) -> None:
-    """Where a redirect leads is never read: whatever stands there, the request was not taken and goes nowhere."""
+    """Where a redirect leads is never read: whatever stands there, the request goes nowhere and is in doubt."""
     redirect = as_json({}, 302, ("location", location))
     with scripted(lambda _request: redirect) as server, caller_of(server.url) as caller:
-        with pytest.raises(Paused):
+        with pytest.raises(OutcomeUnknown):
             caller.project.upload(8, invoice)
         assert "api_url" in (caller.breaker.detail or "")
         assert len(server.requests) == 1
@@ -369,11 +403,11 @@ def test_a_patient_project_waits_for_the_rate_limit(sandbox: Running, patience: 
 
 def test_patience_is_for_the_rate_limit_only(sandbox: Running) -> None:
     """A wrong token or an outage is not waited for, however patient the project is."""
-    sandbox.faults.add(Kind.STATUS, "order", status=503)
+    sandbox.faults.add(Kind.STATUS, status=503)
     with caller_of(sandbox.url) as caller:
         project = Project(caller.client, 1001, 2001, caller.breaker, patience=60.0)
         began = time.monotonic()
         with pytest.raises(Paused):
             project.order(8)
         assert time.monotonic() - began < 1
-    assert len(sandbox.requests) == 1
+    assert [request.kind for request in sandbox.requests] == ["order", "orders"]

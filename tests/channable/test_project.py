@@ -15,7 +15,7 @@ import pytest
 
 from api_caller import Caller, caller_of, invoice_in, invoice_of
 from invoicedrop import __version__
-from invoicedrop.channable.project import _CHUNK
+from invoicedrop.channable.upload_body import _CHUNK
 from invoicedrop.errors import OutcomeUnknown, Rejected, Unanswered
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt
@@ -164,7 +164,7 @@ def test_what_is_no_pdf_is_refused_in_their_words(caller: Caller, tmp_path: Path
 
 
 def test_what_is_too_large_for_the_api_is_refused(tmp_path: Path) -> None:
-    """413 is about this one invoice, even if the server stops reading it."""
+    """The API's own 413 is about this one invoice, even if the server stops reading it, and is told with its size."""
     with (
         serve(Options(rate=0, max_body_bytes=1000)) as small,
         caller_of(small.url) as caller,
@@ -172,8 +172,9 @@ def test_what_is_too_large_for_the_api_is_refused(tmp_path: Path) -> None:
         pytest.raises(Rejected) as caught,
     ):
         caller.project.upload(8, invoice)
-    assert caught.value.reason is Reason.REFUSED_BY_API
+    assert caught.value.reason is Reason.TOO_LARGE
     assert "413" in caught.value.detail
+    assert "3004 bytes" in caught.value.detail
 
 
 # Orders

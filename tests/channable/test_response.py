@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_caller import caller_of
-from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from scripted_api import as_json, scripted
@@ -21,8 +21,9 @@ from scripted_api import as_json, scripted
         ({"detail": [{"loc": None, "msg": "bad"}]}, "bad"),
         ({"detail": [{"loc": 5, "msg": "bad"}]}, "bad"),
         ({"detail": "plain words"}, "plain words"),
-        ({"message": "m"}, "m"),
-        ({"error": "e"}, "e"),
+        ({"status": "error", "message": "m"}, "m"),
+        ({"status": "error", "message": ["a", {"b": 1}]}, "['a', {'b': 1}]"),
+        ({"status": "error", "message": None, "error": "e"}, "e"),
     ],
 )
 def test_a_422_is_made_readable(invoice: Snapshot, body: object, message: str) -> None:
@@ -34,6 +35,45 @@ def test_a_422_is_made_readable(invoice: Snapshot, body: object, message: str) -
     ):
         caller.project.upload(8, invoice)
     assert message in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "speaker"),
+    [
+        (202, b'{"status": "success", "order_attachment_id": 1}', Speaker.API),
+        (202, b'{"status": "error", "message": "no"}', Speaker.API),
+        (202, b'{"status": "ok"}', Speaker.OTHER),
+        (202, b'{"status": "success", "order_att', Speaker.CUT),
+        (202, b"ok", Speaker.OTHER),
+        (202, b"", Speaker.OTHER),
+        (202, b"[1]", Speaker.OTHER),
+        (202, b"{" * 100_000, Speaker.CUT),
+        (404, b'{"status": "error", "message": "no such order"}', Speaker.API),
+        (404, b'{"status": "error", "message": null}', Speaker.API),
+        (404, b'{"status": 404, "message": "no such page"}', Speaker.OTHER),
+        (404, b'{"message": "no Route matched"}', Speaker.OTHER),
+        (404, b'{"detail": "Not Found"}', Speaker.OTHER),
+        (404, b'{"status": "error", "mess', Speaker.OTHER),
+        (422, b'{"detail": []}', Speaker.API),
+        (422, b'{"detail": {"a": 1}}', Speaker.OTHER),
+        (401, b'{"error": "expired"}', Speaker.API),
+        (401, b'{"error": "Unauthorized", "status": 401}', Speaker.OTHER),
+        (403, b'{"error": "forbidden"}', Speaker.OTHER),
+        (503, b'{"status": "error", "message": "maintenance"}', Speaker.API),
+        (503, b"<html>{}</html>", Speaker.OTHER),
+    ],
+)
+def test_only_the_apis_own_form_is_its_word(status: int, body: bytes, speaker: Speaker) -> None:
+    """Who speaks is told by the form of the body, for each status."""
+    form = frozenset({"status", "order_attachment_id"})
+    assert ApiResponse(httpx.Response(status), body).speaker(form) is speaker
+    page = httpx.Response(status, headers={"content-type": "text/html"})
+    assert ApiResponse(page, body).speaker(form) is Speaker.OTHER
+
+
+def test_a_success_is_never_quoted() -> None:
+    """What may be a broken order, with a customer's name, is not in the words about it."""
+    assert "Jansen" not in ApiResponse(httpx.Response(200), b'{"order": {"name": "Jansen"').summary()
 
 
 JSON = st.recursive(

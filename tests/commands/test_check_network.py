@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fault_proxy import Rule, fault_proxy
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.commands.check import command, connections, network
 from invoicedrop.commands.check.finding import Finding, Level
@@ -21,6 +22,7 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
+from scripted_api import as_json
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
@@ -59,6 +61,15 @@ def test_other_responses_of_the_api(
     merchant.sandbox.faults.add(request="orders", **fault)
     finding = _findings(merchant.settings())[subject]
     assert (finding.level, words in finding.text) == (level, True), finding
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_box_is_not_taken_for_the_api(merchant: Merchant, status: int) -> None:
+    """A refusal in another form than the API's own blames neither the token nor the numbers."""
+    with fault_proxy(merchant.sandbox.url) as proxy:
+        proxy.add(Rule(passed_on=False, reply=as_json({"message": "no Route matched"}, status)))
+        finding = _findings(merchant.settings(api_url=proxy.url))["API"]
+    assert (finding.level, "not the API answers" in finding.text) == (Level.PROBLEM, True), finding
 
 
 def _orders(*platforms: str | None) -> OrdersPage:

@@ -161,14 +161,14 @@ def test_names_are_shown_literally(merchant: Merchant, receipts: Receipts) -> No
 def test_an_api_that_cannot_be_asked_is_75(
     merchant: Merchant, receipts: Receipts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a wrong token nothing is known about the invoices; one sentence says why, and only one request is made."""
+    """With a wrong token nothing is known about the invoices; one sentence says why, after two requests."""
     for number in (5, 6, 7):
         receipts.add(number)
     code, text = _verify(merchant.settings(api_token="another"))
     assert (code, text) == (75, "3 uploaded in the last 30 days: 3 not compared.\n")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("not everything could be compared: the API token is wrong")
-    assert merchant.sandbox.journal.arrived() == 1
+    assert merchant.sandbox.journal.arrived() == 2
 
 
 def test_one_order_in_trouble_does_not_stop_the_others(

@@ -199,7 +199,9 @@ def test_a_stale_write_does_not_hurt_those_beside_it(ledger: Ledger) -> None:
 
 def test_a_write_that_cannot_be_is_its_own_thread_s_error(ledger: Ledger) -> None:
     """A value that the database does not take is an error where it came from; what shares its commit is on disk."""
-    results, _ = together(ledger, lambda index: ledger.uploaded(invoice(index), Receipt(2**63 if index == 4 else 1)))
+    results, _ = together(
+        ledger, lambda index: ledger.uploaded(replace(invoice(index), pages=2**63 if index == 4 else 1), Receipt(1))
+    )
     assert isinstance(results[4], OverflowError)
     for index in set(range(8)) - {4}:
         assert results[index] == written(ledger, invoice(index))

@@ -336,6 +336,22 @@ def test_receipts_tell_which_attachments_are_ours(ledger: Ledger) -> None:
     assert ledger.receipts(ACCOUNT, 2001, 8355) == {5: ("aa" * 32, ""), 6: ("bb" * 32, ""), 8: ("ab" * 32, "11-12")}
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 10**60])
+def test_ids_may_have_any_length(ledger: Ledger, number: int) -> None:
+    """An id of an order or an attachment comes back as it was, and is found by, however long it is."""
+    first = replace(invoice(1), order_id=number)
+    sent = ledger.uploaded(ledger.uploading(first, frozenset({number, 1})), Receipt(number))
+    assert (written(ledger, sent).order_id, written(ledger, sent).attachment_id) == (number, number)
+    assert written(ledger, sent).base_line == {number, 1}
+    assert ledger.receipts(ACCOUNT, 2001, number) == {number: (sent.sha256, "")}
+    assert ledger.uploaded_since(0.0, number) == [sent]
+    twin = ledger.same_invoice(replace(invoice(2), order_id=number))
+    assert twin is not None
+    assert twin.attachment_id == number
+    later = ledger.uploaded(replace(invoice(3, sha256="cd" * 32), order_id=number), Receipt(number + 1))
+    assert later.attachment_id in ledger.sent_later(replace(sent, uploaded_at=0.0))
+
+
 def test_lists_and_counts_by_state(ledger: Ledger) -> None:
     """Entries are listed by state, the latest changed first, limited and since a time; counts agree."""
     for number in (1, 2, 3):

@@ -271,7 +271,7 @@ def test_the_servers_clock_may_differ_from_ours(
             self.send_header("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
             self.end_headers()
             order = {"order": {"id": ORDER, "attachments": [attachment]}}
-            self.wfile.write(json.dumps({"message": "gone"} if gone else order).encode())
+            self.wfile.write(json.dumps({"status": "error", "message": "gone"} if gone else order).encode())
 
         def log_message(self, *_arguments: object) -> None:
             """Print nothing."""

@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 _KINDS = {
     "refused": Kind(down, "cannot be reached"),
-    "503": Kind(fault("status", status=503), "out of service"),
+    "503": Kind(fault("status", status=503), "out of service", burst=_THRESHOLD),
     "hang": Kind(fault("hang_before_store"), "does not answer", timeout=0.2, burst=_THRESHOLD - 1),
 }
 

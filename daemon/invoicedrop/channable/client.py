@@ -1,12 +1,14 @@
 """The one boundary to the API's network: every status and transport error becomes one of our errors here.
 
-`judgement` has the table that says which. What is downloaded goes by a client of its own (`downloads`).
+`judgement` has the table that says which, `response` whose word a response is. What is downloaded goes by a client of
+its own (`downloads`).
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Self
+from http import HTTPStatus
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,10 +18,10 @@ from invoicedrop.channable.downloads import Downloads
 from invoicedrop.channable.http_client import http_client
 from invoicedrop.channable.judgement import Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
-from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Unanswered
+from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Unanswered
 from invoicedrop.system.addresses import is_public
 
 _MAX_BODY: Final = 32 * 1024 * 1024
@@ -51,6 +53,16 @@ def _exchange(http: httpx.Client, request: httpx.Request) -> ApiResponse:
         return ApiResponse(response, bytes(body))
     finally:
         response.close()
+
+
+class _Failure(NamedTuple):
+    """A request that failed: what that means, in words, and what it was for (see `ApiClient.request`)."""
+
+    judgement: Judgement
+    detail: str
+    subject: str
+    writes: bool
+    alone: bool
 
 
 class ApiClient:
@@ -137,7 +149,10 @@ class ApiClient:
         *,
         breaker: CircuitBreaker,
         subject: str,
+        form: frozenset[str],
         writes: bool = False,
+        alone: bool = False,
+        corroborates: bool = False,
         params: Mapping[str, str | int] | None = None,
         content: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -145,13 +160,17 @@ class ApiClient:
     ) -> ApiResponse:
         """Send one request when rate limit and circuit breaker allow it, and return the API's own response.
 
-        `subject` names what this is about (an order), so that one order's trouble is not mistaken for an outage.
+        `subject` names what this is about (an order), so that one order's trouble is not mistaken for an outage; `form`
+        are the fields of the endpoint's own success. `alone`: it reads one resource, whose trouble may be its own.
+        `corroborates`: it is made only to see whether all is in trouble; its success is no news about what failed.
         `before_sending` is called when the request may leave, immediately before it does.
+
+        A 404 does not close the circuit: several may mean that the project is wrong, which the caller decides.
 
         Raises:
             Paused: nobody can upload now; the request was not taken.
             OutcomeUnknown: a request that `writes` may or may not have been taken.
-            Unanswered: one that does not write failed.
+            Unanswered: one that does not write failed (Refused: that of one resource was refused).
             Deferred: a `spare` client has to wait: the rate limit is for others now.
             Stopping: the service is being stopped.
 
@@ -167,15 +186,20 @@ class ApiClient:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
                 judgement = judge(None, sent=not isinstance(error, NotSent))
-                self._report(judgement, str(error), None, breaker, subject)
-                raise _error_of(judgement, str(error), writes=writes) from error
-            judgement = judge(response.status, is_html=response.is_html)
+                failure = _Failure(judgement, str(error), subject, writes=writes, alone=False)
+                raise self._failed(failure, breaker) from error
+            speaker = response.speaker(form)
+            judgement = judge(response.status, speaker, is_html=response.is_html)
             if judgement.meaning is Meaning.ANSWERED:
                 self._token_is_bad = False
-                breaker.reset()
+                if response.status != HTTPStatus.NOT_FOUND and not corroborates:
+                    breaker.reset(subject, by_read=not writes)
                 return response
-            self._report(judgement, response.summary(), response.retry_after, breaker, subject)
-            raise _error_of(judgement, response.summary(), writes=writes)
+            detail = response.summary()
+            if speaker is Speaker.OTHER and response.server:
+                detail += f" (from a server that calls itself {response.server})"
+            failure = _Failure(judgement, detail, subject, writes=writes, alone=alone)
+            raise self._failed(failure, breaker, response)
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
@@ -218,21 +242,38 @@ class ApiClient:
         except (httpx.InvalidURL, UnicodeError) as error:
             raise NotSent(str(error)) from error
 
-    def _report(
-        self, judgement: Judgement, detail: str, retry_after: float | None, breaker: CircuitBreaker, subject: str
-    ) -> None:
-        """Let token, rate limiter and circuit breaker learn from a request that failed."""
-        wait = None
-        if judgement.cause is PauseCause.TOKEN:
-            self._token_is_bad = True
-            self.forget_token()
-        elif judgement.cause is PauseCause.RATE_LIMIT:
-            wait = self.rate_limiter.refused(retry_after)
-        sentence = judgement.sentence.format(host=urlsplit(self.api_url).netloc, detail=detail)
-        if judgement.cause is None:
-            breaker.record_failure(subject, sentence)
+    def _failed(
+        self, failure: _Failure, breaker: CircuitBreaker, response: ApiResponse | None = None
+    ) -> Paused | OutcomeUnknown | Unanswered:
+        """Let token, rate limiter and circuit breaker learn from a request that failed; return what to raise."""
+        judgement, subject, writes = failure.judgement, failure.subject, failure.writes
+        wait, retry_after = None, None
+        if response is not None:
+            retry_after = response.retry_after
+            if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                # Whoever refused it: reading the token again costs nothing.
+                self._token_is_bad = True
+                self.forget_token()
+            elif response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                # The form of the API's own 429 is not documented, and another's limit is one, too.
+                wait = self.rate_limiter.refused(retry_after)
+        cause = judgement.cause
+        sentence = judgement.sentence.format(host=urlsplit(self.api_url).netloc, detail=failure.detail)
+        everybody = cause is not None
+        if cause is None:
+            breaker.record_failure(subject, sentence, writes=writes)
+        elif failure.alone and cause is not PauseCause.RATE_LIMIT:
+            everybody = breaker.record_failure(subject, sentence, cause, retry_after=retry_after)
+        elif writes and response is not None and cause is not PauseCause.RATE_LIMIT:
+            everybody = breaker.record_refusal(subject, sentence, cause, retry_after=retry_after)
         else:
-            breaker.trip(sentence, judgement.cause, wait=wait, retry_after=retry_after)
+            wait = wait if cause is PauseCause.RATE_LIMIT else None
+            breaker.trip(sentence, cause, wait=wait, retry_after=retry_after)
+        if writes and judgement.meaning is Meaning.IN_DOUBT:
+            return OutcomeUnknown(failure.detail)
+        if cause is None:
+            return Unanswered(failure.detail)
+        return Paused(failure.detail, cause) if everybody else Refused(failure.detail)
 
     def download(self, url: str, consume: Callable[[bytes], None], max_bytes: int) -> int:
         """Fetch `url` without any token, handing its bytes to `consume`; return the HTTP status.
@@ -243,10 +284,3 @@ class ApiClient:
         """
         with self._slots:
             return self._downloads.fetch(url, consume, max_bytes)
-
-
-def _error_of(judgement: Judgement, detail: str, *, writes: bool) -> Paused | OutcomeUnknown | Unanswered:
-    if judgement.meaning is Meaning.NOT_TAKEN:
-        assert judgement.cause is not None
-        return Paused(detail, judgement.cause)
-    return OutcomeUnknown(detail) if writes else Unanswered(detail)

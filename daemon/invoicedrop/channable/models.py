@@ -19,14 +19,24 @@ def _object(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    return value if value is None else str(value)
+    """What is no text is shown as Python does; what cannot be shown (a number of thousands of digits) is none."""
+    try:
+        return value if value is None else str(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no ids")  # noqa: TRY004 - pydantic's way to refuse
+    return value
 
 
 def _time(value: Any) -> Any:
     """A moment that cannot be read, or shown in every time zone, is as good as none: nothing is decided by it."""
     try:
         moment = _TIME.validate_python(value)
-    except ValidationError:
+    except (ValidationError, ValueError, OverflowError):
         return None
     return moment if moment is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
 
@@ -61,6 +71,8 @@ _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9999
 UtcTime = Annotated[datetime | None, AfterValidator(lambda moment: moment and _utc(moment)), BeforeValidator(_time)]
 Text = Annotated[str | None, BeforeValidator(_text)]
+Id = Annotated[int, BeforeValidator(_no_flag)]
+"""Of any length."""
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 
 
@@ -68,8 +80,8 @@ class UploadResponse(BaseModel):
     """The body of a 202: it can still say `error`."""
 
     status: str
-    order_attachment_id: int | None = None
-    message: str | None = None
+    order_attachment_id: Id | None = None
+    message: Text = None
 
 
 class AttachmentUrl(BaseModel):
@@ -81,20 +93,20 @@ class AttachmentUrl(BaseModel):
 class Attachment(BaseModel):
     """A file of an order. `attachment_type` is "INVOICE", or labels of several kinds."""
 
-    id: int
-    attachment_type: Any = None
+    id: Id
+    attachment_type: Text = None
     created: UtcTime = None
 
     @property
     def is_invoice(self) -> bool:
         """Whether this is (also) an invoice."""
-        return "INVOICE" in str(self.attachment_type).upper()
+        return "INVOICE" in (self.attachment_type or "").upper()
 
 
 class Product(BaseModel):
     """A line of an order; bol only takes invoices for single ones, by this id."""
 
-    channable_order_item_id: int
+    channable_order_item_id: Id
 
 
 class _Extra(BaseModel):
@@ -115,7 +127,7 @@ class Order(BaseModel):
     attachments.
     """
 
-    id: int
+    id: Id
     channel_name: Text = None
     channel_id: Text = None
     platform_name: Text = None

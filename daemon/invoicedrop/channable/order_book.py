@@ -123,7 +123,7 @@ class OrderBook:
         self._next_round = now + (self._fresh if paid else _UNPROFITABLE)
         self._pages_left = min(1 + self._backlog() // _WAITING_PER_PAGE, _MOST_PAGES) if paid else 0
         self._pages_read = self._served = 0
-        self._pages = self._project.pages()
+        self._pages = self._project.pages(optional=True)
 
     def _next_page(self) -> int | None:
         """Read a page; return the smallest id on it. A list that cannot be read now costs no invoice anything."""

@@ -5,50 +5,40 @@ order connection API (2026-10). Uploads and downloads are v1, order reads v2, as
 """
 
 import hashlib
-import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-import pybase64
 from pydantic import BaseModel, ValidationError
 
 from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.missing_orders import QUESTION, MissingOrders
 from invoicedrop.channable.models import AttachmentUrl, Event, Order, OrderResponse, OrdersPage, UploadResponse
 from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.upload_body import Content, upload_body
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import OutcomeUnknown, PauseCause, Paused, Rejected, Unanswered
+from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
 from invoicedrop.reasons import Reason
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 PAGE_SIZE: Final = 100
 """Orders a page: the API's largest."""
-_CHUNK: Final = 3 * 64 * 1024
-"""Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
 _LOOK_UP_PAGES: Final = 20
 """Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _SHORTEST_WAIT: Final = 0.01
 """Seconds between two tries while the rate limit is used up."""
+_UPLOAD: Final = frozenset({"status", "order_attachment_id"})
+"""The fields of each endpoint's own success; these are an upload's."""
+_ORDER: Final = frozenset({"order"})
+_ORDERS: Final = frozenset({"orders"})
+_ATTACHMENT: Final = frozenset({"url"})
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class Content(Protocol):
-    """What is uploaded: bytes that do not change meanwhile, and their SHA-256 in hex."""
-
-    @property
-    def view(self) -> memoryview:
-        """The bytes."""
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-
-    @property
-    def sha256(self) -> str:
-        """Their SHA-256 in hex."""
 
 
 class AttachedOrder(NamedTuple):
@@ -74,11 +64,14 @@ class Project:
         breaker: CircuitBreaker,
         *,
         patience: float = 0.0,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self.client = client
         self.project_id = project_id
         self.breaker = breaker
         self._patience = patience
+        self._missing = MissingOrders(timing=timing)
+        self._corroborating = threading.Lock()
         self._ids = f"companies/{company_id}/projects/{project_id}"
 
     def upload(
@@ -93,25 +86,30 @@ class Project:
 
         Raises:
             Rejected: the API refused it for good, or there is no such order.
+            Unanswered: there is no such order, nor several others before it: nothing was taken.
+            Conflict: the order is not ready for it now: nothing was taken.
             OutcomeUnknown: it may or may not have been stored.
 
         """
-        fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
-        prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
-        suffix = b'"}'
-        length = len(prefix) + (invoice.size + 2) // 3 * 4 + len(suffix)
+        length, content = upload_body(invoice, item_ids)
         response = self.client.request(
             "POST",
             f"/v1/{self._ids}/orders/{order_id}/attachments",
             breaker=self.breaker,
             subject=f"{order_id}:{invoice.sha256}",
+            form=_UPLOAD,
             writes=True,
-            content=_encoded(prefix, invoice.view, suffix),
+            content=content,
             headers={"Content-Type": "application/json", "Content-Length": str(length)},
             before_sending=before_sending,
         )
         if response.status == HTTPStatus.NOT_FOUND:
-            raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
+            raise self._no_order(order_id, response.summary(), by_read=False)
+        self._missing.known()
+        if response.status == HTTPStatus.CONFLICT:
+            raise Conflict(response.summary())
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise Rejected(Reason.TOO_LARGE, f"{response.summary()}; the file has {invoice.size} bytes")
         if response.status != HTTPStatus.ACCEPTED:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
@@ -128,33 +126,50 @@ class Project:
 
         Raises:
             Rejected: there is no such order.
+            Unanswered: it cannot be read, or there is no such order, nor several others before it.
 
         """
-        response = self._get(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id))
+        response = self._get_one(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id), form=_ORDER)
         received_at = datetime.now(UTC)
         if response.status == HTTPStatus.NOT_FOUND:
-            raise Rejected(Reason.ORDER_NOT_FOUND, response.summary())
+            raise self._no_order(order_id, response.summary())
         date = response.date
         ahead = timedelta() if date is None or date.tzinfo is None else date - received_at
         body = _read(OrderResponse, response)
+        self._missing.known()
         return AttachedOrder(body.order, ahead, body.events)
 
     def orders(
-        self, *, search: str = "", since: datetime | None = None, offset: int = 0, limit: int = PAGE_SIZE
+        self,
+        *,
+        search: str = "",
+        since: datetime | None = None,
+        offset: int = 0,
+        limit: int = PAGE_SIZE,
+        optional: bool = False,
     ) -> OrdersPage:
-        """Return a page of orders, newest first. `search` is loose: compare before you believe a hit."""
+        """Return a page of orders, newest first. `search` is loose: compare before you believe a hit.
+
+        `optional`: one can do without the list, so that its trouble is its own.
+        """
         params: dict[str, str | int] = {"limit": limit, "offset": offset}
         if search:
             params["search"] = search
         if since is not None:
             params["start_date"] = f"{since.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
-        return _read(OrdersPage, self._get(f"/v2/{self._ids}/orders", subject=f"orders {search}", params=params))
+        path = f"/v2/{self._ids}/orders"
+        if search:
+            return _read(OrdersPage, self._get_one(path, subject=f"orders {search}", form=_ORDERS, params=params))
+        page = _read(OrdersPage, self._get(path, subject="orders", form=_ORDERS, params=params, alone=optional))
+        if page.orders:
+            self._missing.known()
+        return page
 
-    def pages(self, *, search: str = "", since: datetime | None = None) -> Iterator[OrdersPage]:
-        """Yield the pages of a list of orders, newest first, up to one that is not full."""
+    def pages(self, *, search: str = "", since: datetime | None = None, optional: bool = False) -> Iterator[OrdersPage]:
+        """Yield the pages of a list of orders, newest first, up to one that is not full; see `orders`."""
         offset = 0
         while True:
-            page = self.orders(search=search, since=since, offset=offset)
+            page = self.orders(search=search, since=since, offset=offset, optional=optional)
             yield page
             offset += page.entries
             if page.entries < PAGE_SIZE:
@@ -181,7 +196,8 @@ class Project:
 
         Raises:
             Rejected: there is none, or more than one.
-            Unanswered: far too many orders mention it, or some of those that do cannot be read.
+            Unanswered: far too many orders mention it, or some of those that do cannot be read; or there is none, nor
+                one with several other numbers before it.
 
         """
         hits: dict[int, Order] = {}
@@ -197,7 +213,8 @@ class Project:
         if not hits and unreadable:
             raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read")
         if not hits:
-            raise Rejected(Reason.ORDER_NOT_FOUND, f"no order has the marketplace number {number}")
+            raise self._no_order(number, f"no order has the marketplace number {number}")
+        self._missing.known()
         return next(iter(hits.values()))
 
     def attachment_digest(self, order_id: int, attachment_id: int, max_bytes: int) -> str | None:
@@ -206,7 +223,7 @@ class Project:
         A file of more than `max_bytes` is not read to its end: what is returned then is no file's digest.
         """
         path = f"/v1/{self._ids}/orders/{order_id}/attachments/{attachment_id}"
-        response = self._get(path, subject=str(order_id))
+        response = self._get_one(path, subject=f"{order_id} attachment {attachment_id}", form=_ATTACHMENT)
         if response.status in _GONE:
             return None
         sha256 = hashlib.sha256()
@@ -217,12 +234,74 @@ class Project:
             raise Unanswered(f"download: HTTP {status}")
         return sha256.hexdigest()
 
-    def _get(self, path: str, *, subject: str, params: dict[str, str | int] | None = None) -> ApiResponse:
+    def _no_order(self, order: int | str, detail: str, *, by_read: bool = True) -> Rejected | Unanswered:
+        """Return what to raise for an order that the API does not know, in its own words (see `missing_orders`)."""
+        if self._missing.is_question(order) and not (self._missing.may_be_answered and self._is_right_project()):
+            question = f"{QUESTION} ({detail})"
+            self.breaker.trip(QUESTION, PauseCause.PROJECT)
+            return Unanswered(question)
+        self.breaker.reset(by_read=by_read)
+        return Rejected(Reason.ORDER_NOT_FOUND, detail)
+
+    def _is_right_project(self) -> bool:
+        try:
+            page = self._newest_orders()
+        except (Paused, Unanswered, Deferred):
+            return False
+        return self._missing.answered_by(page.orders)
+
+    def _newest_orders(self) -> OrdersPage:
+        """Read the list of the project's orders, without a word to the circuit breaker if that works."""
+        response = self._get(
+            f"/v2/{self._ids}/orders",
+            subject="orders",
+            form=_ORDERS,
+            params={"limit": PAGE_SIZE, "offset": 0},
+            corroborates=True,
+        )
+        return _read(OrdersPage, response)
+
+    def _get_one(
+        self, path: str, *, subject: str, form: frozenset[str], params: dict[str, str | int] | None = None
+    ) -> ApiResponse:
+        """Read one resource. Where that is refused, the list of all orders tells whether all is in trouble."""
+        try:
+            return self._get(path, subject=subject, form=form, params=params, alone=True)
+        except Refused:
+            # While the circuit is open, the next probe tells; and one such question at a time is enough.
+            if self.breaker.detail is not None or not self._corroborating.acquire(blocking=False):
+                raise
+            try:
+                with suppress(Unanswered, Deferred):
+                    self._newest_orders()
+            finally:
+                self._corroborating.release()
+            raise
+
+    def _get(
+        self,
+        path: str,
+        *,
+        subject: str,
+        form: frozenset[str],
+        params: dict[str, str | int] | None = None,
+        alone: bool = False,
+        corroborates: bool = False,
+    ) -> ApiResponse:
         """Make a read, which can be repeated, and wait where only the rate limit stands against it."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return self.client.request("GET", path, breaker=self.breaker, subject=subject, params=params)
+                return self.client.request(
+                    "GET",
+                    path,
+                    breaker=self.breaker,
+                    subject=subject,
+                    form=form,
+                    params=params,
+                    alone=alone,
+                    corroborates=corroborates,
+                )
             except Paused as error:
                 wait = max(_SHORTEST_WAIT, self.breaker.until - time.monotonic())
                 if error.cause is not PauseCause.RATE_LIMIT or time.monotonic() + wait > deadline:
@@ -243,10 +322,3 @@ def _parse(model: type[_Model], response: ApiResponse, error_type: type[OutcomeU
         fields = ", ".join(sorted({".".join(map(str, item["loc"])) or "the whole" for item in error.errors()}))
         # The body itself is not quoted: orders carry customers' data.
         raise error_type(f"HTTP {response.status}, but the answer cannot be read ({fields})") from None
-
-
-def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
-    yield prefix
-    for start in range(0, len(view), _CHUNK):
-        yield pybase64.b64encode(view[start : start + _CHUNK])
-    yield suffix

@@ -22,6 +22,10 @@ LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
 
 
+_LONG_ID: Final = "id "
+_INT64: Final = 1 << 63
+
+
 class BucketLevel(NamedTuple):
     """What is remembered of a bucket across a restart: drops in it, at which wall-clock time."""
 
@@ -194,7 +198,7 @@ class Ledger:
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
         rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)
-        return {attachment_id: SentInvoice(*sent) for attachment_id, *sent in rows}
+        return {_read_id(attachment_id): SentInvoice(*sent) for attachment_id, *sent in rows}
 
     def sent_later(self, entry: Entry) -> frozenset[int]:
         """Return the attachment ids of what was sent to the same order after this invoice."""
@@ -205,7 +209,7 @@ class Ledger:
             order_id=entry.order_id,
             since=entry.uploaded_at,
         )
-        return frozenset(attachment_id for (attachment_id,) in rows)
+        return frozenset(_read_id(attachment_id) for (attachment_id,) in rows)
 
     def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
         """Return the entries in these states, the latest changed first; at most `newest` of them."""
@@ -386,6 +390,8 @@ class Ledger:
         values = {name: getattr(entry, name) for name in _FIELDS} | {
             "waived": " ".join(sorted(entry.waived)),
             "base_line": base_line,
+            "order_id": _stored_id(entry.order_id),
+            "attachment_id": _stored_id(entry.attachment_id),
         }
         rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values)
         if not rows:
@@ -396,6 +402,8 @@ class Ledger:
         return [_entry(row) for row in self._read(statement, **values)]
 
     def _read(self, statement: str, **values: object) -> list[Row]:
+        if "order_id" in values:
+            values["order_id"] = _stored_id(values["order_id"])
         return self._database.read(statement, values)
 
 
@@ -407,7 +415,21 @@ def _entry(row: Row) -> Entry:
     values["waived"] = frozenset(map(Reason, values["waived"].split()))
     base_line = values["base_line"]
     values["base_line"] = None if base_line is None else frozenset(map(int, base_line.split()))
+    for name in ("order_id", "attachment_id"):
+        values[name] = None if values[name] is None else _read_id(values[name])
     return Entry(**values)
+
+
+def _stored_id(number: Any) -> Any:
+    """Return an id as the database keeps it: as text, if it has more than 64 bits.
+
+    The letters before it keep SQLite from making a rounded number out of it.
+    """
+    return f"{_LONG_ID}{number}" if number is not None and not -_INT64 <= number < _INT64 else number
+
+
+def _read_id(value: int | str) -> int:
+    return int(value.removeprefix(_LONG_ID)) if isinstance(value, str) else value
 
 
 def _text(path: Path | None) -> str | None:

@@ -15,11 +15,12 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Order
-from invoicedrop.errors import Changed, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
+from invoicedrop.errors import Changed, Conflict, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.ledger import Entry
+from invoicedrop.pipeline import conflicts
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
@@ -88,6 +89,8 @@ class Delivery:
                         self._record_receipt(self._ask_first() or self._send())
         except Rejected as rejection:
             return self._reject(rejection)
+        except Conflict as conflict:
+            return self._wait_for_order(conflict.detail)
         except (OutcomeUnknown, Unanswered) as trouble:
             return self._defer(trouble.detail)
         return self._file_processed()
@@ -272,7 +275,7 @@ class Delivery:
         except OutcomeUnknown as doubt:
             self.log.warning("upload.unknown", detail=doubt.detail)
             raise
-        except (Paused, Rejected):
+        except (Paused, Rejected, Conflict, Unanswered):
             if self.entry is not before:
                 self.entry = self.ledger.not_taken(self.entry, before)
             raise
@@ -289,6 +292,8 @@ class Delivery:
 
     def _record_receipt(self, receipt: Receipt) -> None:
         """Put the receipt on disk before the file moves."""
+        # However it was learned: an upload has gone through.
+        self.project.breaker.reset()
         self.entry = self.ledger.uploaded(
             self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
         )
@@ -341,6 +346,15 @@ class Delivery:
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
         return Outcome.FAILED
+
+    def _wait_for_order(self, detail: str) -> Outcome:
+        """Put off an invoice that conflicts with its order's state, or give it up."""
+        delay = conflicts.next_delay(self.entry, self.context.timing)
+        if delay is None:
+            return self._reject(Rejected(Reason.REFUSED_BY_API, detail))
+        detail = conflicts.in_words(detail)
+        self.ledger.deferred(self.entry, delay, detail)
+        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def _defer(self, detail: str) -> Outcome:
         """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""

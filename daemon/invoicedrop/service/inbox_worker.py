@@ -92,7 +92,7 @@ class InboxWorker:
             timing=timing,
             mover=mover,
         )
-        project = Project(self._client, inbox.company_id, inbox.project_id, self._api)
+        project = Project(self._client, inbox.company_id, inbox.project_id, self._api, timing=timing)
         order_book = OrderBook(project, lambda: self._watcher.waiting, timing=timing)
         self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, order_book, timing)
         self._intake = Intake(self._context)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from invoicedrop import __version__
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.channable.project import PAGE_SIZE
-from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.commands import access
 from invoicedrop.commands.check import connections
@@ -164,7 +164,9 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> list[Finding]:
 
     status = response.status
     numbers = f"company {inbox.company_id}, project {inbox.project_id}"
-    if response.is_html or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
+    about_us = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+    is_box = status in about_us and response.speaker() is not Speaker.API
+    if response.is_html or is_box or status // 100 == 3:  # noqa: PLR2004 - HTTP's own meaning of 3xx
         remedy = "check api_url, and whether a proxy or a sign-in page is in the way"
         return [
             finding(Level.PROBLEM, f"not the API answers, but something else ({response.summary()})", remedy, "API")
