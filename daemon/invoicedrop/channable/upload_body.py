@@ -33,12 +33,17 @@ class UploadBody(NamedTuple):
     content: Iterator[bytes]
 
 
+def encoded_length(size: int) -> int:
+    """Return how many bytes so many become in base64."""
+    return (size + 2) // 3 * 4
+
+
 def upload_body(invoice: Content, item_ids: Sequence[int] = ()) -> UploadBody:
     """Return the JSON body that attaches an invoice to an order, or to these of its items."""
     fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
     prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
     suffix = b'"}'
-    length = len(prefix) + (invoice.size + 2) // 3 * 4 + len(suffix)
+    length = len(prefix) + encoded_length(invoice.size) + len(suffix)
     return UploadBody(length, _encoded(prefix, invoice.view, suffix))
 
 
