@@ -44,6 +44,7 @@ class Merchant:
             "INVOICEDROP_SCAN_INTERVAL": "0.2",
             "INVOICEDROP_INCOMPLETE_GRACE": "0.3",
             "INVOICEDROP_REQUEST_TIMEOUT": "5",
+            "INVOICEDROP_RESEND_AFTER": "0.04",
             "INVOICEDROP_LOG_FORMAT": "json",
         }
 

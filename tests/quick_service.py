@@ -23,7 +23,7 @@ from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.timing import Timing
 from unchecked import EveryPdfIsGood
 
-QUICK = Timing(look_again=0.02, first_retry=0.02, file_retry=0.02, first_probe=0.02, longest_probe=1.0)
+QUICK = Timing(doubt_looks=(0.02,), first_retry=0.02, file_retry=0.02, first_probe=0.02, longest_probe=1.0)
 """Waits so short that a test need not wait for them."""
 _HELD, _GATE = Path("at the move"), Path("gate")
 

@@ -66,6 +66,11 @@ class CircuitBreaker:
         return self._detail
 
     @property
+    def cause(self) -> PauseCause:
+        """Why the circuit is open, or was opened last."""
+        return self._cause
+
+    @property
     def until(self) -> float:
         """Clock time of the next probe; meaningless while the circuit is closed."""
         return self._until

@@ -54,11 +54,15 @@ class FileUnavailable(Deferred):
 
 
 class OutcomeUnknown(InvoicedropError):  # noqa: N818
-    """The upload may or may not have been stored: the API has to be asked before anything is sent again."""
+    """The upload may or may not have been stored: the API has to be asked before anything is sent again.
 
-    def __init__(self, detail: str) -> None:
+    `is_whole` is whether all of it may have left: what did not cannot have been stored.
+    """
+
+    def __init__(self, detail: str, *, is_whole: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.is_whole = is_whole
 
 
 class Unanswered(InvoicedropError):  # noqa: N818

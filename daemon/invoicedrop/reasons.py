@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ORDER_CANCELLED = "order_cancelled"
     ORDER_NOT_SHIPPED = "order_not_shipped"
     REFUSED_BY_API = "refused_by_api"
+    OUTCOME_UNCLEAR = "outcome_unclear"
     GAVE_UP = "gave_up"
 
     @property
@@ -54,6 +55,7 @@ _SOFT: Final = frozenset(
         Reason.SENT_TO_ANOTHER_ORDER,
         Reason.ORDER_CANCELLED,
         Reason.ORDER_NOT_SHIPPED,
+        Reason.OUTCOME_UNCLEAR,
     }
 )
 
@@ -179,6 +181,12 @@ _ADVICE = {
     Reason.REFUSED_BY_API: Advice(
         "Channable refused the invoice. Its own words stand below.",
         "Correct what it says. " + _RETRY,
+    ),
+    Reason.OUTCOME_UNCLEAR: Advice(
+        "Channable did not say whether it took the invoice, and the order shows a new document that may be this one: "
+        "nobody can tell.",
+        "Look at the order in Channable. If the invoice is there, take the PDF out of this folder. If it is not, "
+        + _ALL_THE_SAME,
     ),
     Reason.GAVE_UP: Advice(
         "Channable could not take this invoice for a long time, although others went through.",

@@ -32,8 +32,9 @@ class Timing:
     """An order that was read is not read again within this time, but where an upload to it is in doubt."""
     longest_order_retry: float = 3600.0
     """The longest time between two looks whether an order is shipped; the first is `order_retry`."""
-    look_again: float = 5.0
-    """Between two looks at an order whose upload had no answer."""
+    doubt_looks: tuple[float, ...] = (2.0, 10.0, 60.0)
+    """When an order is looked at after an upload to it whose outcome is not known; the last look is at the setting
+    `resend_after`."""
     conflict_patience: float = 3600.0
     """For how long, at least, an upload that conflicts with the order's state (HTTP 409) is tried again."""
     fault_retry: float = 60.0

@@ -16,7 +16,8 @@ from rich.console import Console
 from invoicedrop.commands.status import command
 from invoicedrop.commands.status.terminal import clock, span
 from invoicedrop.invoice import Receipt
-from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Running
 from invoicedrop.service.lock import is_held, only_instance

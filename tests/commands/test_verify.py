@@ -13,7 +13,8 @@ from rich.console import Console
 
 from invoicedrop.commands import verify
 from invoicedrop.invoice import Receipt
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.settings.models import Settings
 from merchant import Merchant
 

@@ -1,6 +1,7 @@
 """What the ledger's tests begin with: an entry that nothing is written of yet, and what is known of one now."""
 
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 
 ACCOUNT = "https://api.example/1001"
 

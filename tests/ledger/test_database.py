@@ -15,7 +15,8 @@ from entries import ACCOUNT, invoice, written
 
 from invoicedrop.errors import Changed, LedgerUnavailable
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from waiting import wait_until
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from invoicedrop.errors import Changed
 from invoicedrop.invoice import MOVES, IllegalMoveError, Receipt, State
-from invoicedrop.ledger.ledger import BucketLevel, Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 

@@ -10,7 +10,8 @@ from entries import invoice, written
 
 from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
 from invoicedrop.ledger.schema import STEPS, VERSION
 from invoicedrop.reasons import Reason
 
@@ -115,7 +116,7 @@ def test_a_crash_while_it_is_brought_up_to_date_leaves_the_old_ledger(state_dir:
     """
     before = dump(state_dir)
     assert before == VERSION_1.read_text(encoding="utf-8")
-    for statements in range(20):
+    for statements in range(40):
         command = [sys.executable, "-c", textwrap.dedent(script), str(state_dir), str(statements)]
         done = subprocess.run(command, check=False)
         if done.returncode == 0:

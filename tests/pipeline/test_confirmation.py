@@ -13,7 +13,8 @@ import structlog
 
 from api_caller import caller_of
 from invoicedrop.invoice import Receipt
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pipeline.confirm import Confirmation, first_look
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 from scripted_api import as_json, scripted

@@ -1,13 +1,11 @@
 """An unknown outcome is asked about: what the order shows decides, by content, never by guess."""
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,19 +15,21 @@ from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import Changed, Deferred, Paused, Rejected, Unanswered
+from invoicedrop.errors import Changed, Deferred, Paused, Unanswered
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import identity_of
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
-from invoicedrop.pipeline.reconcile import find_receipt
+from invoicedrop.pipeline.reconcile import Look, look, look_times, next_look
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Kind, Running
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.timing import DEFAULT_TIMING
 from merchant import Merchant
 from waiting import wait_until
 
@@ -88,7 +88,7 @@ def invoice(sha256: str = OUR_SHA, size: int = len(OURS)) -> Entry:
 @pytest.fixture
 def doubtful(ledger: Ledger) -> Entry:
     """Our invoice, whose upload has just begun and whose answer was lost."""
-    return ledger.uploading(invoice())
+    return ledger.uploading(invoice(), frozenset())
 
 
 def attached(sandbox: Running, content: bytes, **named: str) -> int:
@@ -96,17 +96,32 @@ def attached(sandbox: Running, content: bytes, **named: str) -> int:
     return sandbox.store.attach(ORDER, content, **named).id  # type: ignore[arg-type] # as the store itself says
 
 
+def found(entry: Entry, project: Project, ledger: Ledger) -> Receipt | None:
+    """Return the receipt that a look finds; nothing may be unclear."""
+    seen = look(entry, project, ledger)
+    assert seen.unclear is None
+    return seen.receipt
+
+
+def unclear(entry: Entry, project: Project, ledger: Ledger) -> str:
+    """Return why nobody can tell whether the order has the invoice."""
+    seen = look(entry, project, ledger)
+    assert seen.receipt is None
+    assert seen.unclear is not None
+    return seen.unclear
+
+
 def test_what_was_stored_is_found_by_its_content(
     sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
 ) -> None:
     """The order has our bytes: that attachment is our receipt."""
     number = attached(sandbox, OURS)
-    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+    assert look(doubtful, project, ledger) == Look(Receipt(number), "content", None, frozenset({number}))
 
 
 def test_what_was_not_stored_is_not_found(project: Project, ledger: Ledger, doubtful: Entry) -> None:
     """An order without attachments does not have our invoice."""
-    assert find_receipt(doubtful, project, ledger) is None
+    assert found(doubtful, project, ledger) is None
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
@@ -117,23 +132,16 @@ def test_ours_is_found_among_several(
     contents = [THEIRS, b"%PDF", OURS[:-1] + b"X"]
     contents.insert(place, OURS)
     numbers = [attached(sandbox, content) for content in contents]
-    assert find_receipt(doubtful, project, ledger) == Receipt(numbers[place])
+    assert found(doubtful, project, ledger) == Receipt(numbers[place])
 
 
-def test_somebody_elses_upload_at_the_same_moment_is_not_ours(
-    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+@pytest.mark.parametrize("content", [THEIRS, OURS + b"\nsigned", b"%PDF"], ids=["another", "longer", "shorter"])
+def test_new_bytes_that_are_not_ours_are_unclear(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, content: bytes
 ) -> None:
-    """Another PDF that came to the order since our try began is not taken for ours."""
-    attached(sandbox, THEIRS)
-    assert find_receipt(doubtful, project, ledger) is None
-
-
-def test_a_longer_file_that_begins_like_ours_is_not_ours(
-    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
-) -> None:
-    """Our bytes with something behind them (a signed copy, say) are another file."""
-    attached(sandbox, OURS + b"\nsigned")
-    assert find_receipt(doubtful, project, ledger) is None
+    """Another PDF that came to the order since our try may be ours, re-encoded, or somebody else's: nobody can tell."""
+    number = attached(sandbox, content)
+    assert f"({number})" in unclear(doubtful, project, ledger)
 
 
 def test_what_is_no_invoice_is_not_looked_at(
@@ -141,7 +149,7 @@ def test_what_is_no_invoice_is_not_looked_at(
 ) -> None:
     """A packing slip with our very bytes is not our invoice, and is not even downloaded."""
     attached(sandbox, OURS, attachment_type="PACKING_SLIP")
-    assert find_receipt(doubtful, project, ledger) is None
+    assert found(doubtful, project, ledger) is None
     assert sandbox.journal.arrived("attachment") == 0
 
 
@@ -150,30 +158,43 @@ def test_an_attachment_that_shows_late_is_found_by_a_later_look(
 ) -> None:
     """The first look finds nothing; a later one, when the order shows the attachment, finds it."""
     number = sandbox.store.attach(ORDER, OURS, visible_after=0.3).id
-    assert find_receipt(doubtful, project, ledger) is None
-    wait_until(lambda: find_receipt(doubtful, project, ledger) == Receipt(number), seconds=5)
+    assert found(doubtful, project, ledger) is None
+    wait_until(lambda: found(doubtful, project, ledger) == Receipt(number), seconds=5)
 
 
-# Files that are gone
+# What was there before
 
 
-def test_a_file_that_is_gone_counts_as_ours_if_it_came_since_our_try(
-    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+@pytest.mark.parametrize("gone", [False, True], ids=["readable", "gone"])
+@pytest.mark.parametrize("created", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC), None], ids=str)
+def test_what_was_there_before_stops_nothing(
+    sandbox: Running, project: Project, ledger: Ledger, *, gone: bool, created: datetime | None
 ) -> None:
-    """Where the bytes cannot be had any more, an invoice made since our try began is taken for ours."""
-    number = attached(sandbox, OURS)
+    """What the base line has is not ours, whatever its bytes and whatever the clocks say; it is not even downloaded."""
+    hidden = ("created",) if created is None else ()
+    number = sandbox.store.attach(ORDER, OURS, created=created, hidden=hidden).id
+    if gone:
+        sandbox.store.forget_file(number)
+    doubtful = ledger.uploading(invoice(), frozenset({number}))
+    assert found(doubtful, project, ledger) is None
+    assert sandbox.journal.arrived("attachment") == 0
+
+
+def test_without_a_base_line_other_bytes_are_unclear(sandbox: Running, project: Project, ledger: Ledger) -> None:
+    """Where nobody looked before the first try, what the order has may be from before or since: nobody can tell."""
+    attached(sandbox, THEIRS)
+    assert unclear(ledger.uploading(invoice()), project, ledger)
+
+
+@pytest.mark.parametrize("created", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC), None], ids=str)
+def test_a_new_file_that_is_gone_is_unclear(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, created: datetime | None
+) -> None:
+    """Where the bytes of something new cannot be had any more, nobody can tell, whatever its date says."""
+    hidden = ("created",) if created is None else ()
+    number = sandbox.store.attach(ORDER, OURS, created=created, hidden=hidden).id
     sandbox.store.forget_file(number)
-    assert find_receipt(doubtful, project, ledger) == Receipt(number)
-
-
-def test_a_file_that_is_gone_and_older_than_our_try_is_not_ours(
-    sandbox: Running, project: Project, ledger: Ledger
-) -> None:
-    """An old invoice of the order whose file has expired says nothing about our try."""
-    attachment = sandbox.store.attach(ORDER, THEIRS)
-    attachment.created -= timedelta(minutes=1)
-    sandbox.store.forget_file(attachment.id)
-    assert find_receipt(ledger.uploading(invoice()), project, ledger) is None
+    assert f"({number})" in unclear(doubtful, project, ledger)
 
 
 def test_a_file_that_is_gone_and_known_as_another_of_ours_is_not_this_one(
@@ -184,18 +205,59 @@ def test_a_file_that_is_gone_and_known_as_another_of_ours_is_not_this_one(
     other = ledger.uploading(invoice(hashlib.sha256(THEIRS).hexdigest(), len(THEIRS)))
     ledger.uploaded(other, Receipt(number))
     sandbox.store.forget_file(number)
-    assert find_receipt(doubtful, project, ledger) is None
+    assert found(doubtful, project, ledger) is None
     assert sandbox.journal.arrived("attachment") == 0
 
 
 def test_a_file_with_our_bytes_is_preferred_to_one_that_is_gone(
     sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
 ) -> None:
-    """Proof by content goes before what can only be supposed."""
+    """Proof by content goes before what nobody can tell."""
     sandbox.store.forget_file(attached(sandbox, THEIRS))
     number = attached(sandbox, OURS)
     sandbox.store.forget_file(attached(sandbox, b"%PDF later"))
-    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+    assert found(doubtful, project, ledger) == Receipt(number)
+
+
+# Several of ours at one order
+
+
+def test_what_another_doubt_of_ours_explains_is_not_unclear(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Two of our files in doubt at one order, one stored: that one is found, and the other is certainly not there."""
+    number = attached(sandbox, THEIRS)
+    other = ledger.uploading(invoice(hashlib.sha256(THEIRS).hexdigest(), len(THEIRS)), frozenset())
+    assert found(doubtful, project, ledger) is None
+    assert found(other, project, ledger) == Receipt(number)
+
+
+def test_of_two_in_doubt_neither_takes_what_cannot_be_read(
+    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
+) -> None:
+    """Two of our files in doubt at one order, one stored, its bytes gone: nothing is guessed for either."""
+    sandbox.store.forget_file(attached(sandbox, THEIRS))
+    other = ledger.uploading(invoice(hashlib.sha256(THEIRS).hexdigest(), len(THEIRS)), frozenset())
+    assert unclear(doubtful, project, ledger)
+    assert unclear(other, project, ledger)
+
+
+@pytest.mark.parametrize("stored", [1, 2])
+def test_the_same_bytes_for_two_sets_of_items(sandbox: Running, project: Project, ledger: Ledger, stored: int) -> None:
+    """The same bytes in doubt for two sets of items: of one attachment nobody can tell whose it is."""
+    numbers = [attached(sandbox, OURS) for _ in range(stored)]
+    first, second = (
+        ledger.uploading(replace(invoice(), reference=f"8_items-{item}", items=item), frozenset())
+        for item in ("11", "12")
+    )
+    if stored == 1:
+        assert "1 of 2 uploads" in unclear(first, project, ledger)
+        assert "1 of 2 uploads" in unclear(second, project, ledger)
+        return
+    receipt = found(first, project, ledger)
+    assert receipt == Receipt(numbers[0])
+    ledger.uploaded(first, receipt)
+    assert found(second, project, ledger) == Receipt(numbers[1])
 
 
 def test_a_receipt_that_we_have_already_needs_no_download(
@@ -205,7 +267,7 @@ def test_a_receipt_that_we_have_already_needs_no_download(
     number = attached(sandbox, OURS)
     twin = ledger.uploading(replace(invoice(), reference="302-8"))
     ledger.uploaded(twin, Receipt(number))
-    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+    assert look(doubtful, project, ledger) == Look(Receipt(number), "receipt", None, frozenset({number}))
     assert sandbox.journal.arrived("download") == 0
 
 
@@ -216,87 +278,34 @@ def test_a_receipt_for_other_items_is_not_this_ones(
     number = attached(sandbox, OURS)
     others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
     ledger.uploaded(others, Receipt(number))
-    assert find_receipt(doubtful, project, ledger) is None
+    assert found(doubtful, project, ledger) is None
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["readable", "gone"])
-def test_one_attachment_is_nobodys_while_two_sets_of_items_are_in_doubt(
-    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry, *, gone: bool
-) -> None:
-    """Of the same PDF for two sets of items one arrived: nobody can tell whose, so that neither takes it or is sent."""
-    others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
-    number = attached(sandbox, OURS)
-    if gone:
-        sandbox.store.forget_file(number)
-    for entry in (doubtful, others):
-        with pytest.raises(Unanswered, match="shows 1 of 2 uploads of this PDF for different order items"):
-            find_receipt(entry, project, ledger)
-    second = attached(sandbox, OURS)
-    if gone:
-        sandbox.store.forget_file(second)
-    receipt = find_receipt(others, project, ledger)
-    assert receipt is not None
-    ledger.uploaded(others, receipt)
-    rest = find_receipt(doubtful, project, ledger)
-    assert rest is not None
-    assert {receipt.attachment_id, rest.attachment_id} == {number, second}
+# When it is asked
 
 
-def test_where_none_arrived_each_set_of_items_is_sent(
-    sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry
-) -> None:
-    """Of the same PDF for two sets of items none arrived: both may be sent again; a settled one is no doubt."""
-    others = ledger.uploading(replace(invoice(), reference="8_items-11", items="11"))
-    assert find_receipt(doubtful, project, ledger) is None
-    assert find_receipt(others, project, ledger) is None
-    ledger.uploaded(others, Receipt(attached(sandbox, OURS)))
-    assert find_receipt(doubtful, project, ledger) is None
-    number = attached(sandbox, OURS)
-    assert find_receipt(doubtful, project, ledger) == Receipt(number)
+def test_the_looks_are_spread_over_the_time_until_it_is_sent_again() -> None:
+    """With 300 s: after 2, 10, 60 and 300 s; a shorter time has fewer looks, and none has the last one only."""
+    times = look_times(invoice(), 300.0, DEFAULT_TIMING)
+    assert times == [2.0, 10.0, 60.0, 300.0]
+    assert [next_look(number, times) for number in (1, 2, 3, 4, 5)] == [8.0, 50.0, 240.0, None, None]
+    assert look_times(invoice(), 5.0, DEFAULT_TIMING) == [2.0, 5.0]
+    assert look_times(invoice(), 0.0, DEFAULT_TIMING) == [2.0]
 
 
-@pytest.mark.parametrize("server_ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()], ids=str)
-@pytest.mark.parametrize("age", [timedelta(minutes=30), timedelta()], ids=["before", "since"])
-def test_the_servers_clock_may_differ_from_ours(
-    ledger: Ledger, doubtful: Entry, server_ahead: timedelta, age: timedelta
-) -> None:
-    """Whether an invoice whose file is gone came since our try is judged by the server's own clock."""
-
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            now = datetime.now(UTC) + server_ahead
-            attachment = {"id": 5, "attachment_type": "INVOICE", "created": (now - age).isoformat()}
-            gone = "/attachments/" in self.path
-            self.send_response_only(410 if gone else 200)
-            self.send_header("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
-            self.end_headers()
-            order = {"order": {"id": ORDER, "attachments": [attachment]}}
-            self.wfile.write(json.dumps({"status": "error", "message": "gone"} if gone else order).encode())
-
-        def log_message(self, *_arguments: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        with project_of(f"http://127.0.0.1:{server.server_address[1]}") as project:
-            found = find_receipt(doubtful, project, ledger)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert found == (None if age else Receipt(5))
+@pytest.mark.parametrize(("attempts", "last"), [(1, 300.0), (8, 300.0), (9, 512.0), (10, 900.0), (10_000, 900.0)])
+def test_one_doubt_after_the_other_takes_ever_longer(attempts: int, last: float) -> None:
+    """An invoice whose every try has no known outcome is sent again ever more seldom."""
+    assert look_times(replace(invoice(), attempts=attempts), 300.0, DEFAULT_TIMING)[-1] == last
 
 
 # Questions without an answer
 
 
-def test_an_order_that_is_gone_is_said(ledger: Ledger, project: Project) -> None:
-    """Where the order does not exist any more, that is the answer."""
-    with pytest.raises(Rejected) as caught:
-        find_receipt(ledger.uploading(replace(invoice(), order_id=5000)), project, ledger)
-    assert caught.value.reason is Reason.ORDER_NOT_FOUND
+def test_an_order_that_is_gone_is_no_answer(ledger: Ledger, project: Project) -> None:
+    """Where the order does not exist (any more), it is not known whether it had the invoice."""
+    with pytest.raises(Unanswered, match="the order cannot be asked"):
+        look(ledger.uploading(replace(invoice(), order_id=5000)), project, ledger)
 
 
 @pytest.mark.parametrize("request_kind", ["order", "attachment", "download"])
@@ -307,14 +316,14 @@ def test_a_question_without_an_answer_is_no_answer(
     attached(sandbox, OURS)
     sandbox.faults.add(Kind.STATUS, request_kind, status=500)
     with pytest.raises(Unanswered):
-        find_receipt(doubtful, project, ledger)
+        look(doubtful, project, ledger)
 
 
 def test_an_api_that_is_down_is_no_answer(sandbox: Running, project: Project, ledger: Ledger, doubtful: Entry) -> None:
     """Where the API cannot be reached, the question waits."""
     sandbox.stop()
     with pytest.raises(Paused):
-        find_receipt(doubtful, project, ledger)
+        look(doubtful, project, ledger)
 
 
 # Two files with the same bytes, as a doubled export leaves them
@@ -381,7 +390,7 @@ def test_what_is_in_doubt_is_not_stopped_by_its_name(merchant: Merchant, desk: D
 
 
 def test_two_sets_of_items_in_doubt_of_which_one_arrived_are_never_doubled(merchant: Merchant, desk: Desk) -> None:
-    """The upload that arrived stays the only one, both files stay, and each says why it waits."""
+    """The upload that arrived stays the only one; a person decides about both files, which say why."""
     content = invoice_pdf("8")
     for name, fault in (("8_items-11.pdf", Kind.RESET_AFTER_STORE), ("8_items-12.pdf", Kind.RESET_BEFORE_STORE)):
         merchant.drop_pdf(name, content)
@@ -390,7 +399,8 @@ def test_two_sets_of_items_in_doubt_of_which_one_arrived_are_never_doubled(merch
     desk.work_off()
     assert len(merchant.sandbox.uploads()) == 1
     assert not list(merchant.processed.iterdir())
-    entries = desk.ledger.in_state(State.UPLOADING)
+    entries = desk.ledger.in_state(State.FAILED)
+    assert {entry.reason for entry in entries} == {Reason.OUTCOME_UNCLEAR}
     assert sorted(entry.items for entry in entries) == ["11", "12"]
     assert all("shows 1 of 2 uploads of this PDF for different order items" in str(entry.detail) for entry in entries)
 

@@ -113,6 +113,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "order_id_kind": "channable",
         "order_grace": 0,
         "order_check": "on",
+        "resend_after": 300,
         "wait_for_shipment": "off",
         "shipment_grace": 1_209_600,
         "confirm": "on",

@@ -74,6 +74,7 @@ class Folder:
             "INVOICEDROP_PROJECT_ID": str(self.project),
             "INVOICEDROP_API_TOKEN": self.api.token,
             "INVOICEDROP_API_URL": self.api.url,
+            "INVOICEDROP_RESEND_AFTER": "0",
             "INVOICEDROP_DROP_DIR": str(self.drop),
             "INVOICEDROP_STATE_DIR": str(self.home / "state"),
             "INVOICEDROP_REQUESTS_PER_SECOND": "0",

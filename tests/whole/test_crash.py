@@ -96,6 +96,7 @@ class Scene:
             "INVOICEDROP_PROJECT_ID": str(project),
             "INVOICEDROP_API_TOKEN": api.token,
             "INVOICEDROP_API_URL": api.url,
+            "INVOICEDROP_RESEND_AFTER": "0",
             "INVOICEDROP_DROP_DIR": str(self.drop),
             "INVOICEDROP_STATE_DIR": str(self.state),
             "INVOICEDROP_REQUESTS_PER_SECOND": "1000",

@@ -3,7 +3,8 @@
 import dataclasses
 import shutil
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
@@ -294,6 +295,48 @@ def test_one_unreadable_order_holds_up_no_other(merchant: Merchant) -> None:
         assert daemon.events("invoice.failed") == []
         assert [path.name for path in merchant.drop.glob("*.pdf")] == ["7.pdf"]
         assert daemon.stop() == 0
+
+
+def test_a_list_that_shifts_while_it_is_read_loses_no_invoice(merchant: Merchant) -> None:
+    """New orders that push the others from page to page cost at most a read more for those that are missed."""
+    store = merchant.sandbox.store
+    for number in range(1, 251):
+        store.add_order(number, created=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number))
+    for number in range(1, 61):
+        merchant.drop_pdf(f"{number}.pdf", b"%PDF-" + str(number).encode())
+    newer = count(1000)
+
+    def shift() -> None:
+        for _ in range(30):
+            store.add_order(next(newer), created=datetime.now(UTC))
+
+    merchant.sandbox.moments.before("orders", shift, count=None)
+    with running(merchant, "run", "--once", program=UNCHECKED) as daemon:
+        assert daemon.wait() == 0
+    assert sorted(upload.order_id for upload in merchant.sandbox.uploads()) == list(range(1, 61))
+
+
+def test_a_list_that_hangs_holds_up_the_first_invoices_only(merchant: Merchant) -> None:
+    """Where the list of orders never answers, it is left alone after its time, and each order is read by itself."""
+    merchant.sandbox.faults.add(Kind.HANG_BEFORE_STORE, "orders")
+    for number in range(1, 31):
+        merchant.drop_pdf(f"{number}.pdf")
+    with running(merchant, program=UNCHECKED, request_timeout="1") as daemon:
+        daemon.wait_for("invoice.processed", 30)
+        assert daemon.stop() == 0
+    assert merchant.sandbox.journal.arrived("orders") == 1
+
+
+def test_a_read_that_hides_an_attachment_doubles_nothing(merchant: Merchant) -> None:
+    """An order that first shows too little, and then somebody's older invoice: after a lost answer a person decides."""
+    merchant.sandbox.store.attach(8, invoice_pdf("older"))
+    merchant.sandbox.faults.add(Kind.LIE, "order", shown={"attachments": []}, count=1)
+    merchant.sandbox.faults.add(Kind.RESET_BEFORE_STORE, "upload", count=1)
+    merchant.drop_pdf("8.pdf")
+    with running(merchant, program=UNCHECKED) as daemon:
+        _fails_softly(merchant, daemon, "8.pdf", "outcome_unclear")
+        assert daemon.stop() == 0
+    assert sum(upload.posted for upload in merchant.sandbox.uploads()) == 1
 
 
 def test_the_base_line_is_written_with_the_intent(merchant: Merchant) -> None:

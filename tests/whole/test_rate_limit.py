@@ -21,7 +21,7 @@ import pytest
 
 from invoicedrop.sandbox import Options, RequestRecord, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
-from invoicedrop.timing import DEFAULT_TIMING, Timing
+from invoicedrop.timing import Timing
 from merchant import Merchant, running
 from quick_service import UNCHECKED, program
 from waiting import wait_until
@@ -230,9 +230,7 @@ def test_a_restart_does_not_spend_the_burst_twice(tmp_path: Path, end: str) -> N
         company.tell(f"restart after {end}")
         assert company.refusals() == 0
         down = company.took(since=before - 1) - company.took(since=before)
-        # What was under way when it was killed is asked about, and once more some seconds later.
-        doubt = DEFAULT_TIMING.look_again if end == "SIGKILL" else 0.0
-        assert company.took() <= company.at_most + down + doubt
+        assert company.took() <= company.at_most + down
 
 
 def test_a_clean_stop_keeps_what_is_left_of_the_burst(tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ from merchant import Merchant
 from quick_service import QUICK, program
 from waiting import wait_until
 
-_LOOK_AGAIN = 0.4
-"""Seconds between two looks: as in the real program, longer than the server takes to store what it has received."""
-_TIMING = replace(QUICK, look_again=_LOOK_AGAIN, longest_retry=1.0)
+_RESEND_AFTER = "0.8"
+"""Seconds: as in the real program, longer than the server takes to store what it has received."""
+_TIMING = replace(QUICK, doubt_looks=(0.1, 0.4), longest_retry=1.0)
 _ON_UPLOADS: tuple[dict[str, Any], ...] = (
     {"kind": "reset_before_read", "probability": 0.03},
     {"kind": "reset_before_store", "probability": 0.03},
@@ -104,7 +104,11 @@ class Soak:
 
     def _start(self) -> ForkedProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICEDROP_")}
-        environment = inherited | self._merchant.environment | {"INVOICEDROP_REQUEST_TIMEOUT": "1"}
+        environment = (
+            inherited
+            | self._merchant.environment
+            | {"INVOICEDROP_REQUEST_TIMEOUT": "1", "INVOICEDROP_RESEND_AFTER": _RESEND_AFTER}
+        )
         with self._log.open("ab") as log:
             return ForkServer.running().start(
                 [*program(_TIMING), "run"], stdout=log, stderr=log, env=environment, cwd=self._merchant.home

@@ -105,8 +105,10 @@ class ApiClient:
         self._spare = spare
         self._transport = transport
         self._downloads = downloads
+        self._alone = transport.without_keep_alive()
+        self._http_alone = http_client(self._alone)
         self._http = http_client(transport)
-        self._http.event_hooks = {"response": [_refuse_redirect]}
+        self._http_alone.event_hooks = self._http.event_hooks = {"response": [_refuse_redirect]}
 
     @classmethod
     def open(
@@ -144,11 +146,13 @@ class ApiClient:
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
+        self._http_alone.close()
         self._downloads.close()
 
     def abort(self) -> None:
         """Break off every request that is under way."""
         self._transport.abort()
+        self._alone.abort()
         self._downloads.abort()
 
     def forget_token(self) -> None:
@@ -175,6 +179,7 @@ class ApiClient:
         corroborates: bool = False,
         params: Mapping[str, str | int] | None = None,
         content: Iterable[bytes] | None = None,
+        own_connection: bool = False,
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
     ) -> ApiResponse:
@@ -183,6 +188,7 @@ class ApiClient:
         `subject` names what this is about (an order), so that one order's trouble is not mistaken for an outage; `form`
         are the fields of the endpoint's own success. `alone`: it reads one resource, whose trouble may be its own.
         `corroborates`: it is made only to see whether all is in trouble; its success is no news about what failed.
+        `own_connection`: it does not go on one that was used before, which a box in between may have closed.
         `before_sending` is called when the request may leave, immediately before it does.
 
         A 404 does not close the circuit: several may mean that the project is wrong, which the caller decides.
@@ -204,7 +210,7 @@ class ApiClient:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
                 if upload is not None:
                     request.extensions[UPLOAD] = upload
-                response = _exchange(self._http, request)
+                response = _exchange(self._http_alone if own_connection else self._http, request)
             except httpx.HTTPError as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()

@@ -19,7 +19,7 @@ from invoicedrop.channable.client import ApiClient
 from invoicedrop.channable.missing_orders import QUESTION, MissingOrders
 from invoicedrop.channable.models import AttachmentUrl, Event, Order, OrderResponse, OrdersPage, UploadResponse
 from invoicedrop.channable.response import ApiResponse
-from invoicedrop.channable.upload_body import Content, upload_body
+from invoicedrop.channable.upload_body import Content, UploadBody
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
@@ -31,6 +31,8 @@ PAGE_SIZE: Final = 100
 _LOOK_UP_PAGES: Final = 20
 """Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_JUST_NOW: Final = 1.0
+"""Seconds for which it is known that the list of orders can be read."""
 _SHORTEST_WAIT: Final = 0.01
 """Seconds between two tries while the rate limit is used up."""
 _UPLOAD: Final = frozenset({"status", "order_attachment_id"})
@@ -72,6 +74,7 @@ class Project:
         self._patience = patience
         self._missing = MissingOrders(timing=timing)
         self._corroborating = threading.Lock()
+        self._list_answered = float("-inf")
         self._ids = f"companies/{company_id}/projects/{project_id}"
 
     def upload(
@@ -81,8 +84,11 @@ class Project:
         item_ids: Sequence[int] = (),
         *,
         before_sending: Callable[[], None] | None = None,
+        own_connection: bool = False,
     ) -> Receipt:
         """Attach an invoice to an order (bol only: to these of its items) and return the API's receipt.
+
+        `before_sending` and `own_connection` are as for `ApiClient.request`.
 
         Raises:
             Rejected: the API refused it for good, or there is no such order.
@@ -91,18 +97,22 @@ class Project:
             OutcomeUnknown: it may or may not have been stored.
 
         """
-        length, content = upload_body(invoice, item_ids)
-        response = self.client.request(
-            "POST",
-            f"/v1/{self._ids}/orders/{order_id}/attachments",
-            breaker=self.breaker,
-            subject=f"{order_id}:{invoice.sha256}",
-            form=_UPLOAD,
-            writes=True,
-            content=content,
-            headers={"Content-Type": "application/json", "Content-Length": str(length)},
-            before_sending=before_sending,
-        )
+        body = UploadBody(invoice, item_ids)
+        try:
+            response = self.client.request(
+                "POST",
+                f"/v1/{self._ids}/orders/{order_id}/attachments",
+                breaker=self.breaker,
+                subject=f"{order_id}:{invoice.sha256}",
+                form=_UPLOAD,
+                writes=True,
+                content=body,
+                own_connection=own_connection,
+                headers={"Content-Type": "application/json", "Content-Length": str(len(body))},
+                before_sending=before_sending,
+            )
+        except OutcomeUnknown as doubt:
+            raise OutcomeUnknown(doubt.detail, is_whole=body.is_whole) from doubt
         if response.status == HTTPStatus.NOT_FOUND:
             raise self._no_order(order_id, response.summary(), by_read=False)
         self._missing.known()
@@ -114,12 +124,16 @@ class Project:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
             raise Rejected(Reason.REFUSED_BY_API, response.summary())
-        body = _parse(UploadResponse, response, OutcomeUnknown)
-        if body.status in {"success", "warning", "debug"} and body.order_attachment_id is not None:
-            return Receipt(body.order_attachment_id, body.message if body.status == "warning" else None)
-        if body.status != "error":
-            raise OutcomeUnknown(f"HTTP 202 with status {body.status!r} and attachment id {body.order_attachment_id}")
-        raise Rejected(Reason.REFUSED_BY_API, f"HTTP 202 with status {body.status!r}: {body.message or 'no message'}")
+        answer = _parse(UploadResponse, response, OutcomeUnknown)
+        if answer.status in {"success", "warning", "debug"} and answer.order_attachment_id is not None:
+            return Receipt(answer.order_attachment_id, answer.message if answer.status == "warning" else None)
+        if answer.status != "error":
+            raise OutcomeUnknown(
+                f"HTTP 202 with status {answer.status!r} and attachment id {answer.order_attachment_id}"
+            )
+        raise Rejected(
+            Reason.REFUSED_BY_API, f"HTTP 202 with status {answer.status!r}: {answer.message or 'no message'}"
+        )
 
     def order(self, order_id: int) -> AttachedOrder:
         """Return one order with its attachments.
@@ -265,17 +279,20 @@ class Project:
         self, path: str, *, subject: str, form: frozenset[str], params: dict[str, str | int] | None = None
     ) -> ApiResponse:
         """Read one resource. Where that is refused, the list of all orders tells whether all is in trouble."""
+        is_probe = self.breaker.detail is not None
         try:
             return self._get(path, subject=subject, form=form, params=params, alone=True)
         except Refused:
-            # While the circuit is open, the next probe tells; and one such question at a time is enough.
-            if self.breaker.detail is not None or not self._corroborating.acquire(blocking=False):
+            if is_probe:  # the next one, of another resource, tells
                 raise
-            try:
-                with suppress(Unanswered, Deferred):
-                    self._newest_orders()
-            finally:
-                self._corroborating.release()
+            # One such question at a time; whoever is refused meanwhile waits for its answer, too.
+            with self._corroborating:
+                if self.breaker.detail is None and time.monotonic() > self._list_answered + _JUST_NOW:
+                    with suppress(Unanswered, Deferred):
+                        self._newest_orders()
+                        self._list_answered = time.monotonic()
+            if self.breaker.detail is not None:
+                raise Paused(self.breaker.detail, self.breaker.cause) from None
             raise
 
     def _get(

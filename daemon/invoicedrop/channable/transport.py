@@ -117,7 +117,8 @@ class DeadlineTransport(httpx.BaseTransport):
     An upload (`UPLOAD`) has `total` seconds from the last byte that left or came, and a total of its own (`Progress`).
     `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
     that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
-    `destinations` are where requests may go; without them, anywhere.
+    `destinations` are where requests may go; without them, anywhere. Not `keep_alive`: each request gets a connection
+    of its own.
     """
 
     def __init__(
@@ -128,12 +129,14 @@ class DeadlineTransport(httpx.BaseTransport):
         total: float,
         connections: int,
         destinations: Destinations | None = None,
+        keep_alive: bool = True,
     ) -> None:
         self._ssl_context = ssl_context
         self._proxy = proxy
         self._total = total
         self._connections = connections
         self._destinations = destinations
+        self._keep_alive = keep_alive
         self._progress = Progress()
         self._streams = OpenStreams()
         self._pool = self._new_pool()
@@ -150,6 +153,12 @@ class DeadlineTransport(httpx.BaseTransport):
             self._ssl_context, self._proxy, total=self._total, connections=connections, destinations=destinations
         )
 
+    def without_keep_alive(self) -> Self:
+        """Return a transport like this one that makes a connection for each request."""
+        return type(self)(
+            self._ssl_context, self._proxy, total=self._total, connections=self._connections, keep_alive=False
+        )
+
     def _new_pool(self) -> httpcore.ConnectionPool:
         # A proxy is where its administrator says.
         allows = None if self._destinations is None or self._proxy is not None else self._destinations.allows
@@ -157,6 +166,7 @@ class DeadlineTransport(httpx.BaseTransport):
             ssl_context=self._ssl_context,
             proxy=self._proxy,
             max_connections=self._connections,
+            max_keepalive_connections=None if self._keep_alive else 0,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
             socket_options=SOCKET_OPTIONS,
             network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import pybase64
 
 _CHUNK: Final = 3 * 64 * 1024
 """Bytes encoded at once; a multiple of 3, so that base64 needs no padding between chunks."""
+_SUFFIX: Final = b'"}'
 
 
 class Content(Protocol):
@@ -26,29 +27,30 @@ class Content(Protocol):
         """Their SHA-256 in hex."""
 
 
-class UploadBody(NamedTuple):
-    """How many bytes there are, and the bytes, chunk by chunk."""
-
-    length: int
-    content: Iterator[bytes]
-
-
 def encoded_length(size: int) -> int:
     """Return how many bytes so many become in base64."""
     return (size + 2) // 3 * 4
 
 
-def upload_body(invoice: Content, item_ids: Sequence[int] = ()) -> UploadBody:
-    """Return the JSON body that attaches an invoice to an order, or to these of its items."""
-    fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
-    prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
-    suffix = b'"}'
-    length = len(prefix) + encoded_length(invoice.size) + len(suffix)
-    return UploadBody(length, _encoded(prefix, invoice.view, suffix))
+class UploadBody:
+    """The JSON body that attaches an invoice to an order, or to these of its items; its length is in bytes.
 
+    `is_whole` is whether all of it may have left: its end, without which it is no body, was handed out.
+    """
 
-def _encoded(prefix: bytes, view: memoryview, suffix: bytes) -> Iterator[bytes]:
-    yield prefix
-    for start in range(0, len(view), _CHUNK):
-        yield pybase64.b64encode(view[start : start + _CHUNK])
-    yield suffix
+    def __init__(self, invoice: Content, item_ids: Sequence[int] = ()) -> None:
+        fields = {"attachment_type": "INVOICE"} | ({"order_item_ids": list(item_ids)} if item_ids else {})
+        self._prefix = json.dumps(fields)[:-1].encode() + b', "file": "'
+        self._invoice = invoice
+        self.is_whole = False
+
+    def __len__(self) -> int:
+        return len(self._prefix) + encoded_length(self._invoice.size) + len(_SUFFIX)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._prefix
+        view = self._invoice.view
+        for start in range(0, len(view), _CHUNK):
+            yield pybase64.b64encode(view[start : start + _CHUNK])
+        self.is_whole = True
+        yield _SUFFIX

@@ -31,7 +31,8 @@ from invoicedrop.channable.project import Project
 from invoicedrop.commands import access
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import Paused, Unanswered
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import DAY, iso, minute

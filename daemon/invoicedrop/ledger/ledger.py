@@ -7,7 +7,7 @@ the file name says them: "8355", or "8355_items-11-12". A committed entry surviv
 import secrets
 import sys
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -15,15 +15,12 @@ from invoicedrop.errors import Changed
 from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
 from invoicedrop.ledger.database import Database, Row
+from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id, values_of
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
-
-
-_LONG_ID: Final = "id "
-_INT64: Final = 1 << 63
 
 
 class BucketLevel(NamedTuple):
@@ -38,84 +35,6 @@ class SentInvoice(NamedTuple):
 
     sha256: str
     items: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One invoice as the ledger knows it. Times are seconds since the epoch; `id` 0 is not written yet.
-
-    `version` counts the writes: a write of an entry that is not the row's version any more is refused.
-    `changed` is the time of the last one.
-    `next_try` was `delay` seconds away, at most, when it was written.
-    `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
-    `looks` counts how often the API was asked about it in vain.
-    `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
-    `waived` are the soft reasons for which a person has said that it is to be sent all the same.
-    `base_line` are the ids of the order's attachments before the first try; None where nobody looked.
-    `confirm_at` is when the order is looked at again after it was accepted (None: no more), `confirm_looks` how often
-    that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
-    showed trouble, and `question` the words of that, which may name people: they are for whoever asks, never for the
-    log.
-    """
-
-    account: str
-    project_id: int
-    reference: str
-    sha256: str
-    inbox: str
-    file: str
-    size: int
-    first_seen: float
-    state: State = State.RECEIVED
-    id: int = 0
-    version: int = 0
-    order_id: int | None = None
-    changed: float = 0.0
-    attempts: int = 0
-    next_try: float | None = None
-    delay: float = 0.0
-    detail: str | None = None
-    reason: Reason | None = None
-    doubt_since: float | None = None
-    looks: int = 0
-    attachment_id: int | None = None
-    uploaded_at: float | None = None
-    filed_as: str | None = None
-    pages: int | None = None
-    pdf_version: str | None = None
-    producer: str | None = None
-    pdfa: str | None = None
-    einvoice: str | None = None
-    items: str = ""
-    waived: frozenset[Reason] = frozenset()
-    base_line: frozenset[int] | None = None
-    confirm_at: float | None = None
-    confirm_looks: int = 0
-    confirmed_at: float | None = None
-    questioned_at: float | None = None
-    question: str | None = None
-
-    def due(self, now: float) -> float | None:
-        """Return when it is tried again; None if nothing is waited for.
-
-        Never further away than its delay, even if the clock was set back after it was written.
-        """
-        if self.next_try is None or self.next_try <= now:
-            return None
-        return min(self.next_try, now + self.delay)
-
-    @property
-    def sent(self) -> bool:
-        """Whether the API's receipt for it is on disk."""
-        return self.attachment_id is not None
-
-    def moved(self, state: State, **changes: Any) -> "Entry":
-        """Return it in this state, with these other changes; IllegalMoveError where its own does not lead there."""
-        require_legal_move(self.state, state)
-        return replace(self, state=state, **changes)
-
-
-_FIELDS: Final = tuple(field.name for field in fields(Entry))
 
 
 class Ledger:
@@ -183,22 +102,20 @@ class Ledger:
         )
         return entries[0] if entries else None
 
-    def doubts_beside(self, entry: Entry) -> int:
-        """Count the other sets of items of this order for which the same bytes are in doubt."""
-        ((number,),) = self._read(
-            statements.DOUBTS_BESIDE,
+    def doubts_at_order(self, entry: Entry) -> list[Entry]:
+        """Return the other entries of this order of which it is not known whether they were stored."""
+        return self._entries(
+            statements.DOUBTS_AT_ORDER,
             account=entry.account,
             project_id=entry.project_id,
             order_id=entry.order_id,
-            sha256=entry.sha256,
-            items=entry.items,
+            id=entry.id,
         )
-        return int(number)
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
         rows = self._read(statements.RECEIPTS, account=account, project_id=project_id, order_id=order_id)
-        return {_read_id(attachment_id): SentInvoice(*sent) for attachment_id, *sent in rows}
+        return {read_id(attachment_id): SentInvoice(*sent) for attachment_id, *sent in rows}
 
     def sent_later(self, entry: Entry) -> frozenset[int]:
         """Return the attachment ids of what was sent to the same order after this invoice."""
@@ -209,7 +126,7 @@ class Ledger:
             order_id=entry.order_id,
             since=entry.uploaded_at,
         )
-        return frozenset(_read_id(attachment_id) for (attachment_id,) in rows)
+        return frozenset(read_id(attachment_id) for (attachment_id,) in rows)
 
     def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
         """Return the entries in these states, the latest changed first; at most `newest` of them."""
@@ -254,17 +171,20 @@ class Ledger:
 
     # What happens
 
-    def uploading(self, entry: Entry, base_line: frozenset[int] | None = None) -> Entry:
+    def uploading(self, entry: Entry, base_line: frozenset[int] | None = None, *, anew: bool = False) -> Entry:
         """Intent: from now on the invoice may have reached the API.
 
-        `base_line` are the ids of the order's attachments now; those before the first try in doubt are kept.
+        `base_line` are the ids of the order's attachments now; those before the first try in doubt are kept, unless
+        the doubt begins `anew`: a person has decided the one before.
         """
+        first = entry.doubt_since is None or anew
         return self._move(
             entry,
             State.UPLOADING,
             attempts=entry.attempts + 1,
-            doubt_since=time.time() if entry.doubt_since is None else entry.doubt_since,
-            base_line=base_line if entry.doubt_since is None else entry.base_line,
+            doubt_since=time.time() if first else entry.doubt_since,
+            base_line=base_line if first else entry.base_line,
+            waived=entry.waived - {Reason.OUTCOME_UNCLEAR},
             looks=0,
             next_try=None,
             reason=None,
@@ -274,7 +194,12 @@ class Ledger:
     def not_taken(self, entry: Entry, before: Entry) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
         return self._move(
-            entry, before.state, doubt_since=before.doubt_since, looks=before.looks, base_line=before.base_line
+            entry,
+            before.state,
+            doubt_since=before.doubt_since,
+            looks=before.looks,
+            base_line=before.base_line,
+            waived=before.waived,
         )
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
@@ -325,6 +250,11 @@ class Ledger:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
         return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
 
+    def conflicted(self, entry: Entry, delay: float, detail: str) -> Entry:
+        """It must wait `delay` seconds, as the order's state is against it; from the first time on, that is counted."""
+        since = time.time() if entry.conflict_since is None else entry.conflict_since
+        return self.deferred(replace(entry, conflict_since=since), delay, detail)
+
     def delayed(self, entry: Entry, delay: float) -> Entry:
         """It must wait `delay` seconds from now; nothing else changes."""
         return self._move(entry, entry.state, next_try=time.time() + delay, delay=max(delay, entry.delay))
@@ -338,7 +268,9 @@ class Ledger:
         return self._move(entry, State.FAILED, filed_as=_text(filed_as))
 
     def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
-        """A person moved it back: it starts over, but for a doubt about an earlier try. Nothing is written yet.
+        """A person moved it back: it starts over, but for a doubt about an earlier try, which is asked about anew.
+
+        Nothing is written yet.
 
         `waive`: if its reason is a soft one, it does not stand against this invoice any more.
         """
@@ -352,6 +284,8 @@ class Ledger:
             delay=0.0,
             next_try=None,
             filed_as=None,
+            looks=0,
+            conflict_since=None,
             first_seen=time.time(),
             waived=waived,
         )
@@ -386,50 +320,18 @@ class Ledger:
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
         entry = replace(entry, **changes, changed=time.time(), version=entry.version + 1)
-        base_line = None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line)))
-        values = {name: getattr(entry, name) for name in _FIELDS} | {
-            "waived": " ".join(sorted(entry.waived)),
-            "base_line": base_line,
-            "order_id": _stored_id(entry.order_id),
-            "attachment_id": _stored_id(entry.attachment_id),
-        }
-        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values)
+        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values_of(entry))
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])
 
     def _entries(self, statement: str, **values: object) -> list[Entry]:
-        return [_entry(row) for row in self._read(statement, **values)]
+        return [entry_of(row) for row in self._read(statement, **values)]
 
     def _read(self, statement: str, **values: object) -> list[Row]:
         if "order_id" in values:
-            values["order_id"] = _stored_id(values["order_id"])
+            values["order_id"] = stored_id(values["order_id"])
         return self._database.read(statement, values)
-
-
-def _entry(row: Row) -> Entry:
-    values = dict(zip(_FIELDS, row, strict=True))
-    reason = values["reason"]
-    values["state"] = State(values["state"])
-    values["reason"] = None if reason is None else Reason(reason)
-    values["waived"] = frozenset(map(Reason, values["waived"].split()))
-    base_line = values["base_line"]
-    values["base_line"] = None if base_line is None else frozenset(map(int, base_line.split()))
-    for name in ("order_id", "attachment_id"):
-        values[name] = None if values[name] is None else _read_id(values[name])
-    return Entry(**values)
-
-
-def _stored_id(number: Any) -> Any:
-    """Return an id as the database keeps it: as text, if it has more than 64 bits.
-
-    The letters before it keep SQLite from making a rounded number out of it.
-    """
-    return f"{_LONG_ID}{number}" if number is not None and not -_INT64 <= number < _INT64 else number
-
-
-def _read_id(value: int | str) -> int:
-    return int(value.removeprefix(_LONG_ID)) if isinstance(value, str) else value
 
 
 def _text(path: Path | None) -> str | None:

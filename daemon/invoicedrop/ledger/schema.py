@@ -63,6 +63,7 @@ STEPS: Final = (
     # they found; and the same bytes at another order are searched for.
     (
         "ALTER TABLE invoices ADD COLUMN base_line TEXT",
+        "ALTER TABLE invoices ADD COLUMN conflict_since FLOAT",
         "ALTER TABLE invoices ADD COLUMN confirm_at FLOAT",
         "ALTER TABLE invoices ADD COLUMN confirm_looks INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE invoices ADD COLUMN confirmed_at FLOAT",

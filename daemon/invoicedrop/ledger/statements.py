@@ -15,7 +15,7 @@ _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
            attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
-           base_line, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+           base_line, conflict_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -68,10 +68,10 @@ SENT_LATER: Final = """
       AND uploaded_at > :since
 """
 
-DOUBTS_BESIDE: Final = """
-    SELECT count(DISTINCT items) FROM invoices
-    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND sha256 = :sha256
-      AND items <> :items AND attachment_id IS NULL AND doubt_since IS NOT NULL
+DOUBTS_AT_ORDER: Final = f"""{_ENTRIES}
+    WHERE account = :account AND project_id = :project_id AND order_id = :order_id AND id <> :id
+      AND attachment_id IS NULL AND doubt_since IS NOT NULL
+    ORDER BY id
 """
 
 UPLOADED_SINCE: Final = f"""{_ENTRIES}
@@ -111,13 +111,13 @@ INSERT: Final = """
         inbox, file, size, first_seen, state,
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
         attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
-        base_line, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+        base_line, conflict_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
         :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
         :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice, :items, :waived,
-        :base_line, :confirm_at, :confirm_looks, :confirmed_at, :questioned_at, :question
+        :base_line, :conflict_since, :confirm_at, :confirm_looks, :confirmed_at, :questioned_at, :question
     )
     ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
     RETURNING id
@@ -131,7 +131,8 @@ UPDATE: Final = """
         detail = :detail, reason = :reason, doubt_since = :doubt_since, looks = :looks,
         attachment_id = :attachment_id, uploaded_at = :uploaded_at, filed_as = :filed_as,
         pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice,
-        waived = :waived, base_line = :base_line, confirm_at = :confirm_at, confirm_looks = :confirm_looks,
+        waived = :waived, base_line = :base_line, conflict_since = :conflict_since,
+        confirm_at = :confirm_at, confirm_looks = :confirm_looks,
         confirmed_at = :confirmed_at, questioned_at = :questioned_at, question = :question
     WHERE id = :id AND version = :version - 1
     RETURNING id

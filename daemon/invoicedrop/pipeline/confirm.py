@@ -37,7 +37,8 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Event
 from invoicedrop.channable.project import AttachedOrder, Project
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.ages import age
 from invoicedrop.printable import storable

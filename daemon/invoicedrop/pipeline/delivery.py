@@ -8,25 +8,25 @@ The rate limit is waited for before `uploading` is written: an invoice that only
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Order
-from invoicedrop.errors import Changed, Conflict, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
+from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
-from invoicedrop.ledger.ledger import Entry
-from invoicedrop.pipeline import conflicts
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
+from invoicedrop.pipeline.endings import Ending
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
-from invoicedrop.pipeline.order_check import attached_already, status_words
+from invoicedrop.pipeline.order_check import attached_already, checked_order, status_words
 from invoicedrop.pipeline.recall import continued, find_row, retried
-from invoicedrop.pipeline.reconcile import LOOKS, find_receipt
+from invoicedrop.pipeline.reconcile import look, look_times, next_look
 from invoicedrop.pipeline.soft_refusals import (
     may_refuse,
     require_certain_name,
@@ -62,6 +62,7 @@ class Delivery:
         self.twin: str | None = None
         self.credit_note: str | None = None
         self.base_line: frozenset[int] | None = None
+        self.decided = False
         self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
 
     def run(self) -> Outcome:
@@ -88,12 +89,14 @@ class Delivery:
                     if not self.entry.sent:
                         self._record_receipt(self._ask_first() or self._send())
         except Rejected as rejection:
-            return self._reject(rejection)
+            return self._ending().failed(rejection)
         except Conflict as conflict:
-            return self._wait_for_order(conflict.detail)
-        except (OutcomeUnknown, Unanswered) as trouble:
-            return self._defer(trouble.detail)
-        return self._file_processed()
+            return self._ending().wait_for_order(conflict.detail)
+        except OutcomeUnknown as doubt:
+            return self._ending().put_off(doubt.detail, self._look_times[0] if doubt.is_whole else None)
+        except Unanswered as trouble:
+            return self._ending().put_off(trouble.detail)
+        return self._ending().processed(duplicate=self.duplicate)
 
     def _recall(self) -> None:
         """Take up what the ledger knows of this invoice."""
@@ -199,22 +202,20 @@ class Delivery:
             self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
             self.duplicate = True
         elif copy is not None:
-            self.entry = self.entry.moved(State.UPLOADING, doubt_since=copy.doubt_since)
+            self.entry = self.entry.moved(
+                State.UPLOADING, doubt_since=copy.doubt_since, base_line=copy.base_line, looks=0
+            )
 
     def _look_at_order(self) -> None:
         """Know the order before anything is sent to it, and have a person decide what a program cannot know."""
         order = None
         if self.inbox.order_check == "on":
-            order = self.context.order_book.order(self._order_id)
-            self.log.info(
-                "order.checked",
-                channel=order.channel_name,
-                status=order.status_shipped,
-                invoices=len(order.invoices),
-            )
-            self._adopt_attached(order)
-        if self.entry.sent:
-            return
+            order = checked_order(self._order_id, self.context.order_book, self.log)
+            attachment_id = attached_already(self.entry, order, self.context)
+            if attachment_id is not None:
+                self.entry = self.ledger.uploaded(self.entry, Receipt(attachment_id))
+                self.duplicate = True
+                return
         require_known_bytes_nowhere_else(self.entry, self.ledger.at_another_order(self.entry), self.twin)
         require_invoice(self.entry, self.credit_note, self.twin)
         if order is not None:
@@ -222,58 +223,67 @@ class Delivery:
             self._wait_for_shipment(order)
             self.base_line = frozenset(attachment.id for attachment in order.attachments)
 
-    def _adopt_attached(self, order: Order) -> None:
-        """Take over an attachment with the invoice's own bytes that the ledger does not know."""
-        receipts = self.ledger.receipts(self.entry.account, self.entry.project_id, order.id)
-        attachment_id = attached_already(self.entry, order, self.project, receipts, max_bytes=self.inbox.max_file_bytes)
-        if attachment_id is not None:
-            self.entry = self.ledger.uploaded(self.entry, Receipt(attachment_id))
-            self.duplicate = True
-
     def _wait_for_shipment(self, order: Order) -> None:
         """Put the invoice off until its order is shipped, where that is asked for."""
         # One that is cancelled is never shipped: a person has decided to send its invoice all the same.
         if self.inbox.wait_for_shipment == "off" or order.is_shipped or order.is_cancelled:
             return
         left = self.inbox.shipment_grace - self._age(self.entry.first_seen)
-        if left <= 0 or not may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
-            require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
-            return
-        timing = self.context.timing
-        delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
-        detail = f"it waits until order {order.id} is shipped ({status_words(order)} now)"
-        self.ledger.deferred(self.entry, delay, detail)
-        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
+        if left > 0 and may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
+            timing = self.context.timing
+            delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
+            raise self._ending().waits(delay, f"it waits until order {order.id} is shipped ({status_words(order)} now)")
+        require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
 
     def _ask_first(self) -> Receipt | None:
-        """If an earlier try may have arrived, ask the API, twice, before anything is sent again."""
-        if self.entry.doubt_since is None or self.entry.looks >= LOOKS:
+        """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
+        if self.entry.doubt_since is None:
             return None
-        receipt = find_receipt(self.entry, self.project, self.ledger)
-        if receipt is not None:
-            self.log.info("upload.reconciled", attachment_id=receipt.attachment_id, found=True)
-            return receipt
-        self.entry = self.ledger.looked_in_vain(self.entry, self.context.timing.look_again)
-        self.log.info("upload.reconciled", found=False, looks=self.entry.looks)
-        if self.entry.looks < LOOKS:
+        seen = look(self.entry, self.project, self.ledger)
+        if seen.receipt is not None:
+            self.log.info("upload.reconciled", attachment_id=seen.receipt.attachment_id, found=True, by=seen.by)
+            return seen.receipt
+        looks = self.entry.looks + 1
+        unclear = {} if seen.unclear is None else {"unclear": seen.unclear}
+        self.log.info("upload.reconciled", found=False, looks=looks, **unclear)
+        if Reason.OUTCOME_UNCLEAR in self.entry.waived:
+            # What a person has looked at stops nothing any more, nor counts for a later doubt.
+            self.base_line, self.decided = seen.attachments, True
+            return None
+        wait = next_look(looks, self._look_times)
+        if wait is not None:
+            self.entry = self.ledger.looked_in_vain(self.entry, wait)
             raise Deferred(
-                self.context.timing.look_again,
-                "the order does not show the invoice; asking once more before it is sent again",
+                wait, seen.unclear or "whether Channable has the invoice is not known: its order is looked at"
             )
+        if seen.unclear is not None:
+            raise Rejected(Reason.OUTCOME_UNCLEAR, seen.unclear)
         return None
+
+    @property
+    def _look_times(self) -> Sequence[float]:
+        return look_times(self.entry, self.inbox.resend_after, self.context.timing)
 
     def _send(self) -> Receipt:
         """Send it: intent on disk before the first byte leaves."""
         before = self.entry
 
         def intend() -> None:
-            self.entry = self.ledger.uploading(before, self.base_line)
+            self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
         try:
-            return self.project.upload(self._order_id, self.snapshot, self.name.item_ids, before_sending=intend)
+            return self.project.upload(
+                self._order_id,
+                self.snapshot,
+                self.name.item_ids,
+                before_sending=intend,
+                own_connection=before.doubt_since is not None,
+            )
         except OutcomeUnknown as doubt:
-            self.log.warning("upload.unknown", detail=doubt.detail)
+            self.log.warning("upload.unknown", detail=doubt.detail, sent_whole=doubt.is_whole)
+            if not doubt.is_whole:
+                self.entry = self.ledger.not_taken(self.entry, before)
             raise
         except (Paused, Rejected, Conflict, Unanswered):
             if self.entry is not before:
@@ -301,70 +311,7 @@ class Delivery:
         slow = {} if slowness is None else {"detail": slowness}
         self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message, **slow)
 
-    def _file_processed(self) -> Outcome:
-        """Move an accepted invoice to the processed folder: the last step."""
-        with self.context.deferrals.noted(self.file.name, self.log):
-            filed_as = self.filing.processed(
-                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
-            )
-        if self.entry.state is not State.PROCESSED:
-            # Another copy that was filed at the same time may have written it down already.
-            with suppress(Changed):
-                self.ledger.processed(self.entry, filed_as)
-        if self.duplicate:
-            self.log.info("invoice.duplicate", attachment_id=self.entry.attachment_id, filed_as=filed_as.name)
-            return Outcome.DUPLICATE
-        self.log.info(
-            "invoice.processed",
-            attempts=self.entry.attempts,
-            bytes=self.snapshot.size,
-            pages=self.entry.pages,
-            attachment_id=self.entry.attachment_id,
-            filed_as=filed_as.name,
-            milliseconds=round((time.monotonic() - self.started) * 1000),
+    def _ending(self) -> Ending:
+        return Ending(
+            self.context, self.file, self.snapshot, self.entry, self._age, self.log, self.started, self.resumed
         )
-        return Outcome.PROCESSED
-
-    def _reject(self, rejection: Rejected) -> Outcome:
-        """Move a bad invoice to the failed folder, unless its order may still come."""
-        grace = self.inbox.order_grace - self._age(self.entry.first_seen)
-        if rejection.reason is Reason.ORDER_NOT_FOUND and grace > 0:
-            delay = min(self.context.timing.order_retry, grace)
-            self.ledger.deferred(self.entry, delay, rejection.detail)
-            raise self.context.deferrals.note(self.file.name, self.log, delay, rejection.detail, rejection.reason)
-        if not self.resumed:
-            self.entry = self.ledger.rejected(self.entry, rejection.reason, rejection.detail)
-        with self.context.deferrals.noted(self.file.name, self.log):
-            filed_as = self.filing.failed(
-                self.file.name,
-                self.snapshot.identity,
-                self.snapshot.sha256,
-                rejection.reason,
-                rejection.detail,
-                resumed=self.resumed,
-            )
-        self.ledger.failed(self.entry, filed_as)
-        self.log.warning(
-            "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
-        )
-        return Outcome.FAILED
-
-    def _wait_for_order(self, detail: str) -> Outcome:
-        """Put off an invoice that conflicts with its order's state, or give it up."""
-        delay = conflicts.next_delay(self.entry, self.context.timing)
-        if delay is None:
-            return self._reject(Rejected(Reason.REFUSED_BY_API, detail))
-        detail = conflicts.in_words(detail)
-        self.ledger.deferred(self.entry, delay, detail)
-        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
-
-    def _defer(self, detail: str) -> Outcome:
-        """Put off an invoice with trouble of its own, or give it up when others pass and its time is over."""
-        # Its own trouble began with its first upload in doubt: an outage before that was not its own.
-        overdue = self._age(self.entry.doubt_since or self.entry.first_seen) > self.inbox.give_up_after
-        # Others pass if one did about since it was last put off: few would while this one is being tried.
-        if overdue and self.ledger.others_pass(self.entry, since=time.time() - 2 * self.entry.delay):
-            return self._reject(Rejected(Reason.GAVE_UP, f"{self.entry.attempts} tries; the last one: {detail}"))
-        delay = backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
-        self.ledger.deferred(self.entry, delay, detail)
-        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)

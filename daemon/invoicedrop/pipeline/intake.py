@@ -9,7 +9,7 @@ from invoicedrop.inbox.listing import require_present
 from invoicedrop.inbox.names import parse_name
 from invoicedrop.inbox.snapshot import take_snapshot
 from invoicedrop.invoice import State
-from invoicedrop.ledger.ledger import Entry
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.delivery import Delivery
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile

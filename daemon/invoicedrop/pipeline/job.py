@@ -10,7 +10,8 @@ from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.deferrals import Deferrals
 from invoicedrop.pipeline.order_locks import KeyedLock

@@ -4,12 +4,14 @@ So the API is a second memory beside the ledger: where the ledger was lost, wher
 another tool was used before, the same PDF is found at its order, and is not sent again.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from invoicedrop.channable.models import Order
-from invoicedrop.channable.project import Project
-from invoicedrop.ledger.ledger import Entry, SentInvoice
+from invoicedrop.channable.order_book import OrderBook
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.pipeline.job import DeliveryContext
 
 _WORDS: Final = {
     "not_shipped": "not shipped",
@@ -20,17 +22,24 @@ _WORDS: Final = {
 }
 
 
-def attached_already(
-    entry: Entry, order: Order, project: Project, receipts: Mapping[int, SentInvoice], *, max_bytes: int
-) -> int | None:
+def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
+    """Return the order as it was at most a minute ago, and log what it shows; raises what `OrderBook.order` does."""
+    order = book.order(order_id)
+    log.info("order.checked", channel=order.channel_name, status=order.status_shipped, invoices=len(order.invoices))
+    return order
+
+
+def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> int | None:
     """Return the id of an attachment that has the invoice's very bytes and that no receipt of ours explains, if any.
 
-    One whose file is gone says nothing: what was at the order before stops no invoice. `receipts` are ours for this
-    order. Raises what `Project.attachment_digest` does.
+    One whose file is gone says nothing: what was at the order before stops no invoice. Raises what
+    `Project.attachment_digest` does.
     """
+    receipts = context.ledger.receipts(entry.account, entry.project_id, order.id)
     for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
         if attachment.id not in receipts:
-            digest = project.attachment_digest(order.id, attachment.id, max_bytes)
+            # A file that is even one byte longer is another one: no more than that is read.
+            digest = context.project.attachment_digest(order.id, attachment.id, entry.size)
             if digest == entry.sha256:
                 return attachment.id
     return None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.listing import is_present
 from invoicedrop.inbox.names import OrderName, parse_name
-from invoicedrop.ledger.ledger import Entry
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.job import DeliveryContext
 
 

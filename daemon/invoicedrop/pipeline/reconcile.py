@@ -1,58 +1,102 @@
 """An unknown outcome is asked about, never guessed: the order may have the invoice already.
 
-The order's INVOICE attachments are compared by content. An order may show a new attachment a little late, so the
-caller looks twice before it sends again. Where bytes cannot be had any more (HTTP 410), an attachment made since our
-try began, with an id that no receipt of ours has, counts as ours: sending twice is worse than to look at it by hand.
+What is new at the order since the first try is what the base line, written with the intent, does not have, and no
+receipt of ours explains. New bytes that are ours are our receipt. Where something new cannot be read, or has other
+bytes (ours re-encoded, perhaps, or somebody else's), nobody can tell whether ours was stored. What was there before
+stops nothing. No clock decides anything.
+
+The order is looked at several times over `resend_after`, because a listing may lag, and a server may store an upload
+long after its gateway has given up. Only then the invoice is sent again, or, where nobody can tell, a person decides.
 
 An attachment does not say for which order items it is. Where the same bytes are in doubt for several sets of items,
-they are taken only if there is one for each; if there are fewer, nobody can tell whose are missing.
+they are taken only if there is one for each.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from invoicedrop.channable.project import Project
-from invoicedrop.errors import Unanswered
+from invoicedrop.errors import Rejected, Unanswered
 from invoicedrop.invoice import Receipt
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.timing import Timing
 
-LOOKS: Final = 2
-"""Looks that show nothing before the invoice is sent again."""
-_CLOCK_MARGIN: Final = timedelta(seconds=2)
-"""The server's Date header has whole seconds, and travels."""
+_IDS_TOLD: Final = 5
+_DOUBLINGS: Final = 30
+"""More make no delay longer."""
 
 
-def find_receipt(entry: Entry, project: Project, ledger: Ledger) -> Receipt | None:
+class Look(NamedTuple):
+    """What one look at the order says.
+
+    `receipt` is ours if it has the invoice, found `by` "content" or by another "receipt" of ours. `unclear` is why
+    nobody can tell; None if it certainly does not show it. `attachments` are the ids of all that it has now.
+    """
+
+    receipt: Receipt | None
+    by: str | None
+    unclear: str | None
+    attachments: frozenset[int]
+
+
+def look(entry: Entry, project: Project, ledger: Ledger) -> Look:
     """Ask the API whether it has this invoice after all.
 
-    Raises what asking raises: Unanswered, Paused, Stopping; Rejected when the order is gone.
+    Raises what asking raises: Unanswered (also where the order is gone: whether it had the invoice is not known),
+    Paused, Stopping.
     """
     assert entry.order_id is not None
-    assert entry.doubt_since is not None
-    order, clock_ahead, _ = project.order(entry.order_id)
-    began = datetime.fromtimestamp(entry.doubt_since, UTC) + clock_ahead - _CLOCK_MARGIN
-    ours = ledger.receipts(entry.account, entry.project_id, entry.order_id)
-    beside = ledger.doubts_beside(entry)
-    same: list[int] = []
-    unreadable: list[int] = []
-    for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
-        sent = ours.get(attachment.id)
-        if sent is not None:
-            # The same bytes for other items of the order are another invoice.
-            if sent == (entry.sha256, entry.items):
-                return Receipt(attachment.id)
+    try:
+        order = project.order(entry.order_id).order
+    except Rejected as gone:
+        raise Unanswered(f"the order cannot be asked: {gone.detail}") from gone
+    attachments = frozenset(attachment.id for attachment in order.attachments)
+    receipts = ledger.receipts(entry.account, entry.project_id, entry.order_id)
+    doubts = ledger.doubts_at_order(entry)
+    largest = max(entry.size, *(doubt.size for doubt in doubts), 0)
+    ours: list[int] = []
+    unknown: list[int] = []
+    for attachment in order.invoices:
+        sent = receipts.get(attachment.id)
+        # The same bytes for other items of the order are another invoice.
+        if sent is not None and sent == (entry.sha256, entry.items):
+            return Look(Receipt(attachment.id), "receipt", None, attachments)
+        if sent is not None or (entry.base_line is not None and attachment.id in entry.base_line):
             continue
-        digest = project.attachment_digest(entry.order_id, attachment.id, entry.size)
+        digest = project.attachment_digest(entry.order_id, attachment.id, largest)
         if digest == entry.sha256:
-            if not beside:
-                return Receipt(attachment.id)
-            same.append(attachment.id)
-        if digest is None and attachment.created is not None and attachment.created >= began:
-            unreadable.append(attachment.id)
-    candidates = same or unreadable
-    if 0 < len(candidates) <= beside:
-        raise Unanswered(
-            f"the order shows {len(candidates)} of {beside + 1} uploads of this PDF for different order items, and "
-            "does not say for which: look at the order in Channable"
+            ours.append(attachment.id)
+        elif digest is None or all(digest != doubt.sha256 for doubt in doubts):
+            unknown.append(attachment.id)
+    beside = len({doubt.items for doubt in doubts if doubt.sha256 == entry.sha256 and doubt.items != entry.items})
+    if len(ours) > beside:
+        return Look(Receipt(min(ours)), "content", None, attachments)
+    return Look(None, None, _unclear(ours, beside, unknown), attachments)
+
+
+def _unclear(ours: Sequence[int], beside: int, unknown: Sequence[int]) -> str | None:
+    if ours:
+        return (
+            f"the order shows {len(ours)} of {beside + 1} uploads of this PDF for different order items, and does not "
+            "say for which"
         )
-    return Receipt(min(candidates)) if candidates else None
+    if unknown:
+        ids = ", ".join(map(str, sorted(unknown)[:_IDS_TOLD])) + (" and more" if len(unknown) > _IDS_TOLD else "")
+        return f"since the first try the order has new attachments ({ids}) that cannot be read, or have other bytes"
+    return None
+
+
+def look_times(entry: Entry, resend_after: float, timing: Timing) -> Sequence[float]:
+    """Return when the order is looked at, in seconds after an upload whose outcome is not known; the last decides.
+
+    Where one try after the other has no known outcome, the last look is ever further away.
+    """
+    attempts = min(max(entry.attempts - 1, 0), _DOUBLINGS)
+    last = max(resend_after, min(timing.first_retry * 2**attempts, timing.longest_retry))
+    return [*(moment for moment in timing.doubt_looks if moment < last), last]
+
+
+def next_look(looks: int, times: Sequence[float]) -> float | None:
+    """Return the seconds from look number `looks`, in vain, to the next one; None if it was the last."""
+    return times[looks] - times[looks - 1] if looks < len(times) else None

@@ -8,7 +8,7 @@ waives nothing.
 from invoicedrop.channable.models import Order
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.names import OrderName
-from invoicedrop.ledger.ledger import Entry
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.order_check import status_words
 from invoicedrop.reasons import Reason
 

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.snapshot import Snapshot
-from invoicedrop.ledger.ledger import Entry
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.job import DeliveryContext, SettledFile
 from invoicedrop.reasons import Reason

@@ -15,7 +15,8 @@ from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Changed, Deferred, LedgerUnavailable, Paused, Rejected, Stopping, Unanswered
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.confirm import Confirmation
 from invoicedrop.settings.models import Inbox

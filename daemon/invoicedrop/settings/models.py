@@ -94,6 +94,12 @@ class Inbox(BaseModel):
         description="Whether the order is looked at before its invoice is sent (on): that it is not cancelled, and "
         "does not have the same PDF already. off sends by the file's name alone.",
     )
+    resend_after: Number = Field(
+        default=300.0,
+        ge=0,
+        description="For how long the order is looked at, in seconds, before an invoice is sent again of which it is "
+        "not known whether Channable took it: lists lag, and servers store late.",
+    )
     wait_for_shipment: Annotated[OnOff, Switch] = Field(
         default="off",
         description="Whether an invoice waits until its order is shipped (on), or not (off); Amazon, for one, refuses "

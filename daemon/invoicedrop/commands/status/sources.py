@@ -5,7 +5,8 @@ from typing import Final
 
 from invoicedrop.commands.status.overview import DaemonState
 from invoicedrop.invoice import State
-from invoicedrop.ledger.ledger import Entry, Ledger
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox, Settings
 

@@ -12,7 +12,7 @@ from invoicedrop.commands.status.sources import Sources
 from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
-from invoicedrop.ledger.ledger import Entry
+from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.service.status_file import InboxReport

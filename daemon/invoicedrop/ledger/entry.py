@@ -1,0 +1,128 @@
+"""One invoice as the ledger knows it, and how its row says that."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from invoicedrop.invoice import State, require_legal_move
+from invoicedrop.ledger.database import Row
+from invoicedrop.reasons import Reason
+
+_LONG_ID: Final = "id "
+_INT64: Final = 1 << 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One invoice as the ledger knows it. Times are seconds since the epoch; `id` 0 is not written yet.
+
+    `version` counts the writes: a write of an entry that is not the row's version any more is refused.
+    `changed` is the time of the last one.
+    `next_try` was `delay` seconds away, at most, when it was written.
+    `doubt_since` is when the first upload began whose outcome is not known; None when there is no doubt.
+    `looks` counts how often the API was asked about it in vain.
+    `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
+    `waived` are the soft reasons for which a person has said that it is to be sent all the same.
+    `base_line` are the ids of the order's attachments before the first try; None where nobody looked.
+    `conflict_since` is when the API first said that the order's state is against it now.
+    `confirm_at` is when the order is looked at again after it was accepted (None: no more), `confirm_looks` how often
+    that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
+    showed trouble, and `question` the words of that, which may name people: they are for whoever asks, never for the
+    log.
+    """
+
+    account: str
+    project_id: int
+    reference: str
+    sha256: str
+    inbox: str
+    file: str
+    size: int
+    first_seen: float
+    state: State = State.RECEIVED
+    id: int = 0
+    version: int = 0
+    order_id: int | None = None
+    changed: float = 0.0
+    attempts: int = 0
+    next_try: float | None = None
+    delay: float = 0.0
+    detail: str | None = None
+    reason: Reason | None = None
+    doubt_since: float | None = None
+    looks: int = 0
+    attachment_id: int | None = None
+    uploaded_at: float | None = None
+    filed_as: str | None = None
+    pages: int | None = None
+    pdf_version: str | None = None
+    producer: str | None = None
+    pdfa: str | None = None
+    einvoice: str | None = None
+    items: str = ""
+    waived: frozenset[Reason] = frozenset()
+    base_line: frozenset[int] | None = None
+    conflict_since: float | None = None
+    confirm_at: float | None = None
+    confirm_looks: int = 0
+    confirmed_at: float | None = None
+    questioned_at: float | None = None
+    question: str | None = None
+
+    def due(self, now: float) -> float | None:
+        """Return when it is tried again; None if nothing is waited for.
+
+        Never further away than its delay, even if the clock was set back after it was written.
+        """
+        if self.next_try is None or self.next_try <= now:
+            return None
+        return min(self.next_try, now + self.delay)
+
+    @property
+    def sent(self) -> bool:
+        """Whether the API's receipt for it is on disk."""
+        return self.attachment_id is not None
+
+    def moved(self, state: State, **changes: Any) -> "Entry":
+        """Return it in this state, with these other changes; IllegalMoveError where its own does not lead there."""
+        require_legal_move(self.state, state)
+        return replace(self, state=state, **changes)
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
+
+
+def values_of(entry: Entry) -> dict[str, Any]:
+    """Return what an entry's row holds, by column."""
+    return {name: getattr(entry, name) for name in _FIELDS} | {
+        "waived": " ".join(sorted(entry.waived)),
+        "base_line": None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line))),
+        "order_id": stored_id(entry.order_id),
+        "attachment_id": stored_id(entry.attachment_id),
+    }
+
+
+def entry_of(row: Row) -> Entry:
+    """Return the entry that a row holds."""
+    values = dict(zip(_FIELDS, row, strict=True))
+    reason = values["reason"]
+    values["state"] = State(values["state"])
+    values["reason"] = None if reason is None else Reason(reason)
+    values["waived"] = frozenset(map(Reason, values["waived"].split()))
+    base_line = values["base_line"]
+    values["base_line"] = None if base_line is None else frozenset(map(int, base_line.split()))
+    for name in ("order_id", "attachment_id"):
+        values[name] = None if values[name] is None else read_id(values[name])
+    return Entry(**values)
+
+
+def stored_id(number: Any) -> Any:
+    """Return an id as the database keeps it: as text, if it has more than 64 bits.
+
+    The letters before it keep SQLite from making a rounded number out of it.
+    """
+    return f"{_LONG_ID}{number}" if number is not None and not -_INT64 <= number < _INT64 else number
+
+
+def read_id(value: int | str) -> int:
+    """Return an id that `stored_id` has made fit."""
+    return int(value.removeprefix(_LONG_ID)) if isinstance(value, str) else value

@@ -1,0 +1,113 @@
+"""How a delivery ends: in processed/, in failed/, or with the file left where it is, for later."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger as Log
+
+from invoicedrop.errors import Changed, Deferred, Rejected
+from invoicedrop.inbox.snapshot import Snapshot
+from invoicedrop.invoice import State
+from invoicedrop.ledger.entry import Entry
+from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
+from invoicedrop.reasons import Reason
+from invoicedrop.timing import backoff
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one delivery. `age` tells how long ago a moment was, in seconds.
+
+    `resumed`: an earlier life may have moved the file already.
+    """
+
+    context: DeliveryContext
+    file: SettledFile
+    snapshot: Snapshot
+    entry: Entry
+    age: Callable[[float], float]
+    log: Log
+    started: float
+    resumed: bool
+
+    def processed(self, *, duplicate: bool) -> Outcome:
+        """Move a sent invoice to the processed folder: the last step."""
+        entry = self.entry
+        with self.context.deferrals.noted(self.file.name, self.log):
+            filed_as = self.context.filing.processed(
+                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
+            )
+        if entry.state is not State.PROCESSED:
+            # Another copy that was filed at the same time may have written it down already.
+            with suppress(Changed):
+                self.context.ledger.processed(entry, filed_as)
+        if duplicate:
+            self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
+            return Outcome.DUPLICATE
+        self.log.info(
+            "invoice.processed",
+            attempts=entry.attempts,
+            bytes=self.snapshot.size,
+            pages=entry.pages,
+            attachment_id=entry.attachment_id,
+            filed_as=filed_as.name,
+            milliseconds=round((time.monotonic() - self.started) * 1000),
+        )
+        return Outcome.PROCESSED
+
+    def failed(self, rejection: Rejected) -> Outcome:
+        """Move a bad invoice to the failed folder, unless its order may still come."""
+        grace = self.context.inbox.order_grace - self.age(self.entry.first_seen)
+        if rejection.reason is Reason.ORDER_NOT_FOUND and grace > 0:
+            raise self.waits(min(self.context.timing.order_retry, grace), rejection.detail, rejection.reason)
+        ledger, entry = self.context.ledger, self.entry
+        if not self.resumed:
+            entry = ledger.rejected(entry, rejection.reason, rejection.detail)
+        with self.context.deferrals.noted(self.file.name, self.log):
+            filed_as = self.context.filing.failed(
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
+                rejection.reason,
+                rejection.detail,
+                resumed=self.resumed,
+            )
+        ledger.failed(entry, filed_as)
+        self.log.warning(
+            "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
+        )
+        return Outcome.FAILED
+
+    def put_off(self, detail: str, delay: float | None = None) -> Outcome:
+        """Put off an invoice with trouble of its own, or give it up when others pass and its time is over.
+
+        Each further delay is twice the one before, unless one is given.
+        """
+        entry = self.entry
+        # Its own trouble began with its first upload in doubt: an outage before that was not its own.
+        overdue = self.age(entry.doubt_since or entry.first_seen) > self.context.inbox.give_up_after
+        # Others pass if one did about since it was last put off: few would while this one is being tried.
+        if overdue and self.context.ledger.others_pass(entry, since=time.time() - 2 * entry.delay):
+            return self.failed(Rejected(Reason.GAVE_UP, f"{entry.attempts} tries; the last one: {detail}"))
+        raise self.waits(self._next_delay() if delay is None else delay, detail)
+
+    def wait_for_order(self, detail: str) -> Outcome:
+        """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up."""
+        since = self.entry.conflict_since
+        if since is not None and self.age(since) >= self.context.timing.conflict_patience:
+            return self.failed(Rejected(Reason.REFUSED_BY_API, detail))
+        delay = self._next_delay()
+        self.context.ledger.conflicted(self.entry, delay, detail)
+        raise self.context.deferrals.note(
+            self.file.name, self.log, delay, f"the order is not ready for this invoice: {detail}"
+        )
+
+    def waits(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
+        """Write down that the invoice waits, and return what to raise. `reason`: what it would fail for."""
+        self.context.ledger.deferred(self.entry, delay, detail)
+        return self.context.deferrals.note(self.file.name, self.log, delay, detail, reason)
+
+    def _next_delay(self) -> float:
+        return backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)
