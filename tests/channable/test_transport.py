@@ -13,7 +13,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.upload_progress import UploadProgress
 from waiting import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -579,3 +580,134 @@ def test_a_proxy_that_is_down_passed_nothing_on(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{unused.getsockname()[1]}")
         with client_of("https://api.example") as client, pytest.raises(NotSent):
             client.post("https://api.example/v1", content=b"x")
+
+
+# An upload's progress
+
+
+def send(client: httpx.Client, url: str, upload: UploadProgress, size: int) -> httpx.Response:
+    """Send so many bytes as an upload."""
+    request = client.build_request("POST", url, content=b"x" * size)
+    request.extensions[UPLOAD] = upload
+    return client.send(request)
+
+
+def reading_slowly(connection: socket.socket, received: list[int], *, up_to: int, answer: bytes = OK) -> None:
+    """Read 20 kB some fifty times a second, and answer once so many have come; then read nothing more."""
+    while sum(received) < up_to:
+        received.append(len(connection.recv(20_000)))
+        time.sleep(0.02)
+    connection.sendall(answer)
+
+
+def test_an_upload_that_makes_progress_has_its_own_total() -> None:
+    """While its bytes leave, an upload goes on for longer than any other request may take, and its speed is known."""
+    received: list[int] = []
+    upload = UploadProgress(total=20.0, slow_after=0.2)
+    with (
+        Peer(lambda connection: reading_slowly(connection, received, up_to=1_000_000), receive_buffer=20_000) as peer,
+        client_of(peer.url, total=0.4) as client,
+        Timed() as took,
+    ):
+        assert send(client, peer.url, upload, 1_000_000).status_code == 200
+    assert took.seconds > 0.8
+    assert upload.has_left
+    assert upload.left >= 1_000_000
+    assert 0.5 * took.seconds < upload.seconds <= took.seconds
+    assert "kB/s" in str(upload.slowness(8))
+
+
+def test_an_upload_that_makes_progress_meets_its_own_total() -> None:
+    """A server that reads for ever is left after the upload's total time."""
+    received: list[int] = []
+    upload = UploadProgress(total=0.8, slow_after=0.2)
+    with (
+        Peer(lambda connection: reading_slowly(connection, received, up_to=99_000_000), receive_buffer=20_000) as peer,
+        client_of(peer.url, total=0.4) as client,
+        Timed() as took,
+        pytest.raises(MaybeSent, match="could not be sent in time"),
+    ):
+        send(client, peer.url, upload, 50_000_000)
+    assert 0.7 < took.seconds < 2.5
+    assert not upload.has_left
+    assert 0 < upload.left < 50_000_000
+
+
+@pytest.mark.parametrize("size", [1_000_000, 30_000_000], ids=["all in the kernel's buffers", "larger than they are"])
+def test_an_upload_whose_bytes_stop_leaving_is_given_up(size: int) -> None:
+    """Without progress it ends after the time for a request, whatever the kernel's buffers hold, and is reset there."""
+    ended = threading.Event()
+    reset_by_us: list[type[BaseException]] = []
+
+    def stopping(connection: socket.socket) -> None:
+        reading_slowly(connection, [], up_to=400_000, answer=b"")
+        ended.wait(20)
+        try:
+            while connection.recv(65536):
+                pass
+        except ConnectionResetError as error:
+            reset_by_us.append(type(error))
+
+    upload = UploadProgress(total=60.0, slow_after=0.1)
+    with Peer(stopping, receive_buffer=20_000) as peer, client_of(peer.url, total=0.5) as client:
+        with Timed() as took, pytest.raises(MaybeSent, match="could not be sent in time"):
+            send(client, peer.url, upload, size)
+        ended.set()
+        wait_until(lambda: peer.ended, what="the server's end")
+    assert 0.7 < took.seconds < 4
+    assert not upload.has_left
+    assert upload.is_slow
+    assert reset_by_us
+
+
+def test_an_answer_to_a_quick_upload_has_the_time_of_a_request() -> None:
+    """Once all has left, the answer is waited for as long as any other."""
+
+    def silent(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            pass
+
+    upload = UploadProgress(total=60.0, slow_after=0.1)
+    with (
+        Peer(silent) as peer,
+        client_of(peer.url, total=0.3) as client,
+        Timed() as took,
+        pytest.raises(MaybeSent, match="no answer in time"),
+    ):
+        send(client, peer.url, upload, 1_000_000)
+    assert 0.25 < took.seconds < 2
+    assert upload.has_left
+
+
+def test_an_answer_to_a_slow_upload_may_take_as_long_as_it_took_to_leave() -> None:
+    """What a box on a slow line has taken from us may still be on its way to the API."""
+
+    def late(connection: socket.socket) -> None:
+        reading_slowly(connection, [], up_to=1_000_000, answer=b"")
+        time.sleep(0.6)
+        connection.sendall(OK)
+
+    upload = UploadProgress(total=60.0, slow_after=0.1)
+    with Peer(late, receive_buffer=20_000) as peer, client_of(peer.url, total=0.4) as client:
+        assert send(client, peer.url, upload, 1_000_000).status_code == 200
+    assert upload.seconds > 0.6
+
+
+def test_little_waits_in_the_kernel_to_be_sent() -> None:
+    """When a server stops reading, nearly all that it did not get has not been written either."""
+    ended = threading.Event()
+    written: list[bytes] = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            written.append(b"x" * 16_384)
+            yield written[-1]
+
+    def deaf(_connection: socket.socket) -> None:
+        ended.wait(20)
+
+    with Peer(deaf, receive_buffer=20_000) as peer, client_of(peer.url, total=0.3) as client:
+        with pytest.raises(MaybeSent):
+            client.post(peer.url, content=body())
+        ended.set()
+    assert len(written) < 20

@@ -37,6 +37,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "unavailable": None,
                 "paused": "the API is out of service",
                 "next_probe": _BEAT + 4,
+                "slow": None,
                 "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
             }
         },

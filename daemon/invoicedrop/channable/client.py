@@ -6,26 +6,33 @@ its own (`downloads`).
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
 
+from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.channable.destinations import Destinations
 from invoicedrop.channable.downloads import Downloads
 from invoicedrop.channable.http_client import http_client
 from invoicedrop.channable.judgement import Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.response import ApiResponse, Speaker
-from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Unanswered
 from invoicedrop.system.addresses import is_public
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
+_SLOWEST_LINE: Final = 20_000
+"""Bytes a second; by a slower line the largest invoices do not get through."""
+_SLOW: Final = 1 / 2
+"""An upload whose bytes take longer to leave than this share of the time for a request is slow."""
 _DOWNLOAD_HOSTS: Final = 3
 """Connections are kept to this many hosts at once: the API, the download host, and where that redirects to."""
 
@@ -68,7 +75,8 @@ class _Failure(NamedTuple):
 class ApiClient:
     """One company's access to the API; made by `open`. Thread-safe.
 
-    The token is in the headers of single requests to the API, and in nothing that a download uses.
+    The token is in the headers of single requests to the API, and in nothing that a download uses. `slowness` is how
+    slowly the last upload left, in words, if it did.
     """
 
     def __init__(
@@ -79,9 +87,12 @@ class ApiClient:
         transport: DeadlineTransport,
         downloads: Downloads,
         slots: threading.Semaphore,
+        uploads: ConcurrencyLimit,
+        new_upload: Callable[[], UploadProgress],
         *,
         spare: bool = False,
     ) -> None:
+        self.slowness: str | None = None
         self.api_url = api_url
         self.rate_limiter = rate_limiter
         self._read_token = token
@@ -89,6 +100,8 @@ class ApiClient:
         self._last_token: str | None = None
         self._token_is_bad = False
         self._slots = slots
+        self._uploads = uploads
+        self._new_upload = new_upload
         self._spare = spare
         self._transport = transport
         self._downloads = downloads
@@ -107,21 +120,28 @@ class ApiClient:
         request_timeout: float,
         connections: int,
         slots: threading.Semaphore | None = None,
+        largest_body: int = 0,
+        uploads: ConcurrencyLimit | None = None,
         is_public: Callable[[str], bool] = is_public,
         spare: bool = False,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
-        `request_timeout` is the total time of one request in seconds. `slots` limits the requests under way of all
-        clients that share it; without it a client has `connections` of its own. `is_public` judges the addresses that
-        downloads lead to. `spare`: its requests leave only when nobody else's would (`RateLimiter.spare`).
+        `request_timeout` is the total time of one request in seconds; of an upload it is the time without progress, and
+        its total is longer by what a body of `largest_body` bytes takes on a line of 20 kB/s. `slots` limits the
+        requests under way of all clients that share it, `uploads` the uploads among them; without them a client has
+        `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its requests leave
+        only when nobody else's would (`RateLimiter.spare`).
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections)
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)
-        return cls(api_url, token, rate_limiter, transport, downloads, slots, spare=spare)
+        uploads = uploads or ConcurrencyLimit(connections)
+        total = request_timeout + largest_body / _SLOWEST_LINE
+        new_upload = partial(UploadProgress, total, _SLOW * request_timeout)
+        return cls(api_url, token, rate_limiter, transport, downloads, slots, uploads, new_upload, spare=spare)
 
     def close(self) -> None:
         """Close every connection."""
@@ -181,19 +201,24 @@ class ApiClient:
             Stopping: the service is being stopped.
 
         """
-        with self._admission(), breaker.guard():
+        upload = self._new_upload() if writes else None
+        with self._admission(upload), breaker.guard():
             authorization = {"Authorization": f"Bearer {self._current_token(breaker)}"}
             if before_sending is not None:
                 before_sending()
             try:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
+                if upload is not None:
+                    request.extensions[UPLOAD] = upload
                 response = _exchange(self._http_alone if own_connection else self._http, request)
             except httpx.HTTPError as error:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
                 judgement = judge(None, sent=not isinstance(error, NotSent))
-                failure = _Failure(judgement, str(error), subject, writes=writes, alone=False)
+                detail = "; ".join(filter(None, (str(error), self._slowness_of(upload))))
+                failure = _Failure(judgement, detail, subject, writes=writes, alone=False)
                 raise self._failed(failure, breaker) from error
+            self._slowness_of(upload)
             speaker = response.speaker(form)
             judgement = judge(response.status, speaker, is_html=response.is_html)
             if judgement.meaning is Meaning.ANSWERED:
@@ -208,16 +233,26 @@ class ApiClient:
             raise self._failed(failure, breaker, response)
 
     @contextmanager
-    def _admission(self) -> Iterator[None]:
-        """Wait for the rate limit, then for a slot among the requests under way."""
+    def _admission(self, upload: UploadProgress | None) -> Iterator[None]:
+        """Wait for the rate limit, then for a place among the uploads, and for a slot among the requests under way."""
         # In this order: a thread that waits for one company's limit takes no slot from another company.
         if not self._spare:
             self.rate_limiter.acquire()
         elif (wait := self.rate_limiter.spare()) > 0:
             raise Deferred(wait, "the rate limit is for others now")
-        with self._slots:
+        with ExitStack() as held:
+            if upload is not None:
+                held.enter_context(self._uploads.place(upload, self.rate_limiter.require_open))
+            held.enter_context(self._slots)
             self.rate_limiter.require_open()
             yield
+
+    def _slowness_of(self, upload: UploadProgress | None) -> str | None:
+        """Return how slowly an upload left, in words, if it did; keep it for whoever asks."""
+        if upload is not None and (upload.has_left or upload.is_slow):
+            self.slowness = upload.slowness(self._uploads.allowed)
+            return self.slowness
+        return None
 
     def _current_token(self, breaker: CircuitBreaker) -> str:
         if self._token is None:

@@ -1,30 +1,28 @@
 """An httpx transport that keeps a total deadline, and knows whether a request can have arrived.
 
 httpx limits each single socket operation, not the whole: a server that sends one byte a second is never late for it.
-Here every socket operation gets what is left of the request's own deadline. This is done in httpcore's network
-backend (https://www.encode.io/httpcore/network-backends/), the documented place for it, and not by a timer
+Here every socket operation gets what is left of the request's own deadline (`streams`). This is done in httpcore's
+network backend (https://www.encode.io/httpcore/network-backends/), the documented place for it, and not by a timer
 that closes connections under httpx, which leaks pool slots.
 """
 
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakSet
 
 import httpcore
 import httpx
 
 from invoicedrop.channable.destinations import Destinations, refusal_of
+from invoicedrop.channable.streams import SOCKET_OPTIONS, OpenStreams, Progress, Stream
+from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.system.loopback import is_loopback
 
-_SLICE: Final = 1 << 17
-"""Bytes handed to the socket at once: the deadline is checked between two slices."""
+UPLOAD: Final = "upload"
+"""The extension of a request, an `UploadProgress`, that makes it an upload."""
 _KEEPALIVE_EXPIRY: Final = 5.0
 """Seconds; a connection idle for longer may have been closed by the server just as we send on it."""
 _ERRORS: Final = (
@@ -55,91 +53,13 @@ class PoolExhausted(NotSent):
     """No connection became free in time: slots have leaked, the pool has to be built anew."""
 
 
-class _Progress(threading.local):
-    """The request that this thread is making: its deadline (monotonic), and whether sending has begun."""
-
-    deadline = float("inf")
-    sending = False
-
-    def remaining(self, timeout: float | None) -> float:
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
-            raise httpcore.ReadTimeout("the total time for this request is over")
-        return remaining if timeout is None else min(remaining, timeout)
-
-
-class _OpenStreams:
-    """The streams that are in use, to be broken off together. A set alone must not be added to while it is read."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._streams: WeakSet[_Stream] = WeakSet()
-
-    def add(self, stream: "_Stream") -> None:
-        with self._lock:
-            self._streams.add(stream)
-
-    def abort(self) -> None:
-        with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
-            stream.abort()
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose every operation keeps the deadline of the request that uses it.
-
-    What is written to a stream that is not `to_api`, before TLS is up, is for a proxy, to ask for a tunnel: no part of
-    the request.
-    """
-
-    def __init__(
-        self, inner: httpcore.NetworkStream, progress: _Progress, streams: _OpenStreams, *, to_api: bool
-    ) -> None:
-        self._inner = inner
-        self._to_api = to_api
-        self._progress = progress
-        self._streams = streams
-
-    def tracked(self) -> Self:
-        """Return this stream after registering it for `DeadlineTransport.abort`."""
-        self._streams.add(self)
-        return self
-
-    def abort(self) -> None:
-        # Closing would not wake the thread that waits on it; shutting down does.
-        with suppress(OSError):
-            self._inner.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._progress.remaining(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._progress.sending = self._to_api or self._progress.sending
-        view = memoryview(buffer)
-        for start in range(0, len(view), _SLICE):
-            self._inner.write(view[start : start + _SLICE], self._progress.remaining(timeout))  # type: ignore[arg-type] # a socket takes any buffer
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        inner = self._inner.start_tls(ssl_context, server_hostname, self._progress.remaining(timeout))
-        return _Stream(inner, self._progress, self._streams, to_api=True).tracked()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
 class _Backend(httpcore.SyncBackend):
     """Connects to the addresses of a host that `allows(host, address)` lets through, all if it is None."""
 
     def __init__(
         self,
-        progress: _Progress,
-        streams: _OpenStreams,
+        progress: Progress,
+        streams: OpenStreams,
         allows: Callable[[str, str], bool] | None,
         *,
         tls: bool,
@@ -171,7 +91,7 @@ class _Backend(httpcore.SyncBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _Stream(stream, self._progress, self._streams, to_api=not self._tls).tracked()
+                return Stream(stream, self._progress, self._streams, to_api=not self._tls).tracked()
         raise failure
 
 
@@ -194,6 +114,7 @@ class _Body(httpx.SyncByteStream):
 class DeadlineTransport(httpx.BaseTransport):
     """Sends each request within `total` seconds, from its start to the last byte of the response.
 
+    An upload (`UPLOAD`) has `total` seconds from the last byte that left or came, and a total of its own (`Progress`).
     `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
     that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
     `destinations` are where requests may go; without them, anywhere. Not `keep_alive`: each request gets a connection
@@ -216,8 +137,8 @@ class DeadlineTransport(httpx.BaseTransport):
         self._connections = connections
         self._destinations = destinations
         self._keep_alive = keep_alive
-        self._progress = _Progress()
-        self._streams = _OpenStreams()
+        self._progress = Progress()
+        self._streams = OpenStreams()
         self._pool = self._new_pool()
 
     @classmethod
@@ -247,6 +168,7 @@ class DeadlineTransport(httpx.BaseTransport):
             max_connections=self._connections,
             max_keepalive_connections=None if self._keep_alive else 0,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
+            socket_options=SOCKET_OPTIONS,
             network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),
         )
 
@@ -261,8 +183,9 @@ class DeadlineTransport(httpx.BaseTransport):
             refusal = self._destinations.refusal(request.url.scheme, request.url.raw_host.decode())
             if refusal is not None:
                 raise NotSent(refusal)
-        self._progress.deadline = time.monotonic() + self._total
-        self._progress.sending = False
+        upload = request.extensions.get(UPLOAD) or UploadProgress(self._total, self._total)
+        assert isinstance(upload, UploadProgress)
+        self._progress.begin(self._total, upload)
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,

@@ -27,6 +27,11 @@ class Content(Protocol):
         """Their SHA-256 in hex."""
 
 
+def encoded_length(size: int) -> int:
+    """Return how many bytes so many become in base64."""
+    return (size + 2) // 3 * 4
+
+
 class UploadBody:
     """The JSON body that attaches an invoice to an order, or to these of its items; its length is in bytes.
 
@@ -40,7 +45,7 @@ class UploadBody:
         self.is_whole = False
 
     def __len__(self) -> int:
-        return len(self._prefix) + (self._invoice.size + 2) // 3 * 4 + len(_SUFFIX)
+        return len(self._prefix) + encoded_length(self._invoice.size) + len(_SUFFIX)
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._prefix

@@ -307,7 +307,9 @@ class Delivery:
         self.entry = self.ledger.uploaded(
             self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
         )
-        self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message)
+        slowness = self.project.client.slowness
+        slow = {} if slowness is None else {"detail": slowness}
+        self.log.info("upload.accepted", attachment_id=receipt.attachment_id, message=receipt.message, **slow)
 
     def _ending(self) -> Ending:
         return Ending(

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from invoicedrop.channable.client import ApiClient
+from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.channable.upload_body import encoded_length
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import (
     Changed,
@@ -47,7 +49,10 @@ from invoicedrop.timing import Timing
 
 
 class InboxWorker:
-    """One inbox at work. `upload_slots` are shared by all inboxes; `wake` may be called from any thread."""
+    """One inbox at work. `upload_slots` are shared by all inboxes, `uploads` by those of one API address.
+
+    `wake` may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class InboxWorker:
         orders: KeyedLock,
         upload_workers: int,
         upload_slots: threading.Semaphore,
+        uploads: ConcurrencyLimit,
         wake: Callable[[], None],
         timing: Timing,
         mover: Mover,
@@ -77,6 +83,8 @@ class InboxWorker:
             request_timeout=inbox.request_timeout,
             connections=upload_workers,
             slots=upload_slots,
+            largest_body=encoded_length(inbox.max_file_bytes),
+            uploads=uploads,
         )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
@@ -168,6 +176,7 @@ class InboxWorker:
             unavailable=self._folders.detail,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
+            slow=self._client.slowness,
             put_off=self._deferral_report.current(),
         )
 

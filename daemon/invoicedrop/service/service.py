@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from invoicedrop import __version__, exit_codes
+from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
@@ -114,7 +115,9 @@ class Service:
         self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
     ) -> list[InboxWorker]:
         orders = KeyedLock()
-        upload_slots = threading.BoundedSemaphore(self._settings.upload_workers)
+        most = self._settings.upload_workers
+        upload_slots = threading.BoundedSemaphore(most)
+        uploads = {inbox.api_url: ConcurrencyLimit(most) for inbox in self._settings.inboxes}
         return [
             InboxWorker(
                 inbox,
@@ -125,8 +128,9 @@ class Service:
                 ledger=ledger,
                 validator=validator,
                 orders=orders,
-                upload_workers=self._settings.upload_workers,
+                upload_workers=most,
                 upload_slots=upload_slots,
+                uploads=uploads[inbox.api_url],
                 wake=self._waker.wake,
                 timing=self._timing,
                 mover=self._mover,
@@ -185,7 +189,7 @@ class Service:
             heartbeat=heartbeat,
             signals=self._signals,
             waker=self._waker,
-            patience=max(inbox.request_timeout for inbox in settings.inboxes) + self._timing.last_wait,
+            patience=max(inbox.request_timeout for inbox in settings.inboxes),
             last_wait=self._timing.last_wait,
         )
         finished = False

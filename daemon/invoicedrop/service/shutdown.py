@@ -21,7 +21,10 @@ from invoicedrop.service.waker import Waker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """The stop of these parts. Uploads under way get `patience` seconds; once a second signal comes, `last_wait`."""
+    """The stop of these parts. Uploads under way get `patience` seconds.
+
+    Then, or once a second signal comes, they are broken off and get `last_wait` seconds to end.
+    """
 
     workers: Sequence[InboxWorker]
     dispatcher: Dispatcher
@@ -61,7 +64,7 @@ class Shutdown:
         hurried = False
         while True:
             self.dispatcher.collect_results()
-            if not hurried and self._is_asked_to_hurry():
+            if not hurried and (self._is_asked_to_hurry() or time.monotonic() >= deadline):
                 hurried = True
                 deadline = time.monotonic() + self.last_wait
                 for worker in self.workers:

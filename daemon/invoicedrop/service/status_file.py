@@ -34,7 +34,10 @@ _Text = Annotated[str, BeforeValidator(_as_storable)]
 
 
 class InboxReport(BaseModel):
-    """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred."""
+    """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
+
+    `slow` is how slowly the last upload left, if it did.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -43,6 +46,7 @@ class InboxReport(BaseModel):
     unavailable: _Text | None = None
     paused: _Text | None = None
     next_probe: float | None = None
+    slow: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
 
 

@@ -159,7 +159,11 @@ class Inbox(BaseModel):
         default=200, ge=1, description="How many requests Channable lets your company send at once after a rest."
     )
     request_timeout: Number = Field(
-        default=60.0, gt=0, description="How long one request to the API may take in all, in seconds."
+        default=60.0,
+        gt=0,
+        description="How long one request to the API may take in all, in seconds; of an upload it is how long no byte "
+        "of it may leave. In all an upload may take longer, so that even an invoice of max_file_bytes has time on a "
+        "line of 20 kB a second.",
     )
     give_up_after: Number = Field(
         default=259_200.0,
@@ -196,7 +200,12 @@ class Settings(BaseSettings):
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
     )
-    upload_workers: Whole = Field(default=8, ge=1, le=64, description="How many uploads may run at the same time.")
+    upload_workers: Whole = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="How many uploads may run at the same time; there are fewer where they do not get through.",
+    )
     validator_timeout: Number = Field(
         default=20.0, gt=0, description="How long the check of one PDF may take, in seconds."
     )

@@ -90,7 +90,8 @@ class FolderOwner:
 class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
-    `owner` is the daemon that last worked on the drop folder, if it is there or was ended hard.
+    `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
+    it is there or was ended hard.
     """
 
     name: str
@@ -99,6 +100,7 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    slow: str | None
     seconds: float | None
     owner: FolderOwner | None
 

@@ -113,6 +113,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
         print_line(console, (f"  {name}paused: {inbox.paused}{_until(inbox.next_probe, overview.now)}", "bold yellow"))
+    if inbox.slow:
+        print_line(console, (f"  {name}{inbox.slow}", "yellow"))
     if inbox.waiting and inbox.seconds is not None:
         halted = inbox.trouble or inbox.paused or not overview.daemon.running
         takes = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
