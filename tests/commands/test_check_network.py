@@ -21,6 +21,7 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
+from networks import network_of
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
@@ -203,8 +204,8 @@ def _server(ahead: timedelta = timedelta(), context: ssl.SSLContext | None = Non
         server.server_close()
 
 
-def _connection(drop: Path, url: str) -> dict[str, Finding]:
-    inbox = _inbox(drop, api_url=url, request_timeout=5)
+def _connection(drop: Path, url: str, **variables: str) -> dict[str, Finding]:
+    inbox = _inbox(drop, api_url=url, request_timeout=5).in_network(network_of(**variables))
     return {finding.subject: finding for finding in network.judge_connection(inbox, network.ask(inbox, "token"))}
 
 
@@ -240,13 +241,10 @@ def _certificate(folder: Path, days: int) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("days", "level"), [(90, Level.OK), (5, Level.WARNING)])
-def test_a_trusted_certificate_is_shown_with_its_days(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: Level
-) -> None:
+def test_a_trusted_certificate_is_shown_with_its_days(tmp_path: Path, days: int, level: Level) -> None:
     """Over https the check shows how long the certificate lasts; less than two weeks is a warning."""
     with _server(context=_certificate(tmp_path, days)) as port:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        findings = _connection(tmp_path, f"https://localhost:{port}")
+        findings = _connection(tmp_path, f"https://localhost:{port}", SSL_CERT_FILE=str(tmp_path / "cert.pem"))
     tls = findings["TLS"]
     assert findings["API"].level is Level.OK
     assert (tls.level, f"for {days - 1} days" in tls.text) == (level, True), tls

@@ -14,13 +14,14 @@ import httpx
 from invoicedrop.channable.destinations import Destinations
 from invoicedrop.channable.downloads import Downloads
 from invoicedrop.channable.http_client import http_client
-from invoicedrop.channable.judgement import Judgement, Meaning, judge
+from invoicedrop.channable.judgement import PROXY_FAILED, Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.response import ApiResponse
-from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.transport import DeadlineTransport, MaybeSent, NotSent, PoolExhausted, ProxyFailed
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Unanswered
 from invoicedrop.system.addresses import is_public
+from invoicedrop.system.network import DIRECT, Network
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
@@ -95,6 +96,7 @@ class ApiClient:
         slots: threading.Semaphore | None = None,
         is_public: Callable[[str], bool] = is_public,
         spare: bool = False,
+        network: Network = DIRECT,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
@@ -102,8 +104,9 @@ class ApiClient:
         `request_timeout` is the total time of one request in seconds. `slots` limits the requests under way of all
         clients that share it; without it a client has `connections` of its own. `is_public` judges the addresses that
         downloads lead to. `spare`: its requests leave only when nobody else's would (`RateLimiter.spare`).
+        `network`: by which proxies, and trusting whom.
         """
-        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections)
+        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)
@@ -167,6 +170,7 @@ class ApiClient:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
                 judgement = judge(None, sent=not isinstance(error, NotSent))
+                judgement = PROXY_FAILED if isinstance(error, ProxyFailed) else judgement
                 self._report(judgement, str(error), None, breaker, subject)
                 raise _error_of(judgement, str(error), writes=writes) from error
             judgement = judge(response.status, is_html=response.is_html)

@@ -69,6 +69,8 @@ _WEB_PAGE: Final = _pause(
     "something answers with a web page: is api_url right, or is a proxy in the way? ({detail})",
 )
 _UNREACHABLE: Final = _pause(PauseCause.OUTAGE, "{host} cannot be reached: {detail}")
+PROXY_FAILED: Final = _pause(PauseCause.OUTAGE, "{detail}")
+"""The proxy made no connection: whether the API is well is not known."""
 
 
 def judge(status: int | None, *, is_html: bool = False, sent: bool = True) -> Judgement:

@@ -77,6 +77,7 @@ class InboxWorker:
             request_timeout=inbox.request_timeout,
             connections=upload_workers,
             slots=upload_slots,
+            network=inbox.network,
         )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
