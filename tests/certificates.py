@@ -39,7 +39,7 @@ class Authority:
                     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
                     *("key_agreement", "encipher_only", "decipher_only"),
                 ),
-                False,  # noqa: FBT003 - what each is
+                False,
             )
             builder = builder.add_extension(x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True), critical=True)
         self._certificate = builder.sign(self._key, SHA256())

@@ -516,9 +516,8 @@ class Proxy:
 def test_the_proxy_of_the_environment_is_used() -> None:
     """HTTP_PROXY is obeyed, as by other programs."""
     proxy = Proxy()
-    with Peer(proxy) as peer:
-        with client_of("http://api.example", network=network_of(http_proxy=peer.url)) as client:
-            assert client.get("http://api.example/v2/x").text == "ok"
+    with Peer(proxy) as peer, client_of("http://api.example", network=network_of(http_proxy=peer.url)) as client:
+        assert client.get("http://api.example/v2/x").text == "ok"
     assert proxy.requests[0].startswith(b"GET http://api.example/v2/x HTTP/1.1\r\n")
 
 

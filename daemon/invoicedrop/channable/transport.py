@@ -190,7 +190,7 @@ class _Backend(httpcore.SyncBackend):
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectError(error.strerror or str(error)) from error
         if self._proxy is not None and self._proxy.scheme == "https":
             assert self._ssl_context is not None
             seconds = self._progress.remaining(timeout)
