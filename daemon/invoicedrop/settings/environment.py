@@ -120,7 +120,7 @@ def _exempt(entry: str) -> Exempt | None:
     if entry == "*":
         return Exempt()
     host, separator, port_text = entry.rpartition(":")
-    if not separator or _address(entry) is not None or "/" in entry:
+    if not separator or _address(entry) is not None or "/" in entry or entry.endswith("]"):
         host, port_text = entry, ""
     elif not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text[:6]) <= _LARGEST_PORT:
         return None
