@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from select import select
+from typing import Protocol
 
 _LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
 
@@ -40,10 +41,11 @@ class ConnectProxy:
         else:
             with socket.create_connection(("127.0.0.1", self._target)) as upstream:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                _forward(client, upstream)
+                forward(client, upstream)
 
 
-def _forward(client: socket.socket, upstream: socket.socket) -> None:
+def forward(client: socket.socket, upstream: socket.socket) -> None:
+    """Forward bytes both ways until one end closes."""
     while True:
         pending = isinstance(client, ssl.SSLSocket) and client.pending()
         for source in [client] if pending else select([client, upstream], [], [])[0]:
@@ -52,8 +54,17 @@ def _forward(client: socket.socket, upstream: socket.socket) -> None:
             (upstream if source is client else client).sendall(data)
 
 
+class Serving(Protocol):
+    """What serves connections until `stopped` is set."""
+
+    stopped: threading.Event
+
+    def serve(self, client: socket.socket) -> None:
+        """Serve it to its end."""
+
+
 @contextmanager
-def running(proxy: ConnectProxy, context: ssl.SSLContext | None = None) -> Iterator[int]:
+def running(proxy: Serving, context: ssl.SSLContext | None = None) -> Iterator[int]:
     """Let the proxy serve while the block runs, spoken to by TLS if there is a context; yield its port."""
     open_sockets: list[socket.socket] = []
     threads: list[threading.Thread] = []
