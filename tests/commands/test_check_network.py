@@ -22,6 +22,7 @@ from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
 from networks import network_of
+from scripted_api import Reply, scripted
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
@@ -269,3 +270,16 @@ def test_the_check_waits_for_its_turn_in_the_bucket(merchant: Merchant) -> None:
         network.of_inboxes(settings.inboxes, ledger)
     assert merchant.sandbox.journal.arrived("orders") == 1
     assert time.monotonic() - began >= 0.15
+
+
+def test_a_proxy_that_answers_in_the_apis_place_is_named(tmp_path: Path) -> None:
+    """Where an API by http:// is asked by a proxy that wants a login, `check` says so, and where to write it."""
+    with scripted(lambda _request: Reply(status=407)) as proxy:
+        inbox = _inbox(tmp_path, api_url="http://api.example", allow_http=True, request_timeout=5)
+        inbox = inbox.in_network(network_of(HTTP_PROXY=proxy.url))
+        reply = network.ask(inbox, "token")
+        assert reply.response is not None
+        (finding,) = network._judge_response(inbox, reply.response)
+    assert (finding.level, finding.subject) == (Level.PROBLEM, "proxy")
+    assert f"the proxy {proxy.url} (HTTP_PROXY) wants a login" in finding.text
+    assert "write user and password into HTTP_PROXY" in finding.remedy
