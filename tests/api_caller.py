@@ -12,6 +12,7 @@ from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError
 from invoicedrop.inbox.snapshot import Snapshot, take_snapshot
 from invoicedrop.system.addresses import is_public
+from invoicedrop.system.network import DIRECT, Network
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _MAX_BYTES = 100 << 20
@@ -30,6 +31,7 @@ class Caller:
         rate: float = 0,
         timing: Timing = DEFAULT_TIMING,
         is_public: Callable[[str], bool] = is_public,
+        network: Network = DIRECT,
     ) -> None:
         self.token = token
         self.tokens_read = 0
@@ -37,7 +39,13 @@ class Caller:
         self.rate_limiter = RateLimiter(rate, 1, timing=timing)
         self.breaker = CircuitBreaker(lambda detail, _seconds: self.details.append(detail), timing=timing)
         self.client = ApiClient.open(
-            url, self._read_token, self.rate_limiter, request_timeout=timeout, connections=4, is_public=is_public
+            url,
+            self._read_token,
+            self.rate_limiter,
+            request_timeout=timeout,
+            connections=4,
+            is_public=is_public,
+            network=network,
         )
         self.project = Project(self.client, 1001, project_id, self.breaker)
 

@@ -177,12 +177,14 @@ def test_the_variables_of_the_compose_file_are_settings(tmp_path: Path) -> None:
     services = _compose()["services"]
     (token := tmp_path / "token").write_text("secret")
     filled = {"INVOICEDROP_COMPANY_ID": "1", "INVOICEDROP_PROJECT_ID": "2", "INVOICEDROP_STATE_DIR": "/state"}
-    live = dict.fromkeys(services["invoicedrop"]["environment"], "7") | filled
+    # The others are for everybody's proxies and certificates: see the last test.
+    ours = [name for name in services["invoicedrop"]["environment"] if name.startswith("INVOICEDROP_")]
+    live = dict.fromkeys(ours, "7") | filled
     settings = load(PROJECT / "config/container.toml", live, places=Places(secret=token))
     assert settings.inboxes[0].api_token_file == token
     tried = load(PROJECT / "config/container.toml", filled | services["try"]["environment"])
     assert tried.inboxes[0].api_url == "http://127.0.0.1:8077"
-    asked = set(services["invoicedrop"]["environment"]) | set(re.findall(r"\$\{(\w+)", compose))
+    asked = set(ours) | set(re.findall(r"\$\{(\w+)", compose))
     given = set(re.findall(r"^(\w+)=", (PROJECT / "config/example.env").read_text(), re.MULTILINE))
     assert given == asked | {"COMPOSE_PROFILES"}
 
@@ -286,3 +288,22 @@ def test_no_file_for_deployment_names_a_setting_that_is_not_one() -> None:
     ]
     for file in files:
         assert set(re.findall(r"INVOICEDROP_[A-Z_]+", file.read_text())) <= known, file.name
+
+
+def test_every_way_of_running_it_hands_on_proxy_and_certificates() -> None:
+    """Unit, administrator's command and compose file pass on each variable that is obeyed, in both cases."""
+    proxies = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+    variables = {*proxies, *map(str.lower, proxies), "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    assert set(_unit("PassEnvironment")[0].split()) == variables
+    (file,) = _unit("EnvironmentFile")
+    command = (SYSTEMD / "invoicedrop-command").read_text()
+    assert f"--property=EnvironmentFile={file} " in command
+    assert '--property=PassEnvironment="$(set_in_unit PassEnvironment)"' in command
+    # A proxy's password may be in it.
+    assert f"z {file.removeprefix('-')} 0600 root root\n" in (SYSTEMD / "invoicedrop.tmpfiles").read_text()
+    environment = yaml.safe_load((PROJECT / "config/compose.yaml").read_text())["services"]["invoicedrop"][
+        "environment"
+    ]
+    assert {name for name in variables if name in environment and environment[name] is None} == variables
+    told = (PROJECT / "README.md").read_text().partition("### Proxies and certificates")[2].partition("\n## ")[0]
+    assert all(f"`{name}`" in told for name in (*proxies, "SSL_CERT_FILE", "SSL_CERT_DIR"))

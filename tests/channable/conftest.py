@@ -10,14 +10,6 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.sandbox import Running
 
 
-@pytest.fixture(autouse=True)
-def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of whoever runs the tests is not asked."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest.fixture
 def caller(sandbox: Running) -> Iterator[Caller]:
     """A caller of the sandbox."""

@@ -10,6 +10,8 @@ import pytest
 from api_caller import caller_of
 from invoicedrop.channable.destinations import Destinations
 from invoicedrop.errors import Unanswered
+from invoicedrop.system.network import DIRECT, Network
+from networks import network_of
 from scripted_api import Reply, Request, ScriptedApi, as_json, scripted
 
 API, INNER, PUBLIC = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -46,10 +48,10 @@ def serve() -> Iterator[Callable[..., ScriptedApi]]:
         yield start
 
 
-def download(url: str, api_url: str = "http://api.test:1") -> bytes:
+def download(url: str, api_url: str = "http://api.test:1", network: Network = DIRECT) -> bytes:
     """Fetch a file as its API's client does."""
     received = bytearray()
-    with caller_of(api_url, is_public=is_public) as caller:
+    with caller_of(api_url, is_public=is_public, network=network) as caller:
         assert caller.client.download(url, received.extend, 1000) == 200
     return bytes(received)
 
@@ -167,19 +169,38 @@ def test_a_download_carries_no_cookie() -> None:
     assert all("cookie" not in request.headers for request in server.requests)
 
 
-def test_a_proxy_decides_about_names_and_is_never_sent_to_an_inner_address(
-    names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_decides_about_names_and_is_never_sent_to_an_inner_address(names: dict[str, list[str]]) -> None:
     """Where a proxy connects, it may be anywhere itself and gets names unresolved, but no literal inner address."""
     names["proxy.test"] = [INNER]
     with scripted(lambda _request: Reply(CONTENT), INNER) as proxy:
-        monkeypatch.setenv("http_proxy", f"http://proxy.test:{proxy.port}")
-        assert download("http://files.test/file") == CONTENT
+        network = network_of(http_proxy=f"http://proxy.test:{proxy.port}")
+        assert download("http://files.test/file", network=network) == CONTENT
         assert [request.path for request in proxy.requests] == ["http://files.test/file"]
         for host in (INNER, "127.2", "localhost", "x.localhost", "[::1]", "169.254.169.254"):
             with pytest.raises(Unanswered, match="not on the public Internet"):
-                download(f"http://{host}/file")
+                download(f"http://{host}/file", network=network)
     assert len(proxy.requests) == 1
+
+
+def test_a_host_without_proxy_is_judged_by_its_address(
+    serve: Callable[..., ScriptedApi], names: dict[str, list[str]]
+) -> None:
+    """Where NO_PROXY lets a download go directly, its address is judged, also when the API itself goes by a proxy."""
+    names.update({"inner.test": [INNER], "public.test": [PUBLIC]})
+    inner, public = serve(INNER), serve(PUBLIC)
+    network = network_of(http_proxy="http://127.0.0.1:1", no_proxy=".test")
+    assert download(f"http://public.test:{public.port}/file", "http://api.other", network) == CONTENT
+    with pytest.raises(Unanswered, match="not on the public Internet"):
+        download(f"http://inner.test:{inner.port}/file", "http://api.other", network)
+    assert inner.requests == []
+
+
+def test_a_download_goes_by_its_own_proxy_where_the_api_needs_none() -> None:
+    """An API that NO_PROXY names is reached directly, and what it names elsewhere by the proxy all the same."""
+    with scripted(lambda _request: Reply(CONTENT), INNER) as proxy:
+        network = network_of(http_proxy=f"http://{INNER}:{proxy.port}", no_proxy="api.test")
+        assert download("http://files.example/file", "http://api.test:1", network) == CONTENT
+    assert [request.path for request in proxy.requests] == ["http://files.example/file"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 
 from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.channable.upload_progress import UploadProgress
+from invoicedrop.system.network import DIRECT, Network
+from networks import network_of
 from waiting import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -94,9 +96,10 @@ def answering(connection: socket.socket) -> None:
         connection.sendall(OK)
 
 
-def client_of(url: str, *, total: float = 5.0, connections: int = 2) -> httpx.Client:
+def client_of(url: str, *, total: float = 5.0, connections: int = 2, network: Network = DIRECT) -> httpx.Client:
     """Return a client with the transport under test."""
-    return httpx.Client(transport=DeadlineTransport.to(url, total=total, connections=connections), trust_env=False)
+    transport = DeadlineTransport.to(url, total=total, connections=connections, network=network)
+    return httpx.Client(transport=transport, trust_env=False)
 
 
 class Timed:
@@ -511,43 +514,39 @@ class Proxy:
             connection.sendall(OK)
 
 
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_used() -> None:
     """HTTP_PROXY is obeyed, as by other programs."""
     proxy = Proxy()
-    with Peer(proxy) as peer:
-        monkeypatch.setenv("http_proxy", peer.url)
-        with client_of("http://api.example") as client:
-            assert client.get("http://api.example/v2/x").text == "ok"
+    with Peer(proxy) as peer, client_of("http://api.example", network=network_of(http_proxy=peer.url)) as client:
+        assert client.get("http://api.example/v2/x").text == "ok"
     assert proxy.requests[0].startswith(b"GET http://api.example/v2/x HTTP/1.1\r\n")
 
 
-def test_the_login_of_a_proxy_may_have_special_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_login_of_a_proxy_may_have_special_characters() -> None:
     """User and password in the proxy's address are percent-encoded there, and decoded for the proxy."""
     proxy = Proxy()
     with Peer(proxy) as peer:
-        monkeypatch.setenv("http_proxy", f"http://us%40er:p%3Aw@127.0.0.1:{peer.port}")
-        with client_of("http://api.example") as client:
+        network = network_of(http_proxy=f"http://us%40er:p%3Aw@127.0.0.1:{peer.port}")
+        with client_of("http://api.example", network=network) as client:
             client.get("http://api.example/")
     assert b"Basic " + base64.b64encode(b"us@er:p:w") in proxy.requests[0]
 
 
 @pytest.mark.parametrize("exception", ["127.0.0.1", "*", ".example,127.0.0.1"])
-def test_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
+def test_no_proxy_is_obeyed(exception: str) -> None:
     """Hosts named by NO_PROXY are reached directly."""
     with Peer(answering) as peer:
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        monkeypatch.setenv("no_proxy", exception)
-        with client_of(peer.url) as client:
+        network = network_of(http_proxy="http://127.0.0.1:1", no_proxy=exception)
+        with client_of(peer.url, network=network) as client:
             assert client.get(peer.url).text == "ok"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_loopback_needs_no_proxy(host: str) -> None:
     """The sandbox and the demo work behind a company's proxy: no proxy can reach this machine's own loopback."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with Peer(answering) as peer:
         url = f"http://{host}:{peer.port}"
-        with client_of(url) as client:
+        with client_of(url, network=network_of(http_proxy="http://127.0.0.1:1")) as client:
             assert client.get(url).text == "ok"
 
 
@@ -560,7 +559,7 @@ def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> 
     ],
     ids=["login", "unreachable", "closed"],
 )
-def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(answer: bytes) -> None:
     """Where the proxy refuses the tunnel, the request itself certainly did not leave."""
 
     def refuse(connection: socket.socket) -> Any:
@@ -568,17 +567,17 @@ def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(monkeypatch: pytest.Monk
         connection.sendall(answer)
 
     with Peer(refuse) as peer:
-        monkeypatch.setenv("https_proxy", peer.url)
-        with client_of("https://api.example") as client, pytest.raises(NotSent):
+        network = network_of(https_proxy=peer.url)
+        with client_of("https://api.example", network=network) as client, pytest.raises(NotSent):
             client.post("https://api.example/v1", content=b"x")
 
 
-def test_a_proxy_that_is_down_passed_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_down_passed_nothing_on() -> None:
     """Where the proxy cannot be reached, the request did not leave."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with client_of("https://api.example") as client, pytest.raises(NotSent):
+        network = network_of(https_proxy=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with client_of("https://api.example", network=network) as client, pytest.raises(NotSent):
             client.post("https://api.example/v1", content=b"x")
 
 

@@ -22,7 +22,8 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
-from scripted_api import as_json
+from networks import network_of
+from scripted_api import Reply, as_json, scripted
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
@@ -214,8 +215,8 @@ def _server(ahead: timedelta = timedelta(), context: ssl.SSLContext | None = Non
         server.server_close()
 
 
-def _connection(drop: Path, url: str) -> dict[str, Finding]:
-    inbox = _inbox(drop, api_url=url, request_timeout=5)
+def _connection(drop: Path, url: str, **variables: str) -> dict[str, Finding]:
+    inbox = _inbox(drop, api_url=url, request_timeout=5).in_network(network_of(**variables))
     return {finding.subject: finding for finding in network.judge_connection(inbox, network.ask(inbox, "token"))}
 
 
@@ -251,13 +252,10 @@ def _certificate(folder: Path, days: int) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("days", "level"), [(90, Level.OK), (5, Level.WARNING)])
-def test_a_trusted_certificate_is_shown_with_its_days(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: Level
-) -> None:
+def test_a_trusted_certificate_is_shown_with_its_days(tmp_path: Path, days: int, level: Level) -> None:
     """Over https the check shows how long the certificate lasts; less than two weeks is a warning."""
     with _server(context=_certificate(tmp_path, days)) as port:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        findings = _connection(tmp_path, f"https://localhost:{port}")
+        findings = _connection(tmp_path, f"https://localhost:{port}", SSL_CERT_FILE=str(tmp_path / "cert.pem"))
     tls = findings["TLS"]
     assert findings["API"].level is Level.OK
     assert (tls.level, f"for {days - 1} days" in tls.text) == (level, True), tls
@@ -282,3 +280,16 @@ def test_the_check_waits_for_its_turn_in_the_bucket(merchant: Merchant) -> None:
         network.of_inboxes(settings.inboxes, ledger)
     assert merchant.sandbox.journal.arrived("orders") == 1
     assert time.monotonic() - began >= 0.15
+
+
+def test_a_proxy_that_answers_in_the_apis_place_is_named(tmp_path: Path) -> None:
+    """Where an API by http:// is asked by a proxy that wants a login, `check` says so, and where to write it."""
+    with scripted(lambda _request: Reply(status=407)) as proxy:
+        inbox = _inbox(tmp_path, api_url="http://api.example", allow_http=True, request_timeout=5)
+        inbox = inbox.in_network(network_of(HTTP_PROXY=proxy.url))
+        reply = network.ask(inbox, "token")
+        assert reply.response is not None
+        (finding,) = network._judge_response(inbox, reply.response)
+    assert (finding.level, finding.subject) == (Level.PROBLEM, "proxy")
+    assert f"the proxy {proxy.url} (HTTP_PROXY) wants a login" in finding.text
+    assert "write user and password into HTTP_PROXY" in finding.remedy

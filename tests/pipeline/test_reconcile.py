@@ -39,13 +39,6 @@ OUR_SHA = hashlib.sha256(OURS).hexdigest()
 ORDER = 8
 
 
-@pytest.fixture(autouse=True)
-def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of whoever runs the tests is not asked."""
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
 @contextmanager
 def project_of(url: str) -> Iterator[Project]:
     """Return a project's client while the block runs."""

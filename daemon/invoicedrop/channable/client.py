@@ -18,14 +18,15 @@ from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.channable.destinations import Destinations
 from invoicedrop.channable.downloads import Downloads
 from invoicedrop.channable.http_client import http_client
-from invoicedrop.channable.judgement import Judgement, Meaning, judge
+from invoicedrop.channable.judgement import PROXY_FAILED, Judgement, Meaning, judge
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.response import ApiResponse, Speaker
-from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted
+from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted, ProxyFailed
 from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Unanswered
 from invoicedrop.system.addresses import is_public
+from invoicedrop.system.network import DIRECT, Network
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
@@ -124,6 +125,7 @@ class ApiClient:
         uploads: ConcurrencyLimit | None = None,
         is_public: Callable[[str], bool] = is_public,
         spare: bool = False,
+        network: Network = DIRECT,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
@@ -132,9 +134,9 @@ class ApiClient:
         its total is longer by what a body of `largest_body` bytes takes on a line of 20 kB/s. `slots` limits the
         requests under way of all clients that share it, `uploads` the uploads among them; without them a client has
         `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its requests leave
-        only when nobody else's would (`RateLimiter.spare`).
+        only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, and trusting whom.
         """
-        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections)
+        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)
@@ -215,6 +217,7 @@ class ApiClient:
                 if isinstance(error, PoolExhausted):
                     self._transport.rebuild()
                 judgement = judge(None, sent=not isinstance(error, NotSent))
+                judgement = PROXY_FAILED if isinstance(error, ProxyFailed) else judgement
                 detail = "; ".join(filter(None, (str(error), self._slowness_of(upload))))
                 failure = _Failure(judgement, detail, subject, writes=writes, alone=False)
                 raise self._failed(failure, breaker) from error

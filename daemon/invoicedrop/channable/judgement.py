@@ -78,6 +78,8 @@ _PAUSES: Final[Mapping[int, Judgement]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: _pause(PauseCause.OUTAGE, "the API is out of service ({detail})"),
 }
 _UNREACHABLE: Final = _pause(PauseCause.OUTAGE, "{host} cannot be reached: {detail}")
+PROXY_FAILED: Final = _pause(PauseCause.OUTAGE, "{detail}")
+"""The proxy made no connection: whether the API is well is not known."""
 
 
 def _box(sentence: str) -> Judgement:

@@ -8,18 +8,21 @@ that closes connections under httpx, which leaks pool slots.
 
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, Self
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
+from invoicedrop.channable import proxies
 from invoicedrop.channable.destinations import Destinations, refusal_of
+from invoicedrop.channable.dialing import Dialer
+from invoicedrop.channable.handshake import HandshakeFailed, ProxyHandshakeFailed, TcpStream, tls_to_proxy
 from invoicedrop.channable.streams import SOCKET_OPTIONS, OpenStreams, Progress, Stream
 from invoicedrop.channable.upload_progress import UploadProgress
-from invoicedrop.system.loopback import is_loopback
+from invoicedrop.system.network import DIRECT, Network, Proxy
 
 UPLOAD: Final = "upload"
 """The extension of a request, an `UploadProgress`, that makes it an upload."""
@@ -45,6 +48,15 @@ class NotSent(httpx.TransportError):
     """The request failed before its first byte left: it was certainly not taken."""
 
 
+class ProxyFailed(NotSent):
+    """The proxy made no connection, so that nothing was sent; `problem` says why, `remedy` what a person can do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
 class MaybeSent(httpx.TransportError):
     """The request failed after sending began: it may or may not have been taken."""
 
@@ -54,7 +66,10 @@ class PoolExhausted(NotSent):
 
 
 class _Backend(httpcore.SyncBackend):
-    """Connects to the addresses of a host that `allows(host, address)` lets through, all if it is None."""
+    """Connects to the addresses of a host that `allows(host, address)` lets through, all if it is None.
+
+    What it returns to httpcore of a proxy that is spoken to by TLS is the connection with TLS on it.
+    """
 
     def __init__(
         self,
@@ -63,36 +78,48 @@ class _Backend(httpcore.SyncBackend):
         allows: Callable[[str, str], bool] | None,
         *,
         tls: bool,
+        dialer: Dialer,
+        proxy: Proxy | None,
+        ssl_context: ssl.SSLContext | None,
+        certificates: Sequence[str],
     ) -> None:
         self._progress = progress
         self._streams = streams
         self._allows = allows
         self._tls = tls
+        self._dialer = dialer
+        self._proxy = proxy
+        self._ssl_context = ssl_context
+        self._certificates = certificates
 
     def connect_tcp(
         self,
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - the signature is httpcore's
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        failure: Exception = httpcore.ConnectError("the host has no address")
         addresses = _addresses(host, port)
-        if self._allows is not None and addresses:
+        if self._allows is not None:
             # What is judged is what is connected to: the name is not resolved again.
             addresses = [address for address in addresses if self._allows(host, address)]
-            failure = httpcore.ConnectError(refusal_of(host))
-        for tried, address in enumerate(addresses):
-            # One by one: the time is for all addresses of a host together, and none of them may use it up.
-            share = self._progress.remaining(timeout) / (len(addresses) - tried)
-            try:
-                stream = super().connect_tcp(address, port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            else:
-                return Stream(stream, self._progress, self._streams, to_api=not self._tls).tracked()
-        raise failure
+            if not addresses:
+                raise httpcore.ConnectError(refusal_of(host))
+        try:
+            connection, address = self._dialer.connect(host, port, addresses, self._progress.remaining(timeout))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(error.strerror or str(error)) from error
+        for option in socket_options or ():
+            connection.setsockopt(*option)
+        if self._proxy is not None and self._proxy.scheme == "https":
+            assert self._ssl_context is not None
+            seconds = self._progress.remaining(timeout)
+            connection = tls_to_proxy(connection, self._ssl_context, host, seconds, self._certificates)
+        stream = TcpStream(connection, partial(self._dialer.failed, host, port, address), self._certificates)
+        return Stream(stream, self._progress, self._streams, to_api=not self._tls).tracked()
 
 
 class _Body(httpx.SyncByteStream):
@@ -116,66 +143,101 @@ class DeadlineTransport(httpx.BaseTransport):
 
     An upload (`UPLOAD`) has `total` seconds from the last byte that left or came, and a total of its own (`Progress`).
     `connections` must be at least as many as there are threads, for each host: with fewer, httpcore 1.0.9 closes some
-    that are in use. `ssl_context` and `proxy` are for the one origin that most requests go to; see `to`.
-    `destinations` are where requests may go; without them, anywhere. Not `keep_alive`: each request gets a connection
-    of its own.
+    that are in use. `ssl_context` is for the one origin that most requests go to (see `to`), and for all by TLS if it
+    is not None; `tls` whether that origin is https. `destinations` are where requests may go; without them, anywhere.
+    Not `keep_alive`: each request gets a connection of its own.
     """
 
     def __init__(
         self,
+        network: Network,
         ssl_context: ssl.SSLContext | None,
-        proxy: httpcore.Proxy | None,
         *,
+        tls: bool,
         total: float,
         connections: int,
         destinations: Destinations | None = None,
         keep_alive: bool = True,
     ) -> None:
+        self._network = network
         self._ssl_context = ssl_context
-        self._proxy = proxy
+        self._tls = tls
         self._total = total
         self._connections = connections
         self._destinations = destinations
         self._keep_alive = keep_alive
         self._progress = Progress()
         self._streams = OpenStreams()
-        self._pool = self._new_pool()
+        self._dialer = Dialer()
+        self._lock = threading.Lock()
+        self._pools: dict[Proxy | None, httpcore.ConnectionPool] = {}
 
     @classmethod
-    def to(cls, base_url: str, *, total: float, connections: int) -> Self:
-        """Return a transport to this origin, with the machine's certificates and the proxy of the environment."""
-        ssl_context = httpx.create_ssl_context() if base_url.startswith("https:") else None
-        return cls(ssl_context, _proxy_for(base_url), total=total, connections=connections)
+    def to(cls, base_url: str, *, total: float, connections: int, network: Network = DIRECT) -> Self:
+        """Return a transport to this origin, by the proxies and with the certificates of this network."""
+        tls = base_url.startswith("https:")
+        ssl_context = network.ssl_context
+        if ssl_context is None and (tls or any(proxy.scheme == "https" for proxy in network.proxies.values())):
+            ssl_context = httpx.create_ssl_context(trust_env=False)
+        return cls(network, ssl_context, tls=tls, total=total, connections=connections)
 
     def restricted(self, destinations: Destinations, *, connections: int) -> Self:
         """Return a transport like this one, with connections of its own, that goes to these destinations only."""
         return type(self)(
-            self._ssl_context, self._proxy, total=self._total, connections=connections, destinations=destinations
+            self._network,
+            self._ssl_context,
+            tls=self._tls,
+            total=self._total,
+            connections=connections,
+            destinations=destinations,
         )
 
     def without_keep_alive(self) -> Self:
         """Return a transport like this one that makes a connection for each request."""
         return type(self)(
-            self._ssl_context, self._proxy, total=self._total, connections=self._connections, keep_alive=False
+            self._network,
+            self._ssl_context,
+            tls=self._tls,
+            total=self._total,
+            connections=self._connections,
+            keep_alive=False,
         )
 
-    def _new_pool(self) -> httpcore.ConnectionPool:
+    def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+        """Return the connections that go by this proxy, directly if it is None."""
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._new_pool(proxy)
+            return self._pools[proxy]
+
+    def _new_pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
         # A proxy is where its administrator says.
-        allows = None if self._destinations is None or self._proxy is not None else self._destinations.allows
+        allows = None if self._destinations is None or proxy is not None else self._destinations.allows
         return httpcore.ConnectionPool(
             ssl_context=self._ssl_context,
-            proxy=self._proxy,
+            proxy=None if proxy is None else proxies.for_httpcore(proxy),
             max_connections=self._connections,
             max_keepalive_connections=None if self._keep_alive else 0,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
             socket_options=SOCKET_OPTIONS,
-            network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),
+            network_backend=_Backend(
+                self._progress,
+                self._streams,
+                allows,
+                tls=self._tls,
+                dialer=self._dialer,
+                proxy=proxy,
+                ssl_context=self._ssl_context,
+                certificates=self._network.certificates,
+            ),
         )
 
     def rebuild(self) -> None:
-        """Start over with a new pool: what leaked from the old one is gone with it."""
-        old, self._pool = self._pool, self._new_pool()
-        old.close()
+        """Start over with new pools: what leaked from the old ones is gone with them."""
+        with self._lock:
+            old, self._pools = self._pools, {}
+        for pool in old.values():
+            pool.close()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is read under the same deadline, in the same thread."""
@@ -192,8 +254,9 @@ class DeadlineTransport(httpx.BaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
+        proxy = self._network.proxy_for(str(request.url))
         try:
-            response = self._pool.handle_request(
+            response = self._pool(proxy).handle_request(
                 httpcore.Request(
                     method=request.method,
                     url=url,
@@ -205,8 +268,12 @@ class DeadlineTransport(httpx.BaseTransport):
         except httpcore.PoolTimeout as error:
             raise PoolExhausted("no free connection") from error
         except (*_ERRORS, UnicodeError) as error:
-            kind = MaybeSent if self._progress.sending else NotSent
-            raise kind(_describe(error)) from error
+            if self._progress.sending:
+                raise MaybeSent(_describe(error)) from error
+            in_tunnel = isinstance(error, HandshakeFailed) and not isinstance(error, ProxyHandshakeFailed)
+            if proxy is None or in_tunnel:
+                raise NotSent(_describe(error)) from error
+            raise ProxyFailed(*proxies.explained(proxy, request.url.host, error, _describe(error))) from error
         assert isinstance(response.stream, Iterable)  # the synchronous pool gives synchronous streams
         return httpx.Response(
             status_code=response.status,
@@ -221,7 +288,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.close()
+        self.rebuild()
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -237,15 +304,3 @@ def _describe(error: BaseException) -> str:
         if isinstance(error, kind):
             return description
     return str(error) or type(error).__name__
-
-
-def _proxy_for(url: str) -> httpcore.Proxy | None:
-    """Return the proxy that the usual environment variables (HTTPS_PROXY, NO_PROXY) name for `url`."""
-    parts = urlsplit(url)
-    address = getproxies().get(parts.scheme)
-    if not address or proxy_bypass(parts.netloc) or is_loopback(parts.hostname or ""):
-        return None
-    proxy = urlsplit(address if "://" in address else f"http://{address}")
-    auth = (unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else None
-    port = proxy.port or (443 if proxy.scheme == "https" else 80)
-    return httpcore.Proxy(f"{proxy.scheme}://{proxy.hostname}:{port}", auth=auth)

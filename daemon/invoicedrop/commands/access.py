@@ -89,7 +89,12 @@ def open_project(inbox: Inbox, ledger: Ledger | None, *, timing: Timing = TIMING
     """
     rate_limiter = new_rate_limiter(inbox, ledger)
     client = ApiClient.open(
-        inbox.api_url, token_reader(inbox, hide), rate_limiter, request_timeout=inbox.request_timeout, connections=1
+        inbox.api_url,
+        token_reader(inbox, hide),
+        rate_limiter,
+        request_timeout=inbox.request_timeout,
+        connections=1,
+        network=inbox.network,
     )
     breaker = CircuitBreaker(lambda _detail, _seconds: None, timing=timing)
     try:

@@ -54,6 +54,7 @@ class ConfirmedProject:
             request_timeout=inbox.request_timeout,
             connections=1,
             spare=True,
+            network=inbox.network,
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._breaker)
         self._confirmation = Confirmation(project, ledger, timing)

@@ -85,6 +85,7 @@ class InboxWorker:
             slots=upload_slots,
             largest_body=encoded_length(inbox.max_file_bytes),
             uploads=uploads,
+            network=inbox.network,
         )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)

@@ -47,9 +47,12 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None, *
 
 
 def describe(settings: Settings) -> list[Described]:
-    """List every setting in force and where it came from, secrets masked, in the order of the settings file."""
+    """List every setting in force and where it came from, secrets masked, in the order of the settings file.
+
+    The environment variables that other programs obey too (HTTPS_PROXY, SSL_CERT_FILE) are the last.
+    """
     origins = {(inbox, name): source for inbox, name, source in settings.origins}
-    return [
+    described = [
         Described(inbox, name, _shown(value), origins.get((inbox, name)) or origins.get(("", name), "default"))
         for inbox, names, model in (
             *((inbox.name, NAMES.inbox, inbox) for inbox in settings.inboxes),
@@ -58,6 +61,8 @@ def describe(settings: Settings) -> list[Described]:
         for name in names
         if (value := getattr(model, name)) is not None
     ]
+    variables = settings.inboxes[0].network.variables
+    return described + [Described("", name, printable(value), f"environment {name}") for name, value in variables]
 
 
 def _shown(value: object) -> str:

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
     AbsolutePath,
     Address,
@@ -35,6 +37,7 @@ from invoicedrop.settings.fields import (
 from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, validated
 from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
+from invoicedrop.system.network import DIRECT, Network
 
 OnOff = Literal["on", "off"]
 OrderNumberRule = Literal["off", "warn", "reject"]
@@ -170,11 +173,23 @@ class Inbox(BaseModel):
         gt=0,
         description="How long an invoice is tried again while others go through, in seconds (259200 is 3 days).",
     )
+    _network: Network = PrivateAttr(default=DIRECT)
 
     @property
     def account(self) -> str:
         """What shares one rate limit: a company at one API address."""
         return f"{self.api_url}/{self.company_id}"
+
+    @property
+    def network(self) -> Network:
+        """What the usual environment variables (HTTPS_PROXY, SSL_CERT_FILE) say; no setting of a file."""
+        return self._network
+
+    def in_network(self, network: Network) -> Self:
+        """Return the inbox as it is where the environment variables say this."""
+        inbox = self.model_copy()
+        inbox._network = network  # noqa: SLF001 - our own
+        return inbox
 
     @field_validator("api_token_file")
     @classmethod
@@ -264,7 +279,10 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
-        inboxes = [inbox for table in tables if (inbox := validated(Inbox.model_validate, table, reading))]
+        network = read_network(reading.environ, reading.problems)
+        inboxes = [
+            inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))
+        ]
         others = {
             "inboxes": inboxes,
             "source": reading.file and reading.file_or_default,

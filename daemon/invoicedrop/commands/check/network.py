@@ -18,10 +18,11 @@ import httpx
 from pydantic import ValidationError
 
 from invoicedrop import __version__
+from invoicedrop.channable.handshake import HandshakeFailed
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.channable.project import PAGE_SIZE
 from invoicedrop.channable.response import ApiResponse, Speaker
-from invoicedrop.channable.transport import DeadlineTransport
+from invoicedrop.channable.transport import DeadlineTransport, ProxyFailed
 from invoicedrop.commands import access
 from invoicedrop.commands.check import connections
 from invoicedrop.commands.check.finding import Finding, Level
@@ -82,7 +83,7 @@ def ask(inbox: Inbox, token: str) -> Reply:
     }
     reply = Reply(sent=time.time())
     began = time.monotonic()
-    transport = DeadlineTransport.to(inbox.api_url, total=inbox.request_timeout, connections=1)
+    transport = DeadlineTransport.to(inbox.api_url, total=inbox.request_timeout, connections=1, network=inbox.network)
     with httpx.Client(transport=transport, trust_env=False) as client:
         try:
             with client.stream("GET", inbox.api_url + path, params={"limit": PAGE_SIZE}, headers=headers) as response:
@@ -104,10 +105,11 @@ def judge_connection(inbox: Inbox, reply: Reply) -> Iterator[Finding]:
         return Finding(subject, "", level, text, remedy)
 
     if reply.response is None:
-        text, remedy = _explain(inbox, reply.error)
-        yield finding("API", Level.PROBLEM, text, remedy)
+        subject = "proxy" if isinstance(reply.error, ProxyFailed) else "API"
+        yield finding(subject, Level.PROBLEM, *_explain(inbox, reply.error))
         return
-    server = f" at {reply.server}" if reply.server else ""
+    proxy = inbox.network.proxy_for(inbox.api_url)
+    server = f" by the proxy {proxy}" if proxy is not None else f" at {reply.server}" if reply.server else ""
     yield finding("API", Level.OK, f"{inbox.api_url} answers{server}, in {reply.took * 1000:.0f} ms")
     if reply.certificate_expires is not None:
         left = reply.certificate_expires - datetime.now(UTC)
@@ -136,19 +138,13 @@ def _explain(inbox: Inbox, error: Exception | None) -> tuple[str, str]:
     cause: BaseException | None = error
     while cause is not None:
         match cause:
+            case ProxyFailed() | HandshakeFailed():
+                return cause.problem, cause.remedy
             case socket.gaierror() | UnicodeError():
                 return (
                     f"the name {host} cannot be found ({cause.args[-1]})",
                     f"check api_url, the network, and /etc/resolv.conf (try: getent hosts {host})",
                 )
-            case ssl.SSLCertVerificationError():
-                remedy = (
-                    "if a proxy of yours looks into TLS, name its certificate in SSL_CERT_FILE; "
-                    "if not, somebody else is answering: do not go on"
-                )
-                return f"the certificate of {host} is not trusted: {cause.verify_message}", remedy
-            case ssl.SSLError():
-                return f"{host} does not speak TLS as it should ({cause.reason})", "check api_url: address and port"
         cause = cause.__cause__ or cause.__context__
     return (
         f"{inbox.api_url} gives no answer: {error}",
@@ -162,7 +158,7 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> list[Finding]:
     def finding(level: Level, text: str, remedy: str = "", subject: str = "token") -> Finding:
         return Finding(subject, inbox.name, level, text, remedy)
 
-    status = response.status
+    status, proxy = response.status, inbox.network.proxy_for(inbox.api_url)
     numbers = f"company {inbox.company_id}, project {inbox.project_id}"
     about_us = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
     is_box = status in about_us and response.speaker() is not Speaker.API
@@ -177,6 +173,9 @@ def _judge_response(inbox: Inbox, response: ApiResponse) -> list[Finding]:
         except ValidationError:
             return [finding(Level.PROBLEM, "the answer is no list of orders", "check api_url", "API")]
         return [finding(Level.OK, f"may read the orders of {numbers}"), connections.of_orders(inbox, page)]
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and proxy is not None:
+        remedy = f"write user and password into {proxy.variable}, as http://user:password@{proxy.host}:{proxy.port}"
+        return [finding(Level.PROBLEM, f"the proxy {proxy} wants a login", remedy, "proxy")]
     judgements: dict[int, Finding] = {
         HTTPStatus.UNAUTHORIZED: finding(
             Level.PROBLEM,
