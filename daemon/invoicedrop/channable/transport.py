@@ -17,7 +17,7 @@ import httpcore
 import httpx
 
 from invoicedrop.channable.destinations import Destinations, refusal_of
-from invoicedrop.channable.streams import SOCKET_OPTIONS, OpenStreams, Progress, Stream
+from invoicedrop.channable.streams import OpenStreams, Progress, Stream
 from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.system.loopback import is_loopback
 
@@ -168,7 +168,6 @@ class DeadlineTransport(httpx.BaseTransport):
             max_connections=self._connections,
             max_keepalive_connections=None if self._keep_alive else 0,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            socket_options=SOCKET_OPTIONS,
             network_backend=_Backend(self._progress, self._streams, allows, tls=self._ssl_context is not None),
         )
 
