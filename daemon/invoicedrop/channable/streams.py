@@ -1,7 +1,7 @@
 """Connections that keep the deadline of the request that uses them, and see how its bytes leave.
 
 What is written has not left: by default the kernel takes up to 4 MB at once (`net.ipv4.tcp_wmem`), with which a slow
-line is busy for minutes. Here it gets little more than it can send (`SOCKET_OPTIONS`). What has left is what the other
+line is busy for minutes. Here it gets little more than it can send (`_MOST_UNSENT`). What has left is what the other
 side acknowledged; `TIOCOUTQ` (tcp(7)) says how much it has not. So whoever waits, for room or for a response, looks now
 and then whether that has become less.
 """
@@ -26,10 +26,10 @@ from invoicedrop.channable.upload_progress import UploadProgress
 
 _SLICE: Final = 1 << 14
 """Bytes written at once, a TLS record: there is room for so many in any buffer that has some."""
-SOCKET_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * _SLICE),)
-"""For each connection: there is room while less than this waits to be sent. What is on its way does not count, so that
-this slows nothing down (https://lwn.net/Articles/560082/). So the end of what did not leave in time was seldom
-written, and the other side certainly did not get the whole."""
+_MOST_UNSENT: Final = 2 * _SLICE
+"""There is room in a connection while less than this waits in it to be sent (TCP_NOTSENT_LOWAT). What is on its way
+does not count, so that this slows nothing down (https://lwn.net/Articles/560082/). So the end of what did not leave in
+time was seldom written, and the other side certainly did not get the whole."""
 _LOOKS: Final = 20
 """So many looks in the longest time without progress."""
 _MILLISECONDS: Final = 1000
@@ -150,7 +150,9 @@ class Stream(httpcore.NetworkStream):
         self._streams = streams
 
     def tracked(self) -> Self:
-        """Return this stream after registering it for `DeadlineTransport.abort`."""
+        """Return this stream, ready for use, after registering it for `DeadlineTransport.abort`."""
+        with suppress(OSError):  # closed already: its use says so
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
         self._streams.add(self)
         return self
 

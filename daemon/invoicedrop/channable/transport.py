@@ -20,7 +20,7 @@ from invoicedrop.channable import proxies
 from invoicedrop.channable.destinations import Destinations, refusal_of
 from invoicedrop.channable.dialing import Dialer
 from invoicedrop.channable.handshake import HandshakeFailed, ProxyHandshakeFailed, TcpStream, tls_to_proxy
-from invoicedrop.channable.streams import SOCKET_OPTIONS, OpenStreams, Progress, Stream
+from invoicedrop.channable.streams import OpenStreams, Progress, Stream
 from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.system.network import DIRECT, Network, Proxy
 
@@ -98,7 +98,7 @@ class _Backend(httpcore.SyncBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,  # noqa: ARG002 - the signature is httpcore's
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         addresses = _addresses(host, port)
         if self._allows is not None:
@@ -112,8 +112,6 @@ class _Backend(httpcore.SyncBackend):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(error.strerror or str(error)) from error
-        for option in socket_options or ():
-            connection.setsockopt(*option)
         if self._proxy is not None and self._proxy.scheme == "https":
             assert self._ssl_context is not None
             seconds = self._progress.remaining(timeout)
@@ -219,7 +217,6 @@ class DeadlineTransport(httpx.BaseTransport):
             max_connections=self._connections,
             max_keepalive_connections=None if self._keep_alive else 0,
             keepalive_expiry=_KEEPALIVE_EXPIRY,
-            socket_options=SOCKET_OPTIONS,
             network_backend=_Backend(
                 self._progress,
                 self._streams,
