@@ -203,6 +203,7 @@ COMMANDS = [
     ("verify", "--days", "1"),
     ("config",),
     ("health",),
+    ("demo",),
 ]
 
 

@@ -18,11 +18,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from invoicedrop import exit_codes
+from invoicedrop.errors import ConfigError
 from invoicedrop.inbox.filed_names import REASON_SUFFIX
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Options, Running, serve
 from invoicedrop.sandbox.einvoice import CREDIT_NOTE, e_invoice_pdf
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.settings.environment import read_network
 
 _DEADLINE: Final = 30.0
 """Seconds after which the demo gives up waiting; it takes about seven."""
@@ -45,7 +47,16 @@ log_format = "json"
 
 
 def show(console: Console, *, keep: bool) -> int:
-    """Run the demo; return the exit code: 0 if every invoice ended as it should, else 1."""
+    """Run the demo; return the exit code: 0 if every invoice ended as it should, else 1.
+
+    Raises:
+        ConfigError: the daemon would refuse to start: the environment has proxies or certificates that cannot work.
+
+    """
+    problems: list[str] = []
+    read_network(os.environ, problems)
+    if problems:
+        raise ConfigError(problems)
     with ExitStack() as stack:
         home = Path(
             tempfile.mkdtemp(prefix="invoicedrop-demo-")

@@ -80,7 +80,7 @@ def _proxy(value: str, variable: str) -> Proxy | str:
         return f"is no proxy's address; {_EXAMPLE}"
     if not port_is_right:
         return f"its port must be a number from 1 to {_LARGEST_PORT}; {_EXAMPLE}"
-    user = None if parts.username is None else unquote(parts.username)
+    user = unquote(parts.username or "") if parts.username or parts.password else None
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     return Proxy(parts.scheme, host, port, variable, user, unquote(parts.password or ""))
 
