@@ -5,6 +5,10 @@ drop, the bucket leaks at the allowed rate, and a request waits until its drop f
 differ from theirs, and both are handled here: other programs of the company use the same bucket (so the rate adapts
 to 429), and a request arrives a little earlier or later than it was counted (so the last few drops are never used).
 
+After a 429 the rate is cut deeply, kept for a quarter of `rate_recovery`, and grows back in the rest of it. While it is
+below our share, the company's bucket leaks and so has room for the other programs; and a deep cut is a long time until
+the next 429. tests/bench/rate_limit.py measures that beside a shop system, against the buckets of several servers.
+
 What nobody waits for takes what is left over (`spare`): one drop into a bucket that is empty, and not more often than
 a quarter of the rate. An upload that comes right after it finds one drop in the bucket, never more, however many such
 requests went before it. While uploads use up the rate, nothing spare leaves at all.
@@ -20,8 +24,10 @@ from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _SLOWEST_SHARE: Final = 1 / 16
 """Share of the allowed rate that always remains, so that we notice when the other client stops."""
-_SLOW_DOWN: Final = 0.7
+_SLOW_DOWN: Final = 0.25
 """Factor by which a 429 lowers the rate."""
+_KEPT: Final = 1 / 4
+"""Share of `rate_recovery` for which a lowered rate is kept."""
 _SPARE_SHARE: Final = 1 / 4
 """Share of the rate that is for what nobody waits for."""
 
@@ -91,7 +97,8 @@ class RateLimiter:
             if self._allowed <= 0:
                 return 0.0
             self._leak(now)
-            wait = max(self._level / self._rate, self._next_spare - now, 1 / self._rate if self._waiting else 0.0)
+            # At the allowed rate, as a lowered one grows meanwhile.
+            wait = max(self._level / self._allowed, self._next_spare - now, 1 / self._rate if self._waiting else 0.0)
             if wait <= 0:
                 self._level += 1
                 self._next_spare = now + 1 / (self._rate * _SPARE_SHARE)
@@ -113,8 +120,11 @@ class RateLimiter:
     def _leak(self, now: float) -> None:
         passed = max(0.0, now - self._leaked_at)
         self._leaked_at = now
-        if now - self._slowed_at > self._timing.same_refusal:
-            self._rate = min(self._allowed, self._rate + self._allowed * passed / self._timing.rate_recovery)
+        kept = self._timing.rate_recovery * _KEPT
+        growing = min(passed, now - self._slowed_at - kept)
+        if growing > 0:
+            growth = self._allowed / (self._timing.rate_recovery - kept)
+            self._rate = min(self._allowed, self._rate + growth * growing)
         self._level = max(0.0, self._level - passed * self._rate)
 
     def refused(self, retry_after: float | None) -> float:
