@@ -46,7 +46,7 @@ class Timing:
     """A longer Retry-After of the API is not believed: the next answer will say it again."""
 
     # The rate limit
-    rate_recovery: float = 120.0
+    rate_recovery: float = 150.0
     """Without a 429, a lowered rate is back at the allowed one after this time at the latest."""
     unstated_wait: float = 5.0
     """The wait after a 429 that names none."""
