@@ -48,7 +48,7 @@ class Timing:
     # The rate limit
     rate_recovery: float = 150.0
     """Without a 429, a lowered rate is back at the allowed one after this time at the latest."""
-    unstated_wait: float = 5.0
+    unstated_wait: float = 2.0
     """The wait after a 429 that names none."""
     same_refusal: float = 1.0
     """Several 429 within this time slow the rate down once."""
