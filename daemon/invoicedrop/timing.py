@@ -51,9 +51,9 @@ class Timing:
     """For how long several unknown orders in a row are a question about the project before its list answers it."""
 
     # The rate limit
-    rate_recovery: float = 120.0
+    rate_recovery: float = 150.0
     """Without a 429, a lowered rate is back at the allowed one after this time at the latest."""
-    unstated_wait: float = 5.0
+    unstated_wait: float = 2.0
     """The wait after a 429 that names none."""
     same_refusal: float = 1.0
     """Several 429 within this time slow the rate down once."""

@@ -126,7 +126,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "scan_interval": 5.0,
         "incomplete_grace": 60.0,
         "requests_per_second": 4,
-        "burst": 200,
+        "burst": 150,
         "request_timeout": 60,
         "give_up_after": 259_200,
     }
@@ -260,7 +260,7 @@ def test_inboxes_from_the_environment_replace_those_of_the_file(host: Host) -> N
     inboxes = [{"name": "a b", "project_id": 7, "drop_dir": "/srv/a", "burst": None}]
     environ = without(BASICS, "INVOICEDROP_DROP_DIR") | {"INVOICEDROP_INBOXES": json.dumps(inboxes)}
     settings = host.load('[[inboxes]]\nname = "gone"\ndrop_dir = "x"\n', environ)
-    assert [(one.name, one.project_id, one.burst) for one in settings.inboxes] == [("a b", 7, 200)]
+    assert [(one.name, one.project_id, one.burst) for one in settings.inboxes] == [("a b", 7, 150)]
     assert sources(settings)["a b", "project_id"] == ("7", "environment INVOICEDROP_INBOXES, inbox a b")
 
 

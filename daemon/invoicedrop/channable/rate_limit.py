@@ -7,7 +7,7 @@ to 429), and a request arrives a little earlier or later than it was counted (so
 
 After a 429 the rate is cut deeply, kept for a quarter of `rate_recovery`, and grows back in the rest of it. While it is
 below our share, the company's bucket leaks and so has room for the other programs; and a deep cut is a long time until
-the next 429. tests/bench/rate_limit.py measures that beside a shop system, against the buckets of several servers.
+the next 429. tests/channable/test_room_for_others.py measures that beside a shop, for the rate limits of four servers.
 
 What nobody waits for takes what is left over (`spare`): one drop into a bucket that is empty, and not more often than
 a quarter of the rate. An upload that comes right after it finds one drop in the bucket, never more, however many such

@@ -159,7 +159,10 @@ class Inbox(BaseModel):
         description="How many requests a second Channable allows your company; 0 means no limit and is for tests.",
     )
     burst: Whole = Field(
-        default=200, ge=1, description="How many requests Channable lets your company send at once after a rest."
+        default=150,
+        ge=1,
+        description="How many requests may be sent at once after a rest; Channable allows your company 200, and the "
+        "rest of them is for its other programs.",
     )
     request_timeout: Number = Field(
         default=60.0,
