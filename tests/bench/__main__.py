@@ -1,6 +1,7 @@
 """How fast and how light the daemon is, beside a bare httpx loop on the same machine in the same minutes.
 
-    python tests/bench [PART ...] [--rounds 3] [--files 2000] [--invoices FOLDER] [--work FOLDER] [--json FILE] [--full]
+    python tests/bench [PART ...] [--rounds 3] [--files 2000] [--order-check off] [--invoices FOLDER] [--work FOLDER]
+                       [--json FILE] [--full]
 
 Parts (all but `long` without a name given): backlog burst latency start help idle memory large rate long.
 `--full` takes the numbers of the targets where the default is a shorter version: the rate limit of 4/s with 1,000
@@ -33,7 +34,7 @@ def main() -> None:
     """Measure what was asked for; print a table, and write JSON."""
     options = _options()
     work = options.work or Path(tempfile.mkdtemp(prefix="invoicedrop-bench-", dir="/var/tmp"))
-    bench = Bench(work, options.invoices, options.rounds)
+    bench = Bench(work, options.invoices, options.rounds, options.order_check)
     parts = options.part or [part for part in _PARTS if part != "long"]
     results: dict[str, Any] = {"machine": _machine(), "parts": {}}
     try:
@@ -81,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("part", nargs="*", choices=_PARTS, help="what to measure (default: all but long)")
     parser.add_argument("--rounds", type=int, help="rounds; the best of each counts (3, with --full 5)")
     parser.add_argument("--files", type=int, default=2000, help="invoices in the backlog and the burst")
+    parser.add_argument("--order-check", choices=("on", "off"), default="on", help="the daemon's setting")
     parser.add_argument("--invoices", type=Path, help="a folder with real invoices to use instead of made ones")
     parser.add_argument("--work", type=Path, help="a folder on a real disk, kept: invoices made there serve again")
     parser.add_argument("--json", type=Path, help="write everything there, after each part")

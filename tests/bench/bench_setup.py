@@ -24,8 +24,8 @@ _LONGEST: Final = 1200.0
 class Loopback:
     """The loopback API (`loopback`) as a process of its own, while the block runs."""
 
-    def __init__(self, *, latency: float = 0.0, rate: float = 0.0, burst: float = 200.0) -> None:
-        settings = (f"--latency={latency}", f"--rate={rate}", f"--burst={burst}")
+    def __init__(self, *, latency: float = 0.0, rate: float = 0.0, burst: float = 200.0, orders: int = 2000) -> None:
+        settings = (f"--latency={latency}", f"--rate={rate}", f"--burst={burst}", f"--orders={orders}")
         self._process = subprocess.Popen(
             [sys.executable, str(_HERE / "loopback.py"), *settings],
             stdin=subprocess.PIPE,
@@ -115,11 +115,15 @@ def wait_until(fact: Any, *, what: str, pause: float = 0.01) -> None:
 
 @dataclass
 class Bench:
-    """Where measurements are made. `work` is a folder on a real disk, `source` real invoices to use instead of ours."""
+    """Where measurements are made. `work` is a folder on a real disk, `source` real invoices to use instead of ours.
+
+    `order_check` is the daemon's setting of that name.
+    """
 
     work: Path
     source: Path | None = None
     rounds: int = 3
+    order_check: str = "on"
 
     def invoices(self, count: int) -> list[Path]:
         """Return so many different invoices."""
@@ -131,7 +135,7 @@ class Bench:
         home = self.work / "merchant"
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
-        merchant = Merchant(home)
+        merchant = Merchant(home, self.order_check)
         try:
             yield merchant
         finally:
@@ -143,8 +147,9 @@ class Bench:
 class Merchant:
     """A merchant's folders, and the daemon that works in them."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, order_check: str) -> None:
         self.home = home
+        self.order_check = order_check
         self.drop = home / "drop"
         self.processed = self.drop / "processed"
         self.failed = self.drop / "failed"
@@ -162,7 +167,7 @@ class Merchant:
         time.sleep(2.0)
 
     def start(self, api: Loopback, *arguments: str, **settings: object) -> Run:
-        """Start the daemon as a merchant would, its settings the default ones but for the rate limit."""
+        """Start the daemon as a merchant would, its settings the default ones but for the rate limit (and as asked)."""
         chosen = {
             "company_id": 1001,
             "project_id": 2001,
@@ -171,6 +176,7 @@ class Merchant:
             "drop_dir": self.drop,
             "state_dir": self.home / "state",
             "requests_per_second": 0,
+            "order_check": self.order_check,
             "log_format": "json",
         } | settings
         environment = {f"INVOICEDROP_{name.upper()}": str(value) for name, value in chosen.items()}

@@ -1,9 +1,10 @@
 """A stand-in for the API that costs next to nothing: it counts uploads, notes when each one's first byte came, answers.
 
-    python tests/bench/loopback.py [--latency SECONDS] [--rate PER_SECOND --burst N]
+    python tests/bench/loopback.py [--latency SECONDS] [--rate PER_SECOND --burst N] [--orders N]
 
 It prints its address as its first line, and a report (JSON) for every line that it reads; it ends with its input.
-Times are `time.monotonic()`, which all processes of a machine share on Linux. Bodies are counted, not kept.
+Times are `time.monotonic()`, which all processes of a machine share on Linux. Bodies are counted, not kept. Every order
+exists and is shipped, and has no attachment; a list of orders has those from N down to 1.
 """
 
 import argparse
@@ -12,21 +13,27 @@ import json
 import sys
 import time
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 _BUFFER: Final = 1 << 20
 _ANSWER: Final = b'{"status":"success","order_attachment_id":%d,"message":null}'
+_ORDER: Final = (
+    b'{"id":%d,"channel_name":"bol","platform_name":"channable","status_shipped":"shipped","attachments":[],"data":{}}'
+)
 _HEAD: Final = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n"
 
 
 class Api:
     """What all connections share: what came, and how it is answered."""
 
-    def __init__(self, latency: float, rate: float, burst: float) -> None:
+    def __init__(self, latency: float, rate: float, burst: float, orders: int) -> None:
         self.latency = latency
+        self.orders = orders
         self.rate = rate
         self.burst = burst
         self.first_bytes: dict[str, float] = {}
         self.uploads = 0
+        self.looks = 0
         self.repeated = 0
         self.body_bytes = 0
         self.refused = 0
@@ -37,13 +44,8 @@ class Api:
     def answer(self, path: str, first_byte: float, size: int) -> bytes:
         """Take one upload, or refuse it because of the rate limit."""
         now = time.monotonic()
-        if self.rate > 0:
-            self._level = max(0.0, self._level - (now - self._at) * self.rate)
-            self._at = now
-            if self._level + 1 > self.burst:
-                self.refused += 1
-                return _HEAD % (b"429 Too Many Requests", 2, b"Retry-After: 1\r\n") + b"{}"
-            self._level += 1
+        if (refusal := self._over_limit(now)) is not None:
+            return refusal
         self.repeated += path in self.first_bytes
         self.first_bytes.setdefault(path, first_byte)
         self.uploads += 1
@@ -52,11 +54,39 @@ class Api:
         body = _ANSWER % self.uploads
         return _HEAD % (b"202 Accepted", len(body), b"") + body
 
+    def look(self, path: str) -> bytes:
+        """Show an order, or a page of a list, or refuse that because of the rate limit."""
+        if (refusal := self._over_limit(time.monotonic())) is not None:
+            return refusal
+        self.looks += 1
+        name, _, query = path.partition("?")
+        last = name.rsplit("/", 1)[-1]
+        if last == "orders":
+            page = {key: int(values[0]) for key, values in parse_qs(query).items() if values[0].isdigit()}
+            newest = self.orders - page.get("offset", 0)
+            shown = [_ORDER % number for number in range(newest, max(0, newest - page.get("limit", 100)), -1)]
+            body = b'{"orders":[%b],"total":%d}' % (b",".join(shown), len(shown))
+        else:
+            body = b'{"order":%b,"events":[]}' % (_ORDER % int(last))
+        return _HEAD % (b"200 OK", len(body), b"") + body
+
+    def _over_limit(self, now: float) -> bytes | None:
+        if self.rate <= 0:
+            return None
+        self._level = max(0.0, self._level - (now - self._at) * self.rate)
+        self._at = now
+        if self._level + 1 > self.burst:
+            self.refused += 1
+            return _HEAD % (b"429 Too Many Requests", 2, b"Retry-After: 1\r\n") + b"{}"
+        self._level += 1
+        return None
+
     def report(self) -> dict[str, Any]:
         """Say what came so far; `first_bytes` by order id."""
         orders = {path.rsplit("/", 2)[-2]: at for path, at in self.first_bytes.items()}
         return {
             "uploads": self.uploads,
+            "looks": self.looks,
             "repeated": self.repeated,
             "refused": self.refused,
             "body_bytes": self.body_bytes,
@@ -76,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self._left = 0
         self._size = 0
         self._path = ""
+        self._looks = False
         self._first_byte = 0.0
         self._transport: asyncio.Transport | None = None
 
@@ -105,7 +136,12 @@ class Connection(asyncio.BufferedProtocol):
             self._finish()
 
     def _begin(self, head: bytes, received: int) -> None:
-        self._path = head.split(b" ", 2)[1].decode()
+        method, path, _ = head.split(b" ", 2)
+        self._path = path.decode()
+        self._looks = method == b"GET"
+        if self._looks:
+            self._left = 0
+            return
         lower = head.lower()
         start = lower.index(b"content-length:") + len(b"content-length:")
         self._size = int(lower[start:].split(b"\r\n", 1)[0])
@@ -114,7 +150,9 @@ class Connection(asyncio.BufferedProtocol):
     def _finish(self) -> None:
         assert self._transport is not None
         self._left = 0
-        answer = self._api.answer(self._path, self._first_byte, self._size)
+        answer = (
+            self._api.look(self._path) if self._looks else self._api.answer(self._path, self._first_byte, self._size)
+        )
         if self._api.latency:
             asyncio.get_running_loop().call_later(self._api.latency, self._transport.write, answer)
         else:
@@ -137,5 +175,6 @@ if __name__ == "__main__":
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--burst", type=float, default=200.0)
+    parser.add_argument("--orders", type=int, default=2000)
     options = parser.parse_args()
-    asyncio.run(_serve(Api(options.latency, options.rate, options.burst)))
+    asyncio.run(_serve(Api(options.latency, options.rate, options.burst, options.orders)))

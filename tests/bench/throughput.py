@@ -14,7 +14,7 @@ _MB: Final = 1_000_000
 
 def bare(bench: Bench, count: int, latency: float) -> dict[str, float]:
     """Send the files with the bare loop; the time is from the first byte sent to the last answer."""
-    with bench.merchant() as merchant, Loopback(latency=latency) as api:
+    with bench.merchant() as merchant, Loopback(latency=latency, orders=count) as api:
         merchant.stock(bench.invoices(count))
         run = Run((sys.executable, _BARE_LOOP, api.url, str(merchant.drop)), merchant.home / "bare.log")
         merchant.runs.append(run)
@@ -27,7 +27,7 @@ def bare(bench: Bench, count: int, latency: float) -> dict[str, float]:
 
 def backlog(bench: Bench, count: int, latency: float) -> dict[str, float]:
     """Work off what waits, with `run --once`; the time is from the first byte sent to the last file filed."""
-    with bench.merchant() as merchant, Loopback(latency=latency) as api:
+    with bench.merchant() as merchant, Loopback(latency=latency, orders=count) as api:
         merchant.stock(bench.invoices(count))
         run = merchant.start(api, "run", "--once")
         with MemoryWatch(run.pid) as memory:
@@ -41,7 +41,7 @@ def backlog(bench: Bench, count: int, latency: float) -> dict[str, float]:
 
 def burst(bench: Bench, count: int, latency: float) -> dict[str, float]:
     """Move the files in one after another while the daemon runs; the time is from the first to the last file filed."""
-    with bench.merchant() as merchant, Loopback(latency=latency) as api:
+    with bench.merchant() as merchant, Loopback(latency=latency, orders=count) as api:
         # Made beside the drop folder, so that each comes by a rename.
         merchant.stock(bench.invoices(count), folder=merchant.home / "beside")
         run = merchant.start(api)

@@ -91,7 +91,8 @@ def _is_damaged(data: Data, changed: Piece, pieces: Sequence[Piece], more: int) 
     Generators count characters instead of bytes, or a line end as one byte. One that forgets a line end behind a stream
     does so behind each.
     """
-    surplus = _surplus(data, changed, pieces)
+    starts = {piece.number: piece.start for piece in pieces}
+    surplus = _surplus(data, changed, starts)
     end = data.find(b"endstream", changed.stream_end)
     line_end = len(_line_end(data, end))
     if surplus is None or more not in (surplus, min(surplus + line_end, 0)):
@@ -101,17 +102,19 @@ def _is_damaged(data: Data, changed: Piece, pieces: Sequence[Piece], more: int) 
     behind = data[end - line_end - more : end - line_end]
     if not behind.strip(b"\0\t\n\f\r "):
         streams = [piece for piece in pieces if piece is not changed and piece.dictionary is not None]
-        return any(_surplus(data, piece, pieces) == 0 for piece in streams)
+        return any(_surplus(data, piece, starts) == 0 for piece in streams)
     is_picture = changed.dictionary is not None and changed.dictionary.get("Subtype") == "Image"
     return is_picture or len(_MISCOUNTED.findall(data[changed.stream : end])) < more
 
 
-def _surplus(data: Data, piece: Piece, pieces: Sequence[Piece]) -> int | None:
-    """Return how many bytes a stream has more than it says, one line end in front of `endstream` left out."""
+def _surplus(data: Data, piece: Piece, starts: Mapping[int, int]) -> int | None:
+    """Return how many bytes a stream has more than it says, one line end in front of `endstream` left out.
+
+    `starts` is where the objects are, by number. None if it does not say how many it has.
+    """
     length = (piece.dictionary or {}).get("Length")
     if isinstance(length, Ref):
-        holders = [holder.start for holder in pieces if holder.number == length.number]
-        length = integer_at(data, holders[0], length) if holders else None
+        length = integer_at(data, starts.get(length.number, -1), length)
     end = data.find(b"endstream", piece.stream_end)
     return end - len(_line_end(data, end)) - piece.stream - length if isinstance(length, int) else None
 
@@ -123,20 +126,15 @@ def _line_end(data: Data, end: int) -> bytes:
 
 def _is_doubled(data: bytes, size: int) -> bool:
     """Whether `size` bytes stand there twice, one right behind the other, and do not repeat something shorter."""
-    if size < _DOUBLED:
+    count = len(data) - size
+    if size < _DOUBLED or count < size:
         return False
-    for at in range(0, len(data) - size, size):
-        # One of these places lies within the first copy, if there is one; how far does that go, backward and forward?
-        before, behind = data[max(0, at - size) : at], data[at : at + size]
-        same = _common(before[::-1], data[max(0, at - size) + size : at + size][::-1])
-        if same + _common(behind, data[at + size : at + 2 * size]) >= size and (behind * 2).find(behind, 1) == size:
+    # As one large number each, they are compared at once.
+    differences = (int.from_bytes(data[:count], "big") ^ int.from_bytes(data[size:], "big")).to_bytes(count, "big")
+    at = differences.find(bytes(size))
+    while at >= 0:
+        block = data[at : at + size]
+        if (block * 2).find(block, 1) == size:
             return True
+        at = differences.find(bytes(size), at + size // 2)
     return False
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """Return how many bytes both begin with."""
-    for number, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return number
-    return min(len(one), len(other))
