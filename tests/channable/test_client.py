@@ -1,6 +1,10 @@
 """What each response becomes, and when a request may leave."""
 
+import json
+import socket
+import struct
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 import pytest
@@ -22,7 +26,7 @@ from invoicedrop.errors import (
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.sandbox import Kind, Options, Running, serve
 from invoicedrop.timing import Timing
-from scripted_api import Reply, Request, as_json, scripted
+from scripted_api import Reply, Request, as_json, scripted, served
 
 MB = 1 << 20
 
@@ -411,3 +415,45 @@ def test_patience_is_for_the_rate_limit_only(sandbox: Running) -> None:
             project.order(8)
         assert time.monotonic() - began < 1
     assert [request.kind for request in sandbox.requests] == ["order", "orders"]
+
+
+# Connections
+
+
+class _OneRequestEach(BaseHTTPRequestHandler):
+    """A box that lets one request through on each connection, keeps it open, and resets it at the next one."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Show the order."""
+        self._answer(200, {"order": {"id": 8}})
+
+    def do_POST(self) -> None:
+        """Take the upload."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer(202, {"status": "success", "order_attachment_id": 5, "message": None})
+
+    def _answer(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        if self.rfile.peek(1):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
+
+
+def test_an_upload_may_have_a_connection_of_its_own(invoice: Snapshot) -> None:
+    """Where a box resets a connection at its second request, a POST on its own one passes, right after a read."""
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), _OneRequestEach)) as url, caller_of(url) as caller:
+        caller.project.order(8)
+        with pytest.raises(OutcomeUnknown):
+            caller.project.upload(8, invoice)
+        caller.project.order(8)
+        assert caller.project.upload(8, invoice, own_connection=True).attachment_id == 5
