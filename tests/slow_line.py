@@ -27,13 +27,16 @@ class _Packet(NamedTuple):
 class SlowLine:
     """The line to `upstream`. `url` is where clients send to.
 
-    `speed` (bytes a second) may be changed; nothing moves while `moving` is not set.
+    `speed` (bytes a second) may be changed; nothing moves while `moving` is not set. It has carried `bytes`, for which
+    it was `busy` so many seconds.
     """
 
     def __init__(self, upstream: str, speed: float, *, queue: int = 65536) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 0)
         self.speed = speed
+        self.bytes = 0
+        self.busy = 0.0
         self.moving = threading.Event()
         self.moving.set()
         self._packets: Queue[_Packet | None] = Queue(queue // _PACKET)
@@ -83,6 +86,7 @@ class SlowLine:
     def _route(self) -> None:
         free_at = time.monotonic()
         while (packet := self._packets.get()) is not None:
+            began = time.monotonic()
             free_at = max(free_at, time.monotonic() - 0.01) + len(packet.content) / self.speed
             time.sleep(max(0.0, free_at - time.monotonic()))
             self.moving.wait()
@@ -91,6 +95,8 @@ class SlowLine:
                     packet.server.sendall(packet.content)
                 else:
                     packet.server.shutdown(socket.SHUT_WR)
+            self.bytes += len(packet.content)
+            self.busy += time.monotonic() - began
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
