@@ -41,7 +41,8 @@ class SlowLine:
         self.moving.set()
         self._packets: Queue[_Packet | None] = Queue(queue // _PACKET)
         self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept), threading.Thread(target=self._route)]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._router = threading.Thread(target=self._route)
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._listener.bind(("127.0.0.1", 0))
@@ -50,7 +51,7 @@ class SlowLine:
 
     def start(self) -> None:
         """Begin to take connections."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._router):
             thread.start()
 
     def stop(self) -> None:
@@ -60,9 +61,10 @@ class SlowLine:
                 connection.shutdown(socket.SHUT_RDWR)
         self.speed = float("inf")
         self.moving.set()
-        self._packets.put(None)
         for thread in self._threads:
             thread.join()
+        self._packets.put(None)
+        self._router.join()
         for connection in (self._listener, *self._sockets):
             connection.close()
 
