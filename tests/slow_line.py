@@ -27,18 +27,22 @@ class _Packet(NamedTuple):
 class SlowLine:
     """The line to `upstream`. `url` is where clients send to.
 
-    `speed` (bytes a second) may be changed; nothing moves while `moving` is not set.
+    `speed` (bytes a second) may be changed; nothing moves while `moving` is not set. It has carried `bytes`, for which
+    it was `busy` so many seconds.
     """
 
     def __init__(self, upstream: str, speed: float, *, queue: int = 65536) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 0)
         self.speed = speed
+        self.bytes = 0
+        self.busy = 0.0
         self.moving = threading.Event()
         self.moving.set()
         self._packets: Queue[_Packet | None] = Queue(queue // _PACKET)
         self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept), threading.Thread(target=self._route)]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._router = threading.Thread(target=self._route)
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._listener.bind(("127.0.0.1", 0))
@@ -47,7 +51,7 @@ class SlowLine:
 
     def start(self) -> None:
         """Begin to take connections."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._router):
             thread.start()
 
     def stop(self) -> None:
@@ -57,9 +61,10 @@ class SlowLine:
                 connection.shutdown(socket.SHUT_RDWR)
         self.speed = float("inf")
         self.moving.set()
-        self._packets.put(None)
         for thread in self._threads:
             thread.join()
+        self._packets.put(None)
+        self._router.join()
         for connection in (self._listener, *self._sockets):
             connection.close()
 
@@ -83,6 +88,7 @@ class SlowLine:
     def _route(self) -> None:
         free_at = time.monotonic()
         while (packet := self._packets.get()) is not None:
+            began = time.monotonic()
             free_at = max(free_at, time.monotonic() - 0.01) + len(packet.content) / self.speed
             time.sleep(max(0.0, free_at - time.monotonic()))
             self.moving.wait()
@@ -91,6 +97,8 @@ class SlowLine:
                     packet.server.sendall(packet.content)
                 else:
                     packet.server.shutdown(socket.SHUT_WR)
+            self.bytes += len(packet.content)
+            self.busy += time.monotonic() - began
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -30,10 +30,14 @@ def pass_through(limit: ConcurrencyLimit, *uploads: UploadProgress) -> None:
             places.enter_context(limit.place(each, stay_open))
 
 
-STUCK = upload(seconds=1.5, has_left=False)
-SLOW = upload(seconds=1.5)
-QUICK = upload()
-NOT_BEGUN = upload(seconds=0.0, has_left=False)
+def stuck(count: int = 1) -> list[UploadProgress]:
+    """Return uploads whose bytes do not leave in time."""
+    return [upload(seconds=1.5, has_left=False) for _ in range(count)]
+
+
+def quick(count: int = 1) -> list[UploadProgress]:
+    """Return uploads that left at once."""
+    return [upload() for _ in range(count)]
 
 
 def test_what_does_not_leave_halves_the_limit_down_to_one() -> None:
@@ -41,40 +45,40 @@ def test_what_does_not_leave_halves_the_limit_down_to_one() -> None:
     limit = ConcurrencyLimit(8)
     limits = []
     for _ in range(5):
-        pass_through(limit, STUCK)
+        pass_through(limit, *stuck(limit.allowed))
         limits.append(limit.allowed)
     assert limits == [4, 2, 1, 1, 1]
 
 
 def test_uploads_that_are_stuck_together_halve_it_once() -> None:
-    """Eight uploads that were under way on the same slow line are one piece of news."""
+    """Uploads that were under way on the same slow line are one piece of news, about as many as there were."""
     limit = ConcurrencyLimit(8)
-    pass_through(limit, *[STUCK] * 8)
-    assert limit.allowed == 4
+    pass_through(limit, *stuck(6))
+    assert limit.allowed == 3
 
 
 def test_what_leaves_quickly_adds_one_for_each_round() -> None:
     """After as many quick uploads as may go at once, one more may, up to the most."""
     limit = ConcurrencyLimit(3)
-    pass_through(limit, STUCK)
+    pass_through(limit, *stuck())
     assert limit.allowed == 1
-    pass_through(limit, QUICK)
+    pass_through(limit, *quick())
     assert limit.allowed == 2
-    pass_through(limit, QUICK)
+    pass_through(limit, *quick())
     assert limit.allowed == 2
-    pass_through(limit, QUICK, QUICK)
+    pass_through(limit, *quick(2))
     assert limit.allowed == 3
-    pass_through(limit, *[QUICK] * 3)
+    pass_through(limit, *quick(3))
     assert limit.allowed == 3
 
 
-@pytest.mark.parametrize("progress", [SLOW, NOT_BEGUN], ids=["slow", "not begun"])
-def test_what_says_nothing_changes_nothing(progress: UploadProgress) -> None:
+@pytest.mark.parametrize(("seconds", "has_left"), [(1.5, True), (0.0, False)], ids=["slow", "not begun"])
+def test_what_says_nothing_changes_nothing(seconds: float, has_left: bool) -> None:
     """An upload that left slowly, or was never begun, is no reason for more or fewer."""
     limit = ConcurrencyLimit(4)
-    pass_through(limit, STUCK)
+    pass_through(limit, *stuck(4))
     for _ in range(10):
-        pass_through(limit, progress)
+        pass_through(limit, upload(seconds=seconds, has_left=has_left))
     assert limit.allowed == 2
 
 
@@ -86,7 +90,7 @@ def test_whoever_finds_no_place_waits_for_one() -> None:
     passed: list[int] = []
 
     def pass_one(number: int) -> None:
-        with limit.place(QUICK, stay_open):
+        with limit.place(upload(), stay_open):
             with lock:
                 under_way.append(number)
                 assert len(under_way) <= 2
@@ -112,14 +116,27 @@ def test_a_stop_ends_the_wait_for_a_place() -> None:
 
     def wait() -> None:
         try:
-            with limit.place(QUICK, require_open):
+            with limit.place(upload(), require_open):
                 pass
         except Stopping as error:
             ended.append(error)
 
-    with limit.place(QUICK, require_open):
+    with limit.place(upload(), require_open):
         thread = threading.Thread(target=wait)
         thread.start()
         stopping.set()
         wait_until(lambda: ended, what="the end of the wait")
         thread.join()
+
+
+def test_uploads_that_share_the_line_have_more_time() -> None:
+    """The total of each grows with how many were under way beside it at most, whoever came first."""
+    limit = ConcurrencyLimit(8)
+    first, second, third = (UploadProgress(10.0, 1.0, more=8.0) for _ in range(3))
+    with limit.place(first, stay_open):
+        assert first.total == 10
+        with limit.place(second, stay_open):
+            assert (first.total, second.total) == (18, 18)
+        with limit.place(third, stay_open):
+            assert third.total == 18
+    assert first.total == 18

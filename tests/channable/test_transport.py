@@ -613,7 +613,7 @@ def test_an_upload_that_makes_progress_has_its_own_total() -> None:
     assert upload.has_left
     assert upload.left >= 1_000_000
     assert 0.5 * took.seconds < upload.seconds <= took.seconds
-    assert "kB/s" in str(upload.slowness(8))
+    assert "kB/s" in str(upload.slowness)
 
 
 def test_an_upload_that_makes_progress_meets_its_own_total() -> None:

@@ -131,18 +131,18 @@ class ApiClient:
 
         `token` is called again after every 401 and 403, and after `forget_token`; it may raise ConfigError.
         `request_timeout` is the total time of one request in seconds; of an upload it is the time without progress, and
-        its total is longer by what a body of `largest_body` bytes takes on a line of 20 kB/s. `slots` limits the
-        requests under way of all clients that share it, `uploads` the uploads among them; without them a client has
-        `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its requests leave
-        only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, and trusting whom.
+        its total is longer by what a body of `largest_body` bytes takes on its share of a line of 20 kB/s. `slots`
+        limits the requests under way of all clients that share it, `uploads` the uploads among them; without them a
+        client has `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its
+        requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, and trusting whom.
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)
         uploads = uploads or ConcurrencyLimit(connections)
-        total = request_timeout + largest_body / _SLOWEST_LINE
-        new_upload = partial(UploadProgress, total, _SLOW * request_timeout)
+        more = largest_body / _SLOWEST_LINE
+        new_upload = partial(UploadProgress, request_timeout + more, _SLOW * request_timeout, more=more)
         return cls(api_url, token, rate_limiter, transport, downloads, slots, uploads, new_upload, spare=spare)
 
     def close(self) -> None:
@@ -253,7 +253,7 @@ class ApiClient:
     def _slowness_of(self, upload: UploadProgress | None) -> str | None:
         """Return how slowly an upload left, in words, if it did; keep it for whoever asks."""
         if upload is not None and (upload.has_left or upload.is_slow):
-            self.slowness = upload.slowness(self._uploads.allowed)
+            self.slowness = upload.slowness
             return self.slowness
         return None
 

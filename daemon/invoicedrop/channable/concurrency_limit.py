@@ -1,8 +1,8 @@
 """How many uploads may be under way at once: as many as the line carries.
 
-Additive increase, multiplicative decrease, as TCP does it (RFC 5681): where bytes do not leave in time, half as many go
-at once, down to one; uploads that leave quickly add one more for each round of them. On a slow line each takes less
-time then, and all together no more.
+Additive increase, multiplicative decrease, as TCP does it (RFC 5681): where bytes do not leave in time, half as many as
+were under way go at once, down to one; uploads that leave quickly add one more for each round of them. On a slow line
+each takes less time then, and all together no more.
 """
 
 import threading
@@ -24,7 +24,7 @@ class ConcurrencyLimit:
     def __init__(self, most: int) -> None:
         self._most = most
         self._limit = float(most)
-        self._under_way = 0
+        self._under_way: set[UploadProgress] = set()
         self._decreased_at = float("-inf")
         self._changed = threading.Condition()
 
@@ -37,17 +37,19 @@ class ConcurrencyLimit:
     def place(self, upload: UploadProgress, require_open: Callable[[], None]) -> Iterator[None]:
         """Wait for a place, and learn from how the upload went; `require_open` may end the wait by raising."""
         with self._changed:
-            while self._under_way >= self.allowed:
+            while len(self._under_way) >= self.allowed:
                 self._changed.wait(_LOOK)
                 require_open()
-            self._under_way += 1
+            self._under_way.add(upload)
+            for each in self._under_way:
+                each.shared_by = max(each.shared_by, len(self._under_way))
         started = time.monotonic()
         try:
             yield
         finally:
             with self._changed:
-                self._under_way -= 1
                 self._learn(upload, started)
+                self._under_way.remove(upload)
                 self._changed.notify_all()
 
     def _learn(self, upload: UploadProgress, started: float) -> None:
@@ -56,4 +58,4 @@ class ConcurrencyLimit:
         elif not upload.has_left and upload.is_slow and started > self._decreased_at:
             # Once for all that were under way together.
             self._decreased_at = time.monotonic()
-            self._limit = max(1.0, self._limit * _DECREASE)
+            self._limit = max(1.0, len(self._under_way) * _DECREASE)

@@ -48,19 +48,16 @@ class Progress(threading.local):
     def __init__(self) -> None:
         self.sending = False
         self._patience = sys.float_info.max
-        self._end = sys.float_info.max
-        self._moved_at = 0.0
-        self._sent_at = 0.0
+        self._started = self._moved_at = self._sent_at = 0.0
         self._written = 0
-        self._upload = UploadProgress(self._end, self._end)
+        self._upload = UploadProgress(self._patience, self._patience)
 
     def begin(self, patience: float, upload: UploadProgress) -> None:
         """Begin a request."""
         now = time.monotonic()
         self.sending = False
         self._patience = patience
-        self._end = now + upload.total
-        self._moved_at = self._sent_at = now
+        self._started = self._moved_at = self._sent_at = now
         self._written = 0
         self._upload = upload
 
@@ -73,7 +70,7 @@ class Progress(threading.local):
 
         """
         now = time.monotonic()
-        remaining = min(self._end, self._moved_at + self._patience) - now
+        remaining = min(self._started + self._upload.total, self._moved_at + self._patience) - now
         if remaining > 0:
             return remaining if timeout is None else min(remaining, timeout)
         if self.sending and not self._upload.has_left:
