@@ -257,12 +257,13 @@ def varnish(stage: Stage) -> None:
     backend = ".first_byte_timeout = 1s;"
     with (
         boxes.varnish(stage.home, varnish_configuration(port, backend=backend)).running() as box,
-        stage.scene("varnish, first_byte_timeout after the API has stored", box.url) as scene,
+        stage.scene("varnish, first_byte_timeout after the API has stored, or before", box.url) as scene,
     ):
-        stage.sandbox.faults.add("latency", "upload", stored=True, seconds=2.5, count=4)
-        scene.drop(4)
+        stage.sandbox.faults.add("latency", "upload", stored=True, seconds=2, count=4)
+        stage.sandbox.faults.add("latency", "upload", stored=False, seconds=2, count=4)
+        scene.drop(8)
         scene.ends_well()
-        scene.doubts(4)
+        scene.doubts(8)
         scene.names("HTTP 503")
 
     # RFC 9111, section 3.5, forbids to keep what was asked for with Authorization. Who writes this does so all the same.
