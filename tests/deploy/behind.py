@@ -75,8 +75,12 @@ class Scene:
 
         self._findings.wait(f"{self.title}: the log names it ({words})", told, seconds=seconds, detail=self.log)
         self._findings.note(told())
-        status = self._merchant.run("status", forked=False).stdout
-        self._findings.check(f"{self.title}: so does `status`", re.search(words, status), status)
+
+        def status() -> str:
+            return self._merchant.run("status", forked=False).stdout
+
+        # Between two tries it tells of what is done instead.
+        self._findings.wait(f"{self.title}: so does `status`", lambda: re.search(words, status()), detail=status)
 
     def names(self, words: str) -> None:
         """Check that the log has told of trouble in words that match this regular expression."""

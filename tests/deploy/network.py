@@ -36,6 +36,8 @@ from invoicedrop.sandbox import Options, Running, serve
 _INSIDE = "INVOICEDROP_IN_NETWORK"
 _PLAIN = 20
 _DROPPED_CONNECTIONS = 4
+_HAPROXY_LOSES = "HTTP 502|disconnected"
+"""Where it has answered on a connection before, HAProxy may close it without a word."""
 
 
 class Stage:
@@ -200,7 +202,7 @@ def haproxy(stage: Stage) -> None:
 
     with box().running() as running:
         plain(stage, "haproxy", running.url)
-        loses_answers(stage, "haproxy", running.url, "HTTP 502")
+        loses_answers(stage, "haproxy", running.url, _HAPROXY_LOSES)
         api_down(stage, "haproxy", running.url, "HTTP 503")
         with stage.scene("haproxy, the backend is drained", running.url) as scene:
             stage.sandbox.store.latency = 0.2
@@ -218,8 +220,7 @@ def haproxy(stage: Stage) -> None:
     }
     for title, line in ways.items():
         with box(defaults=line).running() as running:
-            # Where it has answered on a connection before, it may close that one without a word.
-            loses_answers(stage, f"haproxy, {title}", running.url, "HTTP 502|disconnected")
+            loses_answers(stage, f"haproxy, {title}", running.url, _HAPROXY_LOSES)
 
     with (
         box(defaults="timeout queue 500ms", server="maxconn 1").running() as running,
@@ -257,12 +258,13 @@ def varnish(stage: Stage) -> None:
     backend = ".first_byte_timeout = 1s;"
     with (
         boxes.varnish(stage.home, varnish_configuration(port, backend=backend)).running() as box,
-        stage.scene("varnish, first_byte_timeout after the API has stored", box.url) as scene,
+        stage.scene("varnish, first_byte_timeout after the API has stored, or before", box.url) as scene,
     ):
-        stage.sandbox.faults.add("latency", "upload", stored=True, seconds=2.5, count=4)
-        scene.drop(4)
+        stage.sandbox.faults.add("latency", "upload", stored=True, seconds=2, count=4)
+        stage.sandbox.faults.add("latency", "upload", stored=False, seconds=2, skip=4, count=4)
+        scene.drop(8)
         scene.ends_well()
-        scene.doubts(4)
+        scene.doubts(8)
         scene.names("HTTP 503")
 
     # RFC 9111, section 3.5, forbids to keep what was asked for with Authorization. Who writes this does so all the same.
