@@ -134,7 +134,7 @@ class ApiClient:
         its total is longer by what a body of `largest_body` bytes takes on its share of a line of 20 kB/s. `slots`
         limits the requests under way of all clients that share it, `uploads` the uploads among them; without them a
         client has `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its
-        requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, and trusting whom.
+        requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, trusting whom.
         """
         transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
         destinations = Destinations(api_url, is_public)
