@@ -209,6 +209,56 @@ def test_a_credit_note_is_a_question(merchant: Merchant) -> None:
     assert [upload.order_id for upload in merchant.sandbox.uploads()] == [8, 8]
 
 
+def test_the_same_bytes_exported_anew_are_no_decision(merchant: Merchant) -> None:
+    """A person takes the PDF away, as the reason says; an export of the same bytes days later is asked about again."""
+    merchant.sandbox.store.add_order(8, status_shipped="cancelled")
+    body = merchant.drop_pdf("8.pdf")
+    with running(merchant, program=UNCHECKED) as daemon:
+        daemon.wait_for("invoice.failed")
+        wait_until((merchant.failed / "8.pdf.reason.txt").exists, what="the reason")
+        (merchant.failed / "8.pdf").unlink()
+        merchant.drop_pdf("8.pdf", body)
+        daemon.wait_for("invoice.failed", 2)
+        assert daemon.stop() == 0
+    assert merchant.sandbox.uploads() == []
+
+
+def test_one_stored_upload_of_two_sets_of_items_is_not_the_other_s(merchant: Merchant) -> None:
+    """The same PDF for two items: what the first one, in doubt, has stored is not taken for the second."""
+    body = invoice_pdf("8")
+    merchant.sandbox.faults.add(Kind.RESET_AFTER_STORE, "upload", count=1)
+    timing = dataclasses.replace(QUICK, doubt_looks=(1.0,), order_fresh=0.01)
+    with running(merchant, program=program(timing, checked=False), resend_after="2") as daemon:
+        merchant.drop_pdf("8_items-11.pdf", body)
+        daemon.wait_for("upload.unknown")
+        merchant.drop_pdf("8_items-12.pdf", body)
+        daemon.wait_for("invoice.processed", 2)
+        assert daemon.events("invoice.duplicate") == []
+        assert daemon.stop() == 0
+    assert sorted(upload.item_ids for upload in merchant.sandbox.uploads()) == [(11,), (12,)]
+
+
+def test_an_attachment_that_can_never_be_read_stops_no_invoice_for_ever(merchant: Merchant) -> None:
+    """Given up because of what was at its order before, the invoice passes that when it is moved back."""
+    merchant.sandbox.store.attach(8, invoice_pdf("another"))
+    merchant.sandbox.faults.add(Kind.STATUS, "download", status=503)
+    merchant.drop_pdf("8.pdf")
+    with running(merchant, program=UNCHECKED, give_up_after="0.3") as daemon:
+        other = count(20)
+
+        def failed() -> bool:
+            if not daemon.events("invoice.failed"):
+                merchant.drop_pdf(f"{next(other)}.pdf")
+            return bool(daemon.events("invoice.failed"))
+
+        wait_until(failed, what="the end of the tries")
+        assert daemon.events("invoice.failed")[0]["reason"] == "gave_up"
+        wait_until((merchant.failed / "8.pdf.reason.txt").exists, what="the reason")
+        (merchant.failed / "8.pdf").rename(merchant.drop / "8.pdf")
+        wait_until((merchant.processed / "8.pdf").exists, what="8.pdf in processed")
+        assert daemon.stop() == 0
+
+
 def test_only_cancelled_is_cancelled(merchant: Merchant) -> None:
     """Of all statuses, unknown and missing ones too, only a cancelled order's invoice is held back."""
     store = merchant.sandbox.store
@@ -231,7 +281,8 @@ def test_an_invoice_waits_for_the_shipment(merchant: Merchant) -> None:
     quick = program(_quick_looks(), checked=False)
     with running(merchant, program=quick, wait_for_shipment="on") as daemon:
         daemon.wait_for("invoice.deferred")
-        assert "until order 8 is shipped (not shipped now)" in merchant.run("status").stdout.replace("\n", " ")
+        words = "until order 8 is shipped (not shipped now)"
+        wait_until(lambda: words in " ".join(merchant.run("status").stdout.split()), what="the status")
         assert merchant.sandbox.uploads() == []
         merchant.sandbox.store.add_order(8, status_shipped="shipped")
         daemon.wait_for("invoice.processed")

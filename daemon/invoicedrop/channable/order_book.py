@@ -134,6 +134,11 @@ class OrderBook:
         except Unanswered:
             page = None
             self._next_round = self._clock() + _UNPROFITABLE
+        except BaseException:
+            # Nobody can be asked now (Paused, Stopping): the round begins again when that is over.
+            self._pages_left = self._pages_read = self._served = 0
+            self._next_round = self._clock()
+            raise
         if page is None or not page.orders:
             self._pages_left = 0
             return None

@@ -150,6 +150,8 @@ class Project:
         date = response.date
         ahead = timedelta() if date is None or date.tzinfo is None else date - received_at
         body = _read(OrderResponse, response)
+        if body.order.id != order_id:
+            raise Unanswered(f"asked about order {order_id}, the answer is about {body.order.id}")
         self._missing.known()
         return AttachedOrder(body.order, ahead, body.events)
 

@@ -22,7 +22,9 @@ class Entry:
     `looks` counts how often the API was asked about it in vain.
     `items` are the order items ("11-12"; "" is the whole order, or items that an older program did not write down).
     `waived` are the soft reasons for which a person has said that it is to be sent all the same.
+    `filed_mtime_ns` is when the file that failed was last written: moved back, it is the same file.
     `base_line` are the ids of the order's attachments before the first try; None where nobody looked.
+    `trouble_since` is when its own trouble began that goes on now.
     `conflict_since` is when the API first said that the order's state is against it now.
     `confirm_at` is when the order is looked at again after it was accepted (None: no more), `confirm_looks` how often
     that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
@@ -53,6 +55,7 @@ class Entry:
     attachment_id: int | None = None
     uploaded_at: float | None = None
     filed_as: str | None = None
+    filed_mtime_ns: int | None = None
     pages: int | None = None
     pdf_version: str | None = None
     producer: str | None = None
@@ -62,6 +65,7 @@ class Entry:
     waived: frozenset[Reason] = frozenset()
     base_line: frozenset[int] | None = None
     conflict_since: float | None = None
+    trouble_since: float | None = None
     confirm_at: float | None = None
     confirm_looks: int = 0
     confirmed_at: float | None = None

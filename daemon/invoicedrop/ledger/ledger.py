@@ -250,6 +250,11 @@ class Ledger:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
         return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
 
+    def troubled(self, entry: Entry, delay: float, detail: str) -> Entry:
+        """It must wait `delay` seconds for trouble of its own; from the first time in a row on, that is counted."""
+        since = time.time() if entry.trouble_since is None else entry.trouble_since
+        return self.deferred(replace(entry, trouble_since=since, conflict_since=None), delay, detail)
+
     def conflicted(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds, as the order's state is against it; from the first time on, that is counted."""
         since = time.time() if entry.conflict_since is None else entry.conflict_since
@@ -263,19 +268,21 @@ class Ledger:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
         return self._move(entry, State.REJECTED, reason=reason, detail=detail, next_try=None)
 
-    def failed(self, entry: Entry, filed_as: Path | None) -> Entry:
-        """The end of a bad invoice, until a person moves it back."""
-        return self._move(entry, State.FAILED, filed_as=_text(filed_as))
+    def failed(self, entry: Entry, filed_as: Path | None, *, mtime_ns: int | None = None) -> Entry:
+        """The end of a bad invoice, until a person moves it back; `mtime_ns` is when the file was last written."""
+        return self._move(entry, State.FAILED, filed_as=_text(filed_as), filed_mtime_ns=mtime_ns)
 
     def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
         """A person moved it back: it starts over, but for a doubt about an earlier try, which is asked about anew.
 
         Nothing is written yet.
 
-        `waive`: if its reason is a soft one, it does not stand against this invoice any more.
+        `waive`: if its reason is a soft one, it does not stand against this invoice any more; nor does what cannot be
+        read at its order, if it was given up for that before anything was sent.
         """
         waived = entry.waived
-        if waive and entry.reason is not None and entry.reason.is_soft:
+        given_up_unsent = entry.reason is Reason.GAVE_UP and entry.doubt_since is None
+        if waive and entry.reason is not None and (entry.reason.is_soft or given_up_unsent):
             waived |= {entry.reason}
         return entry.moved(
             State.RECEIVED if entry.doubt_since is None else State.UPLOADING,
@@ -285,7 +292,11 @@ class Ledger:
             next_try=None,
             filed_as=None,
             looks=0,
+            doubt_since=None if entry.doubt_since is None else time.time(),
+            # An order that was imported anew has another id; what may have been sent keeps its own.
+            order_id=None if entry.doubt_since is None else entry.order_id,
             conflict_since=None,
+            trouble_since=None,
             first_seen=time.time(),
             waived=waived,
         )

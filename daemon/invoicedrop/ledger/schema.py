@@ -64,6 +64,8 @@ STEPS: Final = (
     (
         "ALTER TABLE invoices ADD COLUMN base_line TEXT",
         "ALTER TABLE invoices ADD COLUMN conflict_since FLOAT",
+        "ALTER TABLE invoices ADD COLUMN trouble_since FLOAT",
+        "ALTER TABLE invoices ADD COLUMN filed_mtime_ns BIGINT",
         "ALTER TABLE invoices ADD COLUMN confirm_at FLOAT",
         "ALTER TABLE invoices ADD COLUMN confirm_looks INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE invoices ADD COLUMN confirmed_at FLOAT",

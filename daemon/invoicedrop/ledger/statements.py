@@ -14,8 +14,8 @@ from typing import Final
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-           attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
-           base_line, conflict_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+           attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
+           waived, base_line, conflict_since, trouble_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -110,14 +110,15 @@ INSERT: Final = """
         version, account, project_id, reference, sha256,
         inbox, file, size, first_seen, state,
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
-        attachment_id, uploaded_at, filed_as, pages, pdf_version, producer, pdfa, einvoice, items, waived,
-        base_line, conflict_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+        attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
+        waived, base_line, conflict_since, trouble_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
         :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
-        :attachment_id, :uploaded_at, :filed_as, :pages, :pdf_version, :producer, :pdfa, :einvoice, :items, :waived,
-        :base_line, :conflict_since, :confirm_at, :confirm_looks, :confirmed_at, :questioned_at, :question
+        :attachment_id, :uploaded_at, :filed_as, :filed_mtime_ns, :pages, :pdf_version, :producer, :pdfa, :einvoice,
+        :items, :waived, :base_line, :conflict_since, :trouble_since, :confirm_at, :confirm_looks, :confirmed_at,
+        :questioned_at, :question
     )
     ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
     RETURNING id
@@ -130,8 +131,9 @@ UPDATE: Final = """
         order_id = :order_id, changed = :changed, attempts = :attempts, next_try = :next_try, delay = :delay,
         detail = :detail, reason = :reason, doubt_since = :doubt_since, looks = :looks,
         attachment_id = :attachment_id, uploaded_at = :uploaded_at, filed_as = :filed_as,
+        filed_mtime_ns = :filed_mtime_ns,
         pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice,
-        waived = :waived, base_line = :base_line, conflict_since = :conflict_since,
+        waived = :waived, base_line = :base_line, conflict_since = :conflict_since, trouble_since = :trouble_since,
         confirm_at = :confirm_at, confirm_looks = :confirm_looks,
         confirmed_at = :confirmed_at, questioned_at = :questioned_at, question = :question
     WHERE id = :id AND version = :version - 1

@@ -63,6 +63,7 @@ class Delivery:
         self.credit_note: str | None = None
         self.base_line: frozenset[int] | None = None
         self.decided = False
+        self.rejection: Rejected | None = None
         self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
 
     def run(self) -> Outcome:
@@ -116,7 +117,7 @@ class Delivery:
         self._adopt(row)
 
     def _retried(self, row: Entry) -> Entry:
-        retry = retried(row, self.context)
+        retry = retried(row, self.snapshot.identity.mtime_ns, self.context)
         self.twin = retry.twin
         return retry.entry
 
@@ -154,7 +155,14 @@ class Delivery:
         """Have the PDF checked, unless it was rejected before a crash."""
         if self._rejected_before and self.entry.reason is not None:
             raise Rejected(self.entry.reason, self.entry.detail or "")
-        facts = validate(self.file, self.snapshot, numbers, self.context, self.log)
+        try:
+            facts = validate(self.file, self.snapshot, numbers, self.context, self.log)
+        except Rejected as rejection:
+            if self.entry.doubt_since is None:
+                raise
+            # It passed before, and may have arrived: the order is asked first, whatever the check says now.
+            self.rejection = rejection
+            return
         self.credit_note = facts.credit_note
         self.entry = with_facts(self.entry, facts)
         require_number(facts, numbers, self.inbox)
@@ -202,8 +210,15 @@ class Delivery:
             self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
             self.duplicate = True
         elif copy is not None:
-            self.entry = self.entry.moved(
-                State.UPLOADING, doubt_since=copy.doubt_since, base_line=copy.base_line, looks=0
+            ours = self.entry
+            # Each try of either begins the looks of both anew, and nothing else does.
+            is_known = ours.doubt_since is not None and ours.attempts >= copy.attempts
+            self.entry = ours.moved(
+                State.UPLOADING,
+                doubt_since=copy.doubt_since,
+                base_line=copy.base_line,
+                looks=ours.looks if is_known else 0,
+                attempts=max(ours.attempts, copy.attempts),
             )
 
     def _look_at_order(self) -> None:
@@ -213,7 +228,11 @@ class Delivery:
             order = checked_order(self._order_id, self.context.order_book, self.log)
             attachment_id = attached_already(self.entry, order, self.context)
             if attachment_id is not None:
-                self.entry = self.ledger.uploaded(self.entry, Receipt(attachment_id))
+                self.entry = self.ledger.uploaded(
+                    self.entry,
+                    Receipt(attachment_id),
+                    confirm_after=first_look(self.inbox.confirm, self.context.timing),
+                )
                 self.duplicate = True
                 return
         require_known_bytes_nowhere_else(self.entry, self.ledger.at_another_order(self.entry), self.twin)
@@ -266,6 +285,8 @@ class Delivery:
 
     def _send(self) -> Receipt:
         """Send it: intent on disk before the first byte leaves."""
+        if self.rejection is not None:
+            raise self.rejection
         before = self.entry
 
         def intend() -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -74,7 +74,7 @@ class Ending:
                 rejection.detail,
                 resumed=self.resumed,
             )
-        ledger.failed(entry, filed_as)
+        ledger.failed(entry, filed_as, mtime_ns=self.snapshot.identity.mtime_ns)
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
@@ -86,12 +86,15 @@ class Ending:
         Each further delay is twice the one before, unless one is given.
         """
         entry = self.entry
-        # Its own trouble began with its first upload in doubt: an outage before that was not its own.
-        overdue = self.age(entry.doubt_since or entry.first_seen) > self.context.inbox.give_up_after
+        # An outage before, and a wait for the shipment, were no trouble of its own.
+        began = entry.doubt_since or entry.trouble_since
+        overdue = began is not None and self.age(began) > self.context.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.context.ledger.others_pass(entry, since=time.time() - 2 * entry.delay):
             return self.failed(Rejected(Reason.GAVE_UP, f"{entry.attempts} tries; the last one: {detail}"))
-        raise self.waits(self._next_delay() if delay is None else delay, detail)
+        delay = self._next_delay() if delay is None else delay
+        self.context.ledger.troubled(entry, delay, detail)
+        raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def wait_for_order(self, detail: str) -> Outcome:
         """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up."""
@@ -106,7 +109,7 @@ class Ending:
 
     def waits(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
         """Write down that the invoice waits, and return what to raise. `reason`: what it would fail for."""
-        self.context.ledger.deferred(self.entry, delay, detail)
+        self.context.ledger.deferred(replace(self.entry, trouble_since=None), delay, detail)
         return self.context.deferrals.note(self.file.name, self.log, delay, detail, reason)
 
     def _next_delay(self) -> float:

@@ -10,8 +10,10 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Order
 from invoicedrop.channable.order_book import OrderBook
+from invoicedrop.errors import Unanswered
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.job import DeliveryContext
+from invoicedrop.reasons import Reason
 
 _WORDS: Final = {
     "not_shipped": "not shipped",
@@ -32,17 +34,28 @@ def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
 def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> int | None:
     """Return the id of an attachment that has the invoice's very bytes and that no receipt of ours explains, if any.
 
-    One whose file is gone says nothing: what was at the order before stops no invoice. Raises what
+    One whose file is gone says nothing: what was at the order before stops no invoice. Nor does one that cannot be read
+    for ever: an invoice that was given up and moved back passes it. Where the same bytes are in doubt for other items
+    of the order, an attachment may be theirs: only what is left over is this invoice. Raises what
     `Project.attachment_digest` does.
     """
     receipts = context.ledger.receipts(entry.account, entry.project_id, order.id)
-    for attachment in sorted(order.invoices, key=lambda invoice: invoice.id, reverse=True):
-        if attachment.id not in receipts:
+    doubts = context.ledger.doubts_at_order(entry)
+    beside = {doubt.items for doubt in doubts if doubt.sha256 == entry.sha256 and doubt.items != entry.items}
+    same: list[int] = []
+    for attachment in order.invoices:
+        if attachment.id in receipts:
+            continue
+        try:
             # A file that is even one byte longer is another one: no more than that is read.
             digest = context.project.attachment_digest(order.id, attachment.id, entry.size)
-            if digest == entry.sha256:
-                return attachment.id
-    return None
+        except Unanswered:
+            if Reason.GAVE_UP in entry.waived:
+                continue
+            raise
+        if digest == entry.sha256:
+            same.append(attachment.id)
+    return max(same) if len(same) > len(beside) else None
 
 
 def status_words(order: Order) -> str:

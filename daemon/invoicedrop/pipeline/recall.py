@@ -37,8 +37,11 @@ def find_row(entry: Entry, name: OrderName, context: DeliveryContext) -> Entry |
     return None
 
 
-def retried(row: Entry, context: DeliveryContext) -> Retry:
-    """Start over what failed before; a copy of what still lies in the failed folder waives nothing.
+def retried(row: Entry, mtime_ns: int, context: DeliveryContext) -> Retry:
+    """Start over what failed before. Only the file that lay in the failed folder, moved back, waives its reason.
+
+    A copy of what still lies there decides nothing, nor does an export of the same bytes anew after a person took the
+    file away, as the reason may have said: that one was last written at another time (`mtime_ns`).
 
     Raises:
         FileUnavailable: whether it lies there cannot be seen now.
@@ -47,7 +50,8 @@ def retried(row: Entry, context: DeliveryContext) -> Retry:
     """
     still_there = row.filed_as is not None and is_present(Path(row.filed_as), timing=context.timing)
     twin = Path(row.filed_as or "").name if still_there else None
-    return Retry(context.ledger.retried(row, waive=not still_there), twin)
+    is_same_file = row.filed_as is not None and row.filed_mtime_ns in {None, mtime_ns}
+    return Retry(context.ledger.retried(row, waive=is_same_file and not still_there), twin)
 
 
 def continued(row: Entry, ours: Entry) -> Entry:

@@ -63,7 +63,7 @@ class Service:
         self._mover = mover
         self._log = get_logger()
         self._waker = Waker()
-        self._signals = SignalQueue(self._waker.wake)
+        self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
 
     def stop(self) -> None:
         """Stop, as SIGTERM does. May be called from any thread."""

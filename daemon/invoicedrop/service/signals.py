@@ -4,17 +4,23 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class SignalQueue:
-    """The signals that were not handled yet, oldest first; `wake` is called after each."""
+    """The signals that were not handled yet, oldest first; `wake` is called after each.
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    `woken` is entered while they are queued: it ends a sleep that a handler's turn would come too late for.
+    """
+
+    def __init__(
+        self, wake: Callable[[], None], woken: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._wake = wake
+        self._woken = woken
         self._pending: deque[int] = deque()
 
     def put(self, number: int) -> None:
@@ -34,7 +40,8 @@ class SignalQueue:
             return
         before = {number: signal.signal(number, lambda caught, _frame: self.put(caught)) for number in _HANDLED}
         try:
-            yield
+            with self._woken():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -6,7 +6,9 @@ ever for a lock that this code holds.
 
 import os
 import select
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 
@@ -25,6 +27,19 @@ class Waker:
         self._reading = self._writing = -1
         os.close(reading)
         os.close(writing)
+
+    @contextmanager
+    def woken_by_signals(self) -> Iterator[None]:
+        """Let the interpreter itself write to the pipe when a signal comes, while the block runs; in the main thread.
+
+        Python runs a handler between two steps of its own code. One that is due just as `wait` begins to sleep would
+        run when that ends, which nothing else may do for a long time.
+        """
+        before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
 
     def wake(self) -> None:
         """End the current `wait`, or the next one. May be called from any thread and from signal handlers."""
