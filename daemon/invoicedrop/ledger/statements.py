@@ -15,7 +15,8 @@ _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
            attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
-           waived, base_line, conflict_since, trouble_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+           waived, base_line, conflict_since, trouble_since,
+           confirm_at, confirm_looks, confirmed_at, questioned_at, question
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -111,7 +112,8 @@ INSERT: Final = """
         inbox, file, size, first_seen, state,
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
         attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
-        waived, base_line, conflict_since, trouble_since, confirm_at, confirm_looks, confirmed_at, questioned_at, question
+        waived, base_line, conflict_since, trouble_since,
+        confirm_at, confirm_looks, confirmed_at, questioned_at, question
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
