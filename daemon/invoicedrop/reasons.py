@@ -74,7 +74,8 @@ _EXPORT_AGAIN = "Export the invoice again from your accounting software into the
 _ADVICE = {
     Reason.NAME_WITHOUT_ORDER: Advice(
         "The file name does not start with an order number, so nobody can tell which order this invoice is for.",
-        "Rename the file so that its name is the order number, for example 8355.pdf or 8355_2.pdf. " + _RETRY,
+        "Rename the file so that its name is the order number, as your other invoices' names are: Channable's own "
+        "number (8355.pdf or 8355_2.pdf) or the marketplace's (302-1234567-1234567.pdf). " + _RETRY,
     ),
     Reason.NAME_NOT_UNDERSTOOD: Advice(
         "The file name seems to name order items, but it is not clear which ones, and the invoice must not go to the "

@@ -66,6 +66,7 @@ def test_the_looks_after_an_invoice_was_accepted_are_kept(ledger: Ledger) -> Non
     assert ledger.to_confirm(*project, now=time.time() + 61, latest=due + 61, most=10) == [entry]
     assert entry.confirm_looks == 0
     confirmed = ledger.looked_at(entry, 3600.0, confirmed=True)
+    assert confirmed.changed == entry.changed, "it is not sent anew by that"
     assert written(ledger, confirmed) == confirmed
     questioned = ledger.looked_at(confirmed, None, question="refused: no VAT number")
     assert ledger.questioned() == [questioned]

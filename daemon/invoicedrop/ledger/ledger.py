@@ -165,8 +165,9 @@ class Ledger:
         )
 
     def count(self, state: State, *, since: float = 0.0) -> int:
-        """Count the entries that came into this state since then."""
-        ((number,),) = self._read(statements.COUNT, state=state, since=since)
+        """Count the entries that came into this state since then; of good ones those that were sent by us."""
+        statement = statements.COUNT_SENT if state is State.PROCESSED else statements.COUNT
+        ((number,),) = self._read(statement, state=state, since=since)
         return int(number)
 
     # What happens
@@ -235,6 +236,7 @@ class Ledger:
         now = time.time()
         return self._put(
             entry,
+            changed=entry.changed,  # nothing has become of the invoice itself
             confirm_at=None if next_look is None else now + next_look,
             confirm_looks=entry.confirm_looks + 1,
             confirmed_at=now if confirmed and entry.confirmed_at is None else entry.confirmed_at,
@@ -244,7 +246,7 @@ class Ledger:
 
     def look_put_off(self, entry: Entry, delay: float | None) -> Entry:
         """The order of an accepted invoice was not looked at; it is to be in `delay` seconds (None: no more)."""
-        return self._put(entry, confirm_at=None if delay is None else time.time() + delay)
+        return self._put(entry, changed=entry.changed, confirm_at=None if delay is None else time.time() + delay)
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
@@ -330,7 +332,7 @@ class Ledger:
 
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
-        entry = replace(entry, **changes, changed=time.time(), version=entry.version + 1)
+        entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1)
         rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values_of(entry))
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")

@@ -93,6 +93,9 @@ UPLOADED_AFTER: Final = """
 
 COUNT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >= :since"
 
+COUNT_SENT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >= :since AND attempts > 0"
+"""Without those that their orders had already."""
+
 
 def in_states(number: int) -> str:
     """Return the statement for the entries in `number` states: `:state_0`, `:state_1`, ..."""
