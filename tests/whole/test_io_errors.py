@@ -331,13 +331,13 @@ def _once(stage: Stage, error: str, share: int, *, after: bool) -> None:
                 problems = list(stage.suffer(Trouble(thread, number, error, lasting=False, after=after)))
                 assert not problems, "\n".join(problems)
                 suffered += 1
-    assert suffered > 2
+    assert suffered > 1
 
 
 @pytest.mark.parametrize("error", _ERRORS)
 def test_an_error_met_once_at_any_call_loses_nothing(stage: Stage, error: str) -> None:
-    """Each sixth call fails once, another sixth for each error: nothing is lost, nothing sent twice, nothing stuck."""
-    _once(stage, error, len(_ERRORS), after=False)
+    """Each twelfth call fails once, others for each error: nothing is lost, nothing sent twice, nothing stuck."""
+    _once(stage, error, 2 * len(_ERRORS), after=False)
 
 
 @pytest.mark.soak
