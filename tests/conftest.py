@@ -19,6 +19,14 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests of the whole program, which take longest, among the others, so that all processes end together."""
+    whole = [item for item in items if "whole" in item.path.parts]
+    others = [item for item in items if "whole" not in item.path.parts]
+    places = [((number + 1) / len(group), item) for group in (whole, others) for number, item in enumerate(group)]
+    items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """Have a folder in memory, whose disk nobody waits for: a killed process loses nothing that the kernel has."""

@@ -285,7 +285,7 @@ def _sit_out(backlog: Backlog, kind: Kind, *, files: int, probes: int, then: int
 def test_an_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     home: Path, api: Running, kind: str, workers: int, then: int | None
 ) -> None:
-    """Of 2,000 waiting (800 where it is always the same) none fails; one probe a step; the first success lets hundreds go, in order of their arrival."""
+    """Of 2,000 waiting, or 800, none fails; one probe a step; the first success lets hundreds go, in order."""
     # A share of them with the PDF check as well.
     backlog = Backlog(home, api, workers=workers, checked=kind == "503")
     _sit_out(backlog, _KINDS[kind], files=2000 if kind == "503" else 800, probes=16, then=then)
