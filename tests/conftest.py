@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the tests of the whole program, which take longest, among the others, so that all processes end together."""
+    """Spread the tests of the whole program, which take longest, among the others: all processes end together."""
     whole = [item for item in items if "whole" in item.path.parts]
     others = [item for item in items if "whole" not in item.path.parts]
     places = [((number + 1) / len(group), item) for group in (whole, others) for number, item in enumerate(group)]
