@@ -248,7 +248,7 @@ def test_while_uploads_are_paused_there_are_no_looks(merchant: Merchant) -> None
 
 @pytest.mark.parametrize("workers", ["1", "8"])
 def test_due_looks_delay_no_upload(home: Path, workers: str) -> None:
-    """Among a backlog's requests at the rate limit there is one look at the most, though twenty are due."""
+    """Twenty looks are due: a backlog at the rate limit is joined by one, and by what a slow machine leaves unused."""
     with serve(Options(rate=20, burst=20, orders=300)) as api:
         merchant = Merchant(home, api)
         merchant.environment |= {
@@ -271,7 +271,8 @@ def test_due_looks_delay_no_upload(home: Path, workers: str) -> None:
             daemon.wait_for("invoice.confirmed", 20)
             looks = [request for request in api.requests[before:] if (request.order_id or 0) <= 20]
         last = max(number for number, request in enumerate(backlog) if _is_upload(request))
-        assert sum((request.order_id or 999) <= 20 for request in backlog[:last]) <= 1
+        unused = 20 + 20 * (backlog[last].time - backlog[0].time) - last
+        assert sum((request.order_id or 999) <= 20 for request in backlog[:last]) <= 1 + max(0.0, unused)
         assert all(request.status != 429 for request in api.requests)
         assert (looks[-1].time - looks[0].time) >= 0.9 * (len(looks) - 1) / 5
 
