@@ -204,6 +204,7 @@ class ApiClient:
 
         """
         upload = self._new_upload() if writes else None
+        http, transport = (self._http_alone, self._alone) if own_connection else (self._http, self._transport)
         with self._admission(upload), breaker.guard():
             authorization = {"Authorization": f"Bearer {self._current_token(breaker)}"}
             if before_sending is not None:
@@ -212,10 +213,10 @@ class ApiClient:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
                 if upload is not None:
                     request.extensions[UPLOAD] = upload
-                response = _exchange(self._http_alone if own_connection else self._http, request)
+                response = _exchange(http, request)
             except httpx.HTTPError as error:
                 if isinstance(error, PoolExhausted):
-                    self._transport.rebuild()
+                    transport.rebuild()
                 judgement = judge(None, sent=not isinstance(error, NotSent))
                 judgement = PROXY_FAILED if isinstance(error, ProxyFailed) else judgement
                 detail = "; ".join(filter(None, (str(error), self._slowness_of(upload))))
