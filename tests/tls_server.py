@@ -31,9 +31,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def tls_server(context: ssl.SSLContext) -> Iterator[int]:
+def tls_server(context: ssl.SSLContext, handler: type[BaseHTTPRequestHandler] = _Handler) -> Iterator[int]:
     """Serve by TLS while the block runs; yield the port."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -2,7 +2,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
 from networks import network_of
-from scripted_api import Reply, as_json, scripted
+from scripted_api import Reply, as_json, scripted, served
+from tls_server import tls_server
 
 
 def _findings(settings: Settings) -> dict[str, Finding]:
@@ -201,18 +201,13 @@ class _Api(BaseHTTPRequestHandler):
 @contextmanager
 def _server(ahead: timedelta = timedelta(), context: ssl.SSLContext | None = None) -> Iterator[int]:
     handler = type("Handler", (_Api,), {"ahead": ahead})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that does not trust us hangs up
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+        with tls_server(context, handler) as port:
+            yield port
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with served(server):
         yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _connection(drop: Path, url: str, **variables: str) -> dict[str, Finding]:

@@ -92,11 +92,8 @@ class RateLimiter:
         with self._changed:
             self.require_open()
             now = self._clock()
-            if now < self._not_before:
-                return self._not_before - now
-            if self._allowed <= 0:
-                return 0.0
-            self._leak(now)
+            if (wait := self._wait_of_all(now)) is not None:
+                return wait
             # At the allowed rate, as a lowered one grows meanwhile.
             wait = max(self._level / self._allowed, self._next_spare - now, 1 / self._rate if self._waiting else 0.0)
             if wait <= 0:
@@ -106,16 +103,21 @@ class RateLimiter:
 
     def _reserve(self) -> float:
         """Add a drop and return 0, or return the seconds until one may fit."""
-        now = self._clock()
+        if (wait := self._wait_of_all(self._clock())) is not None:
+            return wait
+        if self._level + 1 <= self._capacity:
+            self._level += 1
+            return 0.0
+        return (self._level + 1 - self._capacity) / self._rate
+
+    def _wait_of_all(self, now: float) -> float | None:
+        """Return the seconds that every request has to wait, whatever is in the bucket; None if that decides."""
         if now < self._not_before:
             return self._not_before - now
         if self._allowed <= 0:
             return 0.0
         self._leak(now)
-        if self._level + 1 <= self._capacity:
-            self._level += 1
-            return 0.0
-        return (self._level + 1 - self._capacity) / self._rate
+        return None
 
     def _leak(self, now: float) -> None:
         passed = max(0.0, now - self._leaked_at)

@@ -1,5 +1,6 @@
 """One invoice as the ledger knows it, and how its row says that."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -80,6 +81,10 @@ class Entry:
         if self.next_try is None or self.next_try <= now:
             return None
         return min(self.next_try, now + self.delay)
+
+    def items_beside(self, others: Iterable["Entry"]) -> frozenset[str]:
+        """Return the other sets of items for which entries of the same order have the same bytes."""
+        return frozenset(other.items for other in others if other.sha256 == self.sha256 and other.items != self.items)
 
     @property
     def sent(self) -> bool:

@@ -73,44 +73,21 @@ class Ledger:
 
     def find(self, account: str, project_id: int, reference: str, sha256: str) -> Entry | None:
         """Return what is known of this invoice."""
-        entries = self._entries(
-            statements.FIND, account=account, project_id=project_id, reference=reference, sha256=sha256
-        )
-        return entries[0] if entries else None
+        return self._entry(statements.FIND, account=account, project_id=project_id, reference=reference, sha256=sha256)
 
     def same_invoice(self, entry: Entry) -> Entry | None:
         """Return another entry for the same bytes at the same order and items: sent, or else perhaps sent."""
-        entries = self._entries(
-            statements.SAME_INVOICE,
-            account=entry.account,
-            project_id=entry.project_id,
-            order_id=entry.order_id,
-            sha256=entry.sha256,
-            items=entry.items,
-            id=entry.id,
+        return self._entry(
+            statements.SAME_INVOICE, **_order_of(entry), sha256=entry.sha256, items=entry.items, id=entry.id
         )
-        return entries[0] if entries else None
 
     def at_another_order(self, entry: Entry) -> Entry | None:
         """Return an entry for the same bytes at another order of the account: sent, or else perhaps sent."""
-        entries = self._entries(
-            statements.AT_ANOTHER_ORDER,
-            account=entry.account,
-            project_id=entry.project_id,
-            order_id=entry.order_id,
-            sha256=entry.sha256,
-        )
-        return entries[0] if entries else None
+        return self._entry(statements.AT_ANOTHER_ORDER, **_order_of(entry), sha256=entry.sha256)
 
     def doubts_at_order(self, entry: Entry) -> list[Entry]:
         """Return the other entries of this order of which it is not known whether they were stored."""
-        return self._entries(
-            statements.DOUBTS_AT_ORDER,
-            account=entry.account,
-            project_id=entry.project_id,
-            order_id=entry.order_id,
-            id=entry.id,
-        )
+        return self._entries(statements.DOUBTS_AT_ORDER, **_order_of(entry), id=entry.id)
 
     def receipts(self, account: str, project_id: int, order_id: int) -> dict[int, SentInvoice]:
         """Return the attachment ids of all our receipts for this order, with what was sent under each."""
@@ -119,13 +96,7 @@ class Ledger:
 
     def sent_later(self, entry: Entry) -> frozenset[int]:
         """Return the attachment ids of what was sent to the same order after this invoice."""
-        rows = self._read(
-            statements.SENT_LATER,
-            account=entry.account,
-            project_id=entry.project_id,
-            order_id=entry.order_id,
-            since=entry.uploaded_at,
-        )
+        rows = self._read(statements.SENT_LATER, **_order_of(entry), since=entry.uploaded_at)
         return frozenset(read_id(attachment_id) for (attachment_id,) in rows)
 
     def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
@@ -338,6 +309,10 @@ class Ledger:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])
 
+    def _entry(self, statement: str, **values: object) -> Entry | None:
+        entries = self._entries(statement, **values)
+        return entries[0] if entries else None
+
     def _entries(self, statement: str, **values: object) -> list[Entry]:
         return [entry_of(row) for row in self._read(statement, **values)]
 
@@ -345,6 +320,11 @@ class Ledger:
         if "order_id" in values:
             values["order_id"] = stored_id(values["order_id"])
         return self._database.read(statement, values)
+
+
+def _order_of(entry: Entry) -> dict[str, object]:
+    """Return the values by which statements know the entry's order."""
+    return {"account": entry.account, "project_id": entry.project_id, "order_id": entry.order_id}
 
 
 def _text(path: Path | None) -> str | None:

@@ -39,9 +39,9 @@ def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> in
     of the order, an attachment may be theirs: only what is left over is this invoice. Raises what
     `Project.attachment_digest` does.
     """
+    if not order.invoices:
+        return None  # as nearly every order: the ledger need not be asked
     receipts = context.ledger.receipts(entry.account, entry.project_id, order.id)
-    doubts = context.ledger.doubts_at_order(entry)
-    beside = {doubt.items for doubt in doubts if doubt.sha256 == entry.sha256 and doubt.items != entry.items}
     same: list[int] = []
     for attachment in order.invoices:
         if attachment.id in receipts:
@@ -55,6 +55,7 @@ def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> in
             raise
         if digest == entry.sha256:
             same.append(attachment.id)
+    beside = entry.items_beside(context.ledger.doubts_at_order(entry)) if same else ()
     return max(same) if len(same) > len(beside) else None
 
 

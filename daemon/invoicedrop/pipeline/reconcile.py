@@ -69,7 +69,7 @@ def look(entry: Entry, project: Project, ledger: Ledger) -> Look:
             ours.append(attachment.id)
         elif digest is None or all(digest != doubt.sha256 for doubt in doubts):
             unknown.append(attachment.id)
-    beside = len({doubt.items for doubt in doubts if doubt.sha256 == entry.sha256 and doubt.items != entry.items})
+    beside = len(entry.items_beside(doubts))
     if len(ours) > beside:
         return Look(Receipt(min(ours)), "content", None, attachments)
     return Look(None, None, _unclear(ours, beside, unknown), attachments)
