@@ -4,11 +4,9 @@ A command uses the same bucket at Channable as the daemon, so it starts with the
 where the rate limit is used up (HTTP 429) it waits instead of failing.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 from invoicedrop.channable.client import ApiClient
@@ -16,65 +14,15 @@ from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
-from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
+from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.logs import hide
+from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.load import token_reader
-from invoicedrop.settings.models import Inbox, Settings
-from invoicedrop.system import permissions
+from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import Timing
 
 TIMING: Final = Timing(first_probe=0.5)
 """A person waits for a command: its first probe comes sooner than the daemon's."""
-
-
-@contextmanager
-def existing_ledger(settings: Settings) -> Iterator[Ledger | None]:
-    """Open the ledger, if there is one; a command never makes it.
-
-    Raises:
-        LedgerUnavailable: there is one, but it cannot be used by this user, or not now.
-        ConfigError: a newer program wrote it.
-
-    """
-    path = settings.state_dir / LEDGER_FILE
-    if not _is_usable(path):
-        yield None
-        return
-    with Ledger.open(settings.state_dir) as ledger:
-        yield ledger
-
-
-def _is_usable(path: Path) -> bool:
-    """Whether the ledger exists; LedgerUnavailable if it does and this user cannot use it."""
-    try:
-        owner = path.stat().st_uid
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except PermissionError as error:
-        raise LedgerUnavailable(permissions.explained(path.parent, error).sentence) from error
-    except OSError as error:
-        raise LedgerUnavailable(f"{path} cannot be used: {error.strerror}") from error
-    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        name = permissions.user_name(owner)
-        raise LedgerUnavailable(
-            f"{path} belongs to {name} and we run as {permissions.ourselves()}: "
-            f"run this command as that user (sudo -u {name} invoicedrop ...)"
-        )
-    return True
-
-
-def new_rate_limiter(inbox: Inbox, ledger: Ledger | None) -> RateLimiter:
-    """Return a rate limiter that starts with the level of the company's bucket that the ledger remembers.
-
-    Raises:
-        LedgerUnavailable: the ledger cannot be read now.
-
-    """
-    rate_limiter = RateLimiter(inbox.requests_per_second, inbox.burst)
-    remembered = ledger.bucket(inbox.account) if ledger is not None else None
-    if remembered is not None:
-        rate_limiter.restore(*remembered)
-    return rate_limiter
 
 
 @contextmanager
@@ -87,7 +35,7 @@ def open_project(inbox: Inbox, ledger: Ledger | None, *, timing: Timing = TIMING
         LedgerUnavailable: the ledger cannot be read now.
 
     """
-    rate_limiter = new_rate_limiter(inbox, ledger)
+    rate_limiter = remembered_limiter(inbox, ledger)
     client = ApiClient.open(
         inbox.api_url,
         token_reader(inbox, hide),

@@ -25,6 +25,7 @@ from invoicedrop.inbox.names import parse_name
 from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
+from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, utc
 from invoicedrop.timing import Timing
@@ -72,7 +73,7 @@ def orders(
     listing = Listing(datetime.now(UTC), None if overdue is None else timedelta(hours=overdue))
     since = utc(time.time() - days * DAY)
     projects = _one_for_each_project(inboxes)
-    with access.existing_ledger(settings) as ledger:
+    with existing_ledger(settings) as ledger:
         for project_inbox in projects:
             _add(listing, project_inbox, ledger, search, since, timing, only_owed=only_owed)
     if as_json:

@@ -34,6 +34,7 @@ from invoicedrop.errors import Paused, Unanswered
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
+from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import DAY, iso, minute
 
@@ -77,7 +78,7 @@ def verify(settings: Settings, console: Console, *, order: int | None, days: int
         LedgerUnavailable, ConfigError: the ledger cannot be read.
 
     """
-    with access.existing_ledger(settings) as ledger:
+    with existing_ledger(settings) as ledger:
         comparisons = [] if ledger is None else list(_compare_all(settings, ledger, order, days))
         questioned = [] if ledger is None else _questioned(ledger, order, days)
     totals = Counter(comparison.result for comparison in comparisons)

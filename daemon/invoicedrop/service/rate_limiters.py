@@ -5,7 +5,21 @@ import time
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.settings.models import Inbox
-from invoicedrop.timing import Timing
+from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+
+def remembered_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing = DEFAULT_TIMING) -> RateLimiter:
+    """Return a rate limiter that starts with the level of the company's bucket that the ledger remembers.
+
+    Raises:
+        LedgerUnavailable: the ledger cannot be read now.
+
+    """
+    limiter = RateLimiter(inbox.requests_per_second, inbox.burst, timing=timing)
+    bucket = ledger.bucket(inbox.account) if ledger is not None else None
+    if bucket is not None:
+        limiter.restore(*bucket)
+    return limiter
 
 
 class RateLimiters:
@@ -20,11 +34,7 @@ class RateLimiters:
     def limiter_of(self, inbox: Inbox) -> RateLimiter:
         """Return the rate limiter of the inbox's company; a new one begins with what the ledger remembers."""
         if inbox.account not in self._limiters:
-            limiter = RateLimiter(inbox.requests_per_second, inbox.burst, timing=self._timing)
-            bucket = self._ledger.bucket(inbox.account)
-            if bucket is not None:
-                limiter.restore(*bucket)
-            self._limiters[inbox.account] = limiter
+            self._limiters[inbox.account] = remembered_limiter(inbox, self._ledger, self._timing)
         return self._limiters[inbox.account]
 
     def reserve(self, inbox: Inbox) -> None:

@@ -19,6 +19,7 @@ from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
+from invoicedrop.service.companion import Companion
 from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
@@ -55,12 +56,14 @@ class Service:
         timing: Timing = DEFAULT_TIMING,
         validator: Callable[[Settings], PdfCheck] = new_validator,
         mover: Mover = DEFAULT_MOVER,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._settings = settings
         self._on_progress = on_progress
         self._timing = timing
         self._new_validator = validator
         self._mover = mover
+        self._companions = companions
         self._log = get_logger()
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
@@ -187,6 +190,7 @@ class Service:
             validator=validator,
             ledger=ledger,
             heartbeat=heartbeat,
+            companions=self._companions,
             signals=self._signals,
             waker=self._waker,
             patience=max(inbox.request_timeout for inbox in settings.inboxes),
@@ -197,6 +201,8 @@ class Service:
             self._log_start()
             if not once:
                 confirmer.start()
+            for companion in self._companions:
+                companion.start()
             loop.run(once=once)
             finished = True
         finally:

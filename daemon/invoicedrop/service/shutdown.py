@@ -10,6 +10,7 @@ from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.job import PdfCheck
+from invoicedrop.service.companion import Companion
 from invoicedrop.service.confirmer import Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.heartbeat import Heartbeat
@@ -33,6 +34,7 @@ class Shutdown:
     validator: PdfCheck
     ledger: Ledger
     heartbeat: Heartbeat
+    companions: Sequence[Companion]
     signals: SignalQueue
     waker: Waker
     patience: float
@@ -56,6 +58,9 @@ class Shutdown:
             worker.close()
         self.ledger.close()
         self.heartbeat.stop(self.workers)
+        # 5. Who tells others of us can say that we have stopped.
+        for companion in self.companions:
+            companion.stop()
         get_logger().info("service.stopped", interrupted=interrupted)
         return interrupted
 

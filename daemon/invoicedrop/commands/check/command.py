@@ -15,13 +15,13 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands import access
 from invoicedrop.commands.check import folders, left_alone, network
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
+from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.service import lock, status_file
 from invoicedrop.service.service import new_validator
 from invoicedrop.settings.models import Settings
@@ -78,7 +78,7 @@ def _pdf_check(validator: Validator) -> Finding:
 def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, Finding]:
     """Return the ledger, where there is one that can be used, and what is to be said of it."""
     try:
-        ledger = opened.enter_context(access.existing_ledger(settings))
+        ledger = opened.enter_context(existing_ledger(settings))
     except (LedgerUnavailable, ConfigError) as error:
         return None, _ledger_problem(error)
     text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"

@@ -23,12 +23,12 @@ from invoicedrop.channable.models import OrdersPage
 from invoicedrop.channable.project import PAGE_SIZE
 from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.channable.transport import DeadlineTransport, ProxyFailed
-from invoicedrop.commands import access
 from invoicedrop.commands.check import connections
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.errors import ConfigError
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
+from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.load import token_reader
 from invoicedrop.settings.models import Inbox
 
@@ -63,7 +63,7 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
         except ConfigError as error:
             findings.append(Finding("token", inbox.name, Level.PROBLEM, str(error), "mend the token's file"))
             continue
-        access.new_rate_limiter(inbox, ledger).acquire()
+        remembered_limiter(inbox, ledger).acquire()
         reply = ask(inbox, token)
         if inbox.api_url not in reported:
             findings += judge_connection(inbox, reply)

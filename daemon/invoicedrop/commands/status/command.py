@@ -28,8 +28,9 @@ from rich.console import Console
 
 from invoicedrop import exit_codes
 from invoicedrop.commands.status import terminal
-from invoicedrop.commands.status.facts import read_overview
-from invoicedrop.commands.status.overview import (
+from invoicedrop.printable import printable
+from invoicedrop.reporting.facts import read_overview
+from invoicedrop.reporting.overview import (
     FailedFile,
     InboxState,
     LeftAloneFile,
@@ -38,7 +39,6 @@ from invoicedrop.commands.status.overview import (
     SentFile,
     WaitingFile,
 )
-from invoicedrop.printable import printable
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
 

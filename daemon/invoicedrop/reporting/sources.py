@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from invoicedrop.commands.status.overview import DaemonState
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.reporting.overview import DaemonState
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox, Settings
 

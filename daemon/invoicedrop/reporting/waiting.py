@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from invoicedrop.commands.status.overview import NO_DAEMON, LeftAloneFile, WaitingFile
-from invoicedrop.commands.status.sources import Sources
 from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
+from invoicedrop.reporting.overview import NO_DAEMON, LeftAloneFile, WaitingFile
+from invoicedrop.reporting.sources import Sources
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox

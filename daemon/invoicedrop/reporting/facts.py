@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.commands import access
-from invoicedrop.commands.status.overview import (
+from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.inbox.listing import list_folder
+from invoicedrop.inbox.ownership import last_owner
+from invoicedrop.invoice import State
+from invoicedrop.printable import printable
+from invoicedrop.reasons import advice
+from invoicedrop.reporting.existing_ledger import existing_ledger
+from invoicedrop.reporting.overview import (
     DaemonState,
     FailedFile,
     FolderOwner,
@@ -19,15 +25,10 @@ from invoicedrop.commands.status.overview import (
     QuestionedFile,
     SentFile,
 )
-from invoicedrop.commands.status.sources import Sources
-from invoicedrop.commands.status.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
-from invoicedrop.errors import LedgerUnavailable
-from invoicedrop.inbox.listing import list_folder
-from invoicedrop.inbox.ownership import last_owner
-from invoicedrop.invoice import State
-from invoicedrop.printable import printable
-from invoicedrop.reasons import advice
+from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
 from invoicedrop.service import lock, status_file
+from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
@@ -49,7 +50,7 @@ def read_overview(settings: Settings) -> Overview:
     now = time.time()
     daemon = _daemon_state(settings.state_dir, now)
     try:
-        with access.existing_ledger(settings) as ledger:
+        with existing_ledger(settings) as ledger:
             return _overview(Sources(settings, ledger, daemon, now), None)
     except LedgerUnavailable as error:
         return _overview(Sources(settings, None, daemon, now), str(error))
@@ -132,7 +133,7 @@ def _backlog_seconds(sources: Sources, inbox: Inbox, folders: Mapping[str, DropF
         for other in sources.settings.inboxes
         if other.account == inbox.account
     )
-    room = inbox.burst - access.new_rate_limiter(inbox, sources.ledger).level()[0]
+    room = inbox.burst - remembered_limiter(inbox, sources.ledger).level()[0]
     return max(0.0, requests - room) / inbox.requests_per_second
 
 

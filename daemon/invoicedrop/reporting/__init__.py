@@ -1,0 +1,1 @@
+"""What people and monitors are told: what waits, what failed, what went, and what is wrong."""

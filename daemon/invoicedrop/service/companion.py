@@ -1,0 +1,13 @@
+"""What runs beside the service in threads of its own, and what no invoice waits for."""
+
+from typing import Protocol
+
+
+class Companion(Protocol):
+    """Something that tells others of the service: it reads what the service writes, as any command does."""
+
+    def start(self) -> None:
+        """Begin, when the service has begun."""
+
+    def stop(self) -> None:
+        """End within a second or two, when the service has written down that it stopped."""
