@@ -35,13 +35,16 @@ def _is_usable(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except PermissionError as error:
-        raise LedgerUnavailable(permissions.explained(path.parent, error).sentence) from error
+        raise LedgerUnavailable(permissions.of_another(path, _owner(path.parent))) from error
     except OSError as error:
         raise LedgerUnavailable(f"{path} cannot be used: {error.strerror}") from error
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        name = permissions.user_name(owner)
-        raise LedgerUnavailable(
-            f"{path} belongs to {name} and we run as {permissions.ourselves()}: "
-            f"run this command as that user (sudo -u {name} invoicedrop ...)"
-        )
+        raise LedgerUnavailable(permissions.of_another(path, owner)) from PermissionError()
     return True
+
+
+def _owner(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_uid
+    except OSError:
+        return None

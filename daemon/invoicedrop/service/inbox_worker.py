@@ -43,6 +43,7 @@ from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_log import InboxLog
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
+from invoicedrop.service.token_watch import TokenWatch
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
 from invoicedrop.timing import Timing
@@ -87,6 +88,9 @@ class InboxWorker:
             uploads=uploads,
             network=inbox.network,
         )
+        self._token = TokenWatch(
+            inbox.api_token_file, token, lambda: self._client.token_in_use, interval=inbox.scan_interval
+        )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
@@ -125,11 +129,6 @@ class InboxWorker:
     def name(self) -> str:
         """The inbox's name."""
         return self.inbox.name
-
-    @property
-    def is_scanned(self) -> bool:
-        """Whether the folder has been seen whole since the start, or since its last trouble."""
-        return self._scanned
 
     @property
     def is_paused(self) -> bool:
@@ -178,6 +177,7 @@ class InboxWorker:
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
             slow=self._client.slowness,
+            token=self._token.mark(),
             put_off=self._deferral_report.current(),
         )
 
@@ -185,7 +185,7 @@ class InboxWorker:
 
     def poll(self) -> None:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
-        if self._api.detail is not None and self._client.token_changed():
+        if self._token.has_new() or (self._api.detail is not None and self._client.token_changed()):
             self.reload_token()
         if not self._folders.are_ours():
             self._scanned = False

@@ -36,7 +36,7 @@ _Text = Annotated[str, BeforeValidator(_as_storable)]
 class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
-    `slow` is how slowly the last upload left, if it did.
+    `slow` is how slowly the last upload left, if it did. `token` is a fingerprint of the API token in use.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -47,6 +47,7 @@ class InboxReport(BaseModel):
     paused: _Text | None = None
     next_probe: float | None = None
     slow: _Text | None = None
+    token: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
 
 

@@ -9,13 +9,14 @@ import stat
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network
+from invoicedrop.commands.check import folders, left_alone, network, tokens
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
@@ -24,17 +25,30 @@ from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.service import lock, status_file
 from invoicedrop.service.service import new_validator
+from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
 
-_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+_STYLES: Final = {
+    Level.OK: "green",
+    Level.NOTE: "cyan",
+    Level.UNSEEN: "magenta",
+    Level.WARNING: "yellow",
+    Level.PROBLEM: "bold red",
+}
 
 
 def check(settings: Settings, console: Console) -> int:
-    """Test the set-up and print a table of the findings; return 1 if one is a problem, else 0."""
+    """Test the set-up and print a table of the findings.
+
+    Return 1 if one is a problem, 75 if this user may not see all that the service would, else 0.
+    """
     findings = collect(settings)
-    _show(findings, console)
-    return exit_codes.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else exit_codes.OK
+    show(findings, console)
+    levels = {finding.level for finding in findings}
+    if Level.PROBLEM in levels:
+        return exit_codes.FAILED
+    return exit_codes.TRY_LATER if Level.UNSEEN in levels else exit_codes.OK
 
 
 def collect(settings: Settings) -> list[Finding]:
@@ -46,16 +60,26 @@ def collect(settings: Settings) -> list[Finding]:
         findings = _user(settings)
         ledger, ledger_finding = _open_ledger(settings, opened)
         identity = _identity(ledger)
-        put_off = _put_off(settings)
+        reports = _reports(settings)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(
-                inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
-            )
+            report = reports.get(inbox.name)
+            put_off = None if report is None else report.put_off
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off)
             findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
-        return findings + _ledger_and_network(settings, ledger, ledger_finding)
+        for inbox in settings.inboxes:
+            findings += tokens.in_use(inbox, reports)
+        findings += _ledger_and_network(settings, ledger, ledger_finding)
+        return [_for_another(finding) for finding in findings] if _is_the_services(settings) is False else findings
+
+
+def _for_another(finding: Finding) -> Finding:
+    """Return a finding as it counts where another user's service is checked: our own rights say nothing of its."""
+    if finding.level is Level.PROBLEM and finding.by_rights:
+        return replace(finding, level=Level.UNSEEN, remedy="")
+    return finding
 
 
 def _pdf_check(validator: Validator) -> Finding:
@@ -80,13 +104,14 @@ def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, 
     try:
         ledger = opened.enter_context(existing_ledger(settings))
     except (LedgerUnavailable, ConfigError) as error:
-        return None, _ledger_problem(error)
+        return None, _ledger_problem(error, settings)
     text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
     return ledger, Finding("ledger", "", Level.OK, text)
 
 
-def _ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
-    return Finding("ledger", "", Level.PROBLEM, str(error))
+def _ledger_problem(error: LedgerUnavailable | ConfigError, settings: Settings) -> Finding:
+    is_unseen = _is_the_services(settings) is False and isinstance(error.__cause__, PermissionError)
+    return Finding("ledger", "", Level.UNSEEN if is_unseen else Level.PROBLEM, str(error))
 
 
 def _identity(ledger: Ledger | None) -> str | None:
@@ -96,13 +121,19 @@ def _identity(ledger: Ledger | None) -> str | None:
     return None
 
 
-def _put_off(settings: Settings) -> dict[str, dict[str, tuple[float, str]]]:
-    """Return, by inbox, what a running service reports of deferred files; what cannot be believed is nothing."""
+def _reports(settings: Settings) -> dict[str, InboxReport]:
+    """Return what a running service reports of its inboxes; what cannot be believed is nothing."""
     with suppress(OSError):
         report = status_file.read(settings.state_dir)
         if report is not None and report.pid is not None and report.is_fresh(time.time()):
-            return {name: inbox.put_off for name, inbox in report.inboxes.items()}
+            return report.inboxes
     return {}
+
+
+def _is_the_services(settings: Settings) -> bool | None:
+    """Whether this check runs as the user that the service's state belongs to; None while there is no state."""
+    owner = _owner(settings.state_dir)
+    return None if owner is None else owner == os.geteuid() or os.geteuid() == 0
 
 
 def _user(settings: Settings) -> list[Finding]:
@@ -118,7 +149,7 @@ def _user(settings: Settings) -> list[Finding]:
                 Level.WARNING,
                 f"this check runs as {permissions.ourselves()}, but {settings.state_dir} belongs to {name}: "
                 "what is said of rights below is not true for the service",
-                f"sudo -u {name} invoicedrop check",
+                f"sudo invoicedrop check (where the systemd unit is at work), or sudo -u {name} invoicedrop check",
             )
         ]
     level, comment = (Level.NOTE, ", who may do everything") if uid == 0 else (Level.OK, "")
@@ -140,10 +171,11 @@ def _ledger_and_network(settings: Settings, ledger: Ledger | None, ledger_findin
     try:
         return [ledger_finding, daemon, *network.of_inboxes(settings.inboxes, ledger)]
     except LedgerUnavailable as error:
-        return [_ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
+        return [_ledger_problem(error, settings), daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
-def _show(findings: list[Finding], console: Console) -> None:
+def show(findings: list[Finding], console: Console) -> None:
+    """Print findings as a table, and below it what is to be mended."""
     several = len({finding.inbox for finding in findings if finding.inbox}) > 1
     titles = ("", "inbox", "what", "found") if several else ("", "what", "found")
     rows: list[tuple[Cell, ...]] = []
@@ -161,8 +193,10 @@ def _show(findings: list[Finding], console: Console) -> None:
         print_line(console, "  ", (str(finding.level), _STYLES[finding.level]), f" {finding.subject}{where}:")
         print_line(console, f"    {finding.remedy}", unbroken=True)
     counts = Counter(finding.level for finding in findings)
+    if counts[Level.UNSEEN]:
+        print_line(console, f"{counted(counts[Level.UNSEEN], 'thing')} could not be seen by this user.")
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     if problems or warnings:
         print_line(console, f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}.")
-    else:
+    elif not counts[Level.UNSEEN]:
         print_line(console, ("Everything is right.", "green"))

@@ -1,0 +1,28 @@
+"""`invoicedrop config`: the settings in force and where each comes from, or the commented example."""
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from invoicedrop.commands.packaged import example
+from invoicedrop.printable import printable
+from invoicedrop.settings.load import describe
+from invoicedrop.settings.models import Settings
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Print the settings; secrets are masked. What this user may not read is told on stderr."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("inbox", "setting", "value", "from"):
+        table.add_column(title, overflow="fold")
+    for row in describe(settings):
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(table)
+    for sentence in settings.unseen:
+        typer.echo(f"Not seen: {printable(sentence)}", err=True)
+
+
+def show_example() -> None:
+    """Print the commented example of a settings file."""
+    typer.echo(example("config/invoicedrop.toml"), nl=False)
