@@ -21,7 +21,7 @@ def _report(**changes: object) -> Report:
 
 def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
     """The file has these fields and no others: a program of another version may read it."""
-    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4)
+    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4, token="a:b")
     inbox.put_off["5.pdf"] = (_BEAT + 60, "HTTP 500")
     report = _report(inboxes={"default": inbox})
     status_file.write(tmp_path, report)
@@ -38,6 +38,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "paused": "the API is out of service",
                 "next_probe": _BEAT + 4,
                 "slow": None,
+                "token": "a:b",
                 "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
             }
         },

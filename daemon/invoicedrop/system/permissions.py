@@ -197,7 +197,7 @@ def _remedy(path: Path, status: os.stat_result, rights: str) -> str:
         return f"chmod g+{rights} {quoted}"
     if rights == "x":
         # For us alone: o+x would let everybody pass, and the folder is not ours to take.
-        return f"setfacl -m u:{user_name(os.geteuid())}:x {quoted} (package acl)"
+        return f"setfacl -m u:{user_name(os.geteuid())}:x {quoted}  # of the package acl"
     if status.st_uid == 0:
         return f"chown {_us()} {quoted}"
     return f"chown :{group_name(os.getegid())} {quoted} && chmod g+{rights} {quoted}"

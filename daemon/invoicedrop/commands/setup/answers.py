@@ -81,7 +81,7 @@ def _asked(
     at_a_terminal = sys.stdin.isatty()
     for left in reversed(range(_TRIES if at_a_terminal else 1)):
         try:
-            answer = _line(f"{question}: ", secret=secret and at_a_terminal)
+            answer = _line(f"{question}: ", secret=secret and at_a_terminal, end="" if at_a_terminal else "\n")
         except EOFError:
             raise NotSetUp([f"there is no answer to {question!r}: give it by {option}"]) from None
         try:
@@ -93,11 +93,11 @@ def _asked(
     raise AssertionError("the last try returns or raises")
 
 
-def _line(question: str, *, secret: bool) -> str:
+def _line(question: str, *, secret: bool, end: str) -> str:
     if secret:
         return getpass.getpass(question, sys.stderr)
     # Not by `input`, which prints its question among the results.
-    sys.stderr.write(question)
+    sys.stderr.write(question + end)
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
