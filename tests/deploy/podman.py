@@ -232,7 +232,7 @@ def image(podman: Podman, found: Findings) -> None:
         "sh",
         "invoicedrop",
         "-c",
-        f"ls -d {packages}/* /opt/invoicedrop/bin/*; ls /src /tools 2>&1",
+        f"ls -d {packages}/* /opt/invoicedrop/bin/*; ls /src /tools 2>&1; true",
     )
     names = {Path(line).name for line in there.splitlines()}
     unwanted = names & {"pip", "setuptools", "hatchling", "starlette", "uvicorn", "pytest", "activate"}
