@@ -23,7 +23,7 @@ RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes -r requirem
 # Nothing but what runs.
 FROM build AS build-live
 # What installs packages, scripts that activate an environment, and headers are for no program that runs.
-RUN /opt/invoicedrop/bin/pip uninstall -q -y pip \
+RUN /opt/invoicedrop/bin/pip uninstall -q -y setuptools pip \
     && rm -rf /opt/invoicedrop/include /opt/invoicedrop/bin/*ctivate*
 
 FROM ${BASE} AS runtime
