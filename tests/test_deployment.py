@@ -445,5 +445,5 @@ def test_every_way_of_running_it_hands_on_proxy_and_certificates() -> None:
         "environment"
     ]
     assert {name for name in variables if name in environment and environment[name] is None} == variables
-    told = (PROJECT / "README.md").read_text().partition("### Proxies and certificates")[2].partition("\n## ")[0]
+    told = (PROJECT / "config/README.md").read_text().partition("### Proxies and certificates")[2].partition("\n## ")[0]
     assert all(f"`{name}`" in told for name in (*proxies, "SSL_CERT_FILE", "SSL_CERT_DIR"))

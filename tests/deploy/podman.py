@@ -186,7 +186,7 @@ def unpack(podman: Podman, api: SandboxApi) -> None:
 def follows_readme(podman: Podman, api: SandboxApi, readme: str, found: Findings) -> None:
     """Do what config/README.md says, word for word."""
     found.section("Following config/README.md")
-    prepared, started = commands_of(readme, "Containers")[:2]
+    prepared, started = commands_of(readme, "In a container")[1:3]
     unpack(podman, api)
     for line in prepared.splitlines():
         done = podman.documented(line, stdin=f"{_TOKEN}\n")
@@ -307,7 +307,7 @@ def tells_its_health(podman: Podman, found: Findings) -> None:
 def takes_new_tokens(podman: Podman, api: SandboxApi, readme: str, found: Findings) -> None:
     """A new token in its file is taken, whoever writes it and how, without another command."""
     found.section("A new token")
-    written = commands_of(readme, "Containers")[0].splitlines()[-1]
+    written = commands_of(readme, "In a container")[1].splitlines()[-1]
     started = podman.must("inspect", "--format", "{{.State.StartedAt}}", "invoicedrop")
     before = _TOKEN
     for token, number in (("another-sandbox-token", 61), ("a-third-sandbox-token", 62)):
@@ -416,7 +416,7 @@ def explains_rights(podman: Podman, api: SandboxApi, readme: str, found: Finding
     )
     found.note(next(line.strip() for line in locked.stdout.splitlines() if "api_token" in line))
     podman.documented(
-        commands_of(readme, "Containers")[0].splitlines()[-1].replace("10001", "1234"), stdin=f"{_TOKEN}\n"
+        commands_of(readme, "In a container")[1].splitlines()[-1].replace("10001", "1234"), stdin=f"{_TOKEN}\n"
     )
     refused = podman.compose("run", "--rm", "invoicedrop")
     found.check("another user is refused the first one's state", refused.returncode == 78, refused.stdout)
@@ -431,7 +431,7 @@ def explains_rights(podman: Podman, api: SandboxApi, readme: str, found: Finding
     podman.clear()
     env.write_text(env.read_text().replace("RUN_AS=1234:1234", "RUN_AS=10001:10001"))
     must(["chown", "-R", f"{_USER}:{_USER}", podman.invoices])
-    podman.documented(commands_of(readme, "Containers")[0].splitlines()[-1], stdin=f"{_TOKEN}\n")
+    podman.documented(commands_of(readme, "In a container")[1].splitlines()[-1], stdin=f"{_TOKEN}\n")
     podman.documented(given.replace("1000", str(_USER)))
 
 
@@ -452,13 +452,11 @@ def works_across_mounts(podman: Podman, api: SandboxApi, found: Findings) -> Non
 
 
 def shows_itself(podman: Podman, found: Findings) -> None:
-    """The profile `try` of the compose file, by README.md's command."""
+    """The profile `try` of the compose file, by config/README.md's command."""
     found.section("The profile try")
     podman.clear()
     shutil.copyfile(_PROJECT / "config/compose.yaml", podman.project / "config/compose.yaml")
-    (command,) = [
-        line for block in commands_of((_PROJECT / "README.md").read_text(), "In Docker") for line in block.splitlines()
-    ]
+    command = commands_of((_PROJECT / "config/README.md").read_text(), "In a container")[0].strip()
     up = podman.documented(f"{command} -d")
     found.check(f"`{command}` comes up", up.returncode == 0, up.stdout)
     events = ("invoice.processed", "invoice.failed")
