@@ -334,8 +334,8 @@ def test_the_wheel_has_the_files_that_an_installation_needs() -> None:
 def test_without_the_extra_a_command_says_how_to_get_it(command: str) -> None:
     """Where starlette is not installed, what needs it ends with 78 and says what brings it."""
     program = (
-        "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; sys.argv = ['invoicedrop', sys.argv[1]]; "
-        "from invoicedrop.cli import main; main()"
+        "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; "
+        "sys.argv = ['invoicedrop', sys.argv[1]]; from invoicedrop.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", program, command], capture_output=True, text=True, check=False)
     assert done.returncode == exit_codes.CONFIG

@@ -36,7 +36,10 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", help="The settings file (default: $INVOICEDROP_CONFIG, /etc/invoicedrop/invoicedrop.toml)."
+        "--config",
+        "-c",
+        readable=False,  # what is wrong with it is said by what reads it
+        help="The settings file (default: $INVOICEDROP_CONFIG, /etc/invoicedrop/invoicedrop.toml, the user's own).",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -91,7 +91,7 @@ class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    it is there or was ended hard. `unseen` is why this user may not see the folder, where the service may.
     """
 
     name: str
@@ -103,6 +103,7 @@ class InboxState:
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
+    unseen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
+from invoicedrop.reporting.asker import is_another
 from invoicedrop.reporting.overview import NO_DAEMON, LeftAloneFile, WaitingFile
 from invoicedrop.reporting.sources import Sources
 from invoicedrop.service.known_folders import missing_mount
@@ -27,13 +28,15 @@ MAX_FILES: Final = 1_000
 class DropFolder:
     """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
 
-    `left_alone` are those that are no invoices, and perhaps meant as some.
+    `left_alone` are those that are no invoices, and perhaps meant as some. `unseen` is why this user may not see it,
+    where that says nothing of the service.
     """
 
     files: list[WaitingFile]
     total: int
     left_alone: list[LeftAloneFile]
     trouble: str | None
+    unseen: str | None = None
 
 
 def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str, str], Entry]) -> DropFolder:
@@ -68,7 +71,10 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
             if len(files) >= 2 * MAX_FILES:
                 files = sorted(files, key=urgency)[:MAX_FILES]
     except OSError as error:
-        return DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+        refusal = permissions.explained(inbox.drop_dir, error)
+        if refusal.by_rights and is_another(sources.settings):
+            return DropFolder([], total, [], None, refusal.problem)
+        return DropFolder([], total, [], refusal.sentence)
     left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
     return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, missing[1] or missing[2])
 

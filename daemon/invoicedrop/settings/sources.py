@@ -147,7 +147,10 @@ def find_file(config: Path | None, environ: Mapping[str, str], places: Places) -
     variable = environ.get(_CONFIG, "")
     if variable.strip():
         return Path(_located(variable, None, environ)), f", given by {_CONFIG}"
-    return next((file for file in (places.config, places.users_config) if exists(file)), None), ""
+    if exists(places.config):
+        return places.config, ""
+    # A home that is closed to this user is another one's (HOME as sudo or cron left it).
+    return (places.users_config if os.access(places.users_config, os.F_OK) else None), ""
 
 
 class Environment(EnvSettingsSource):

@@ -110,7 +110,8 @@ def is_of(mark: str, token: str) -> bool:
     """Whether a fingerprint is this token's."""
     salt, _, _ = mark.partition(":")
     return (
-        bool(salt)
+        mark.isascii()
+        and bool(salt)
         and len(salt) <= hashlib.blake2b.MAX_KEY_SIZE
         and hmac.compare_digest(mark.encode(), fingerprint(token, salt).encode())
     )

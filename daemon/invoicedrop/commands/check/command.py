@@ -5,12 +5,10 @@ touched but our own trial files.
 """
 
 import os
-import stat
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -20,8 +18,9 @@ from invoicedrop.commands.check import folders, left_alone, network, tokens
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
-from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.validator import Validator
+from invoicedrop.reporting.asker import is_another, user_of_service
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.service import lock, status_file
 from invoicedrop.service.service import new_validator
@@ -72,7 +71,7 @@ def collect(settings: Settings) -> list[Finding]:
         for inbox in settings.inboxes:
             findings += tokens.in_use(inbox, reports)
         findings += _ledger_and_network(settings, ledger, ledger_finding)
-        return [_for_another(finding) for finding in findings] if _is_the_services(settings) is False else findings
+        return [_for_another(finding) for finding in findings] if is_another(settings) else findings
 
 
 def _for_another(finding: Finding) -> Finding:
@@ -110,7 +109,7 @@ def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, 
 
 
 def _ledger_problem(error: LedgerUnavailable | ConfigError, settings: Settings) -> Finding:
-    is_unseen = _is_the_services(settings) is False and isinstance(error.__cause__, PermissionError)
+    is_unseen = is_another(settings) and isinstance(error.__cause__, PermissionError)
     return Finding("ledger", "", Level.UNSEEN if is_unseen else Level.PROBLEM, str(error))
 
 
@@ -130,16 +129,10 @@ def _reports(settings: Settings) -> dict[str, InboxReport]:
     return {}
 
 
-def _is_the_services(settings: Settings) -> bool | None:
-    """Whether this check runs as the user that the service's state belongs to; None while there is no state."""
-    owner = _owner(settings.state_dir)
-    return None if owner is None else owner == os.geteuid() or os.geteuid() == 0
-
-
 def _user(settings: Settings) -> list[Finding]:
     """Judge the user that this check runs as: rights tested by another user than the service's prove nothing."""
     uid = os.geteuid()
-    owner = _owner(settings.state_dir)
+    owner = user_of_service(settings)
     if owner is not None and owner != uid:
         name = permissions.user_name(owner)
         return [
@@ -154,15 +147,6 @@ def _user(settings: Settings) -> list[Finding]:
         ]
     level, comment = (Level.NOTE, ", who may do everything") if uid == 0 else (Level.OK, "")
     return [Finding("user", "", level, f"we run as {permissions.ourselves()}{comment}")]
-
-
-def _owner(state_dir: Path) -> int | None:
-    """Return the uid that owns the service's state; None while a state folder for every user (1777) has no ledger."""
-    try:
-        status = state_dir.stat()
-        return (state_dir / LEDGER_FILE).stat().st_uid if status.st_mode & stat.S_ISVTX else status.st_uid
-    except OSError:
-        return None
 
 
 def _ledger_and_network(settings: Settings, ledger: Ledger | None, ledger_finding: Finding) -> list[Finding]:

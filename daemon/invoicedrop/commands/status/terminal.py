@@ -61,7 +61,8 @@ def _daemon(overview: Overview) -> tuple[str, str]:
 def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
     print_line(console)
     total = overview.waiting_total
-    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in overview.inboxes) else "Nothing waits"
+    unknown = any(inbox.trouble or inbox.unseen for inbox in overview.inboxes)
+    nothing = "Waiting: unknown" if unknown else "Nothing waits"
     print_line(console, (f"Waiting: {counted(total, 'invoice')}" if total else nothing, "bold"))
     for inbox in overview.inboxes:
         _inbox(inbox, overview, console, several=several)
@@ -109,6 +110,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
             f"the file is {inbox.owner.writer}'s)"
         )
         print_line(console, (line, "yellow"))
+    if inbox.unseen:
+        print_line(console, (f"  {name}this user may not see it: {inbox.unseen}", "yellow"))
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
