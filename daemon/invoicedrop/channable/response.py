@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import httpx
 
+from invoicedrop.channable.caches import kept_by
 from invoicedrop.printable import printable
 
 _MAX_MESSAGE: Final = 500
@@ -103,6 +104,11 @@ class ApiResponse:
         except (ValueError, OverflowError):
             return None
         return date if _FIRST_YEAR <= date.year <= _LAST_YEAR else None
+
+    @property
+    def kept_by(self) -> str | None:
+        """What a cache calls itself that this response comes from; None if nothing says that it comes from one."""
+        return kept_by(self._headers)
 
     @property
     def server(self) -> str:
