@@ -133,11 +133,6 @@ class Scene:
             f"attachments of orders: {wrong}\n{self.log()}",
         )
 
-    def doubled(self) -> list[int]:
-        """Return the orders that have more than one attachment."""
-        orders = [upload.order_id for upload in self.sandbox.uploads()]
-        return [number for number in self.numbers if orders.count(number) > 1]
-
     def log(self) -> str:
         """Return the daemon's log so far."""
         assert self._daemon is not None

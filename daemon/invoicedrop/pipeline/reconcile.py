@@ -74,7 +74,8 @@ def look(entry: Entry, project: Project, ledger: Ledger, *, decides: bool = Fals
     try:
         uncached = uncached_order(project, read.order)
     except Unanswered as trouble:
-        return seen._replace(unproven=trouble.detail)
+        why = f"what the order shows may be what a cache has kept, as far as can be seen: {trouble.detail}"
+        return seen._replace(unproven=why)
     more = {attachment.id: attachment for attachment in uncached.attachments if attachment.id not in shown}
     if not more:
         return seen
