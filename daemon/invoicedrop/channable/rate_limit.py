@@ -164,6 +164,11 @@ class RateLimiter:
             self._leak(self._clock())
             self._level = min(self._capacity, max(self._level, level - elapsed * self._allowed))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: nothing new may leave."""
+        return self._closed
+
     def require_open(self) -> None:
         """Raise Stopping after `close`: nothing new may leave."""
         if self._closed:

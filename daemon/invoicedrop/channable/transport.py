@@ -6,7 +6,6 @@ network backend (https://www.encode.io/httpcore/network-backends/), the document
 that closes connections under httpx, which leaks pool slots.
 """
 
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from invoicedrop.channable import proxies
 from invoicedrop.channable.destinations import Destinations, refusal_of
 from invoicedrop.channable.dialing import Dialer
 from invoicedrop.channable.handshake import HandshakeFailed, ProxyHandshakeFailed, TcpStream, tls_to_proxy
+from invoicedrop.channable.resolving import Resolver
 from invoicedrop.channable.streams import OpenStreams, Progress, Stream
 from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.system.network import DIRECT, Network, Proxy
@@ -78,6 +78,7 @@ class _Backend(httpcore.SyncBackend):
         allows: Callable[[str, str], bool] | None,
         *,
         tls: bool,
+        resolver: Resolver,
         dialer: Dialer,
         proxy: Proxy | None,
         ssl_context: ssl.SSLContext | None,
@@ -87,6 +88,7 @@ class _Backend(httpcore.SyncBackend):
         self._streams = streams
         self._allows = allows
         self._tls = tls
+        self._resolver = resolver
         self._dialer = dialer
         self._proxy = proxy
         self._ssl_context = ssl_context
@@ -100,7 +102,10 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,  # noqa: ARG002 - the signature is httpcore's
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        addresses = _addresses(host, port)
+        try:
+            addresses = self._resolver.addresses(host, port, self._progress.remaining(timeout))
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
         if self._allows is not None:
             # What is judged is what is connected to: the name is not resolved again.
             addresses = [address for address in addresses if self._allows(host, address)]
@@ -154,6 +159,7 @@ class DeadlineTransport(httpx.BaseTransport):
         tls: bool,
         total: float,
         connections: int,
+        resolver: Resolver,
         destinations: Destinations | None = None,
         keep_alive: bool = True,
     ) -> None:
@@ -166,18 +172,31 @@ class DeadlineTransport(httpx.BaseTransport):
         self._keep_alive = keep_alive
         self._progress = Progress()
         self._streams = OpenStreams()
+        self._resolver = resolver
         self._dialer = Dialer()
         self._lock = threading.Lock()
         self._pools: dict[Proxy | None, httpcore.ConnectionPool] = {}
 
     @classmethod
-    def to(cls, base_url: str, *, total: float, connections: int, network: Network = DIRECT) -> Self:
-        """Return a transport to this origin, by the proxies and with the certificates of this network."""
+    def to(
+        cls,
+        base_url: str,
+        *,
+        total: float,
+        connections: int,
+        network: Network = DIRECT,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Self:
+        """Return a transport to this origin, by the proxies and with the certificates of this network.
+
+        Where a request `is_wanted` no more, its host's name is not waited for.
+        """
         tls = base_url.startswith("https:")
         ssl_context = network.ssl_context
         if ssl_context is None and (tls or any(proxy.scheme == "https" for proxy in network.proxies.values())):
             ssl_context = httpx.create_ssl_context(trust_env=False)
-        return cls(network, ssl_context, tls=tls, total=total, connections=connections)
+        resolver = Resolver(is_wanted)
+        return cls(network, ssl_context, tls=tls, total=total, connections=connections, resolver=resolver)
 
     def restricted(self, destinations: Destinations, *, connections: int) -> Self:
         """Return a transport like this one, with connections of its own, that goes to these destinations only."""
@@ -187,6 +206,7 @@ class DeadlineTransport(httpx.BaseTransport):
             tls=self._tls,
             total=self._total,
             connections=connections,
+            resolver=self._resolver,
             destinations=destinations,
         )
 
@@ -198,6 +218,7 @@ class DeadlineTransport(httpx.BaseTransport):
             tls=self._tls,
             total=self._total,
             connections=self._connections,
+            resolver=self._resolver,
             keep_alive=False,
         )
 
@@ -222,6 +243,7 @@ class DeadlineTransport(httpx.BaseTransport):
                 self._streams,
                 allows,
                 tls=self._tls,
+                resolver=self._resolver,
                 dialer=self._dialer,
                 proxy=proxy,
                 ssl_context=self._ssl_context,
@@ -286,14 +308,6 @@ class DeadlineTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self.rebuild()
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def _describe(error: BaseException) -> str:
