@@ -125,9 +125,10 @@ def test_the_administrator_s_command_is_the_unit_s_program_as_its_user() -> None
 
 def test_the_readme_installs_every_file_for_systemd() -> None:
     """The README's commands put each file of systemd/ in its place, or link it."""
-    section = (PROJECT / "README.md").read_text().partition("## As a systemd service")[2].partition("\n## ")[0]
-    missing = [path.name for path in SYSTEMD.iterdir() if f"systemd/{path.name}" not in section]
-    assert missing == []
+    section = (PROJECT / "systemd/README.md").read_text().partition("## As a systemd service")[2].partition("\n## ")[0]
+    placed = {name for names in re.findall(r"systemd/([\w.-]+)|\(([\w.-]+)\)", section) for name in names}
+    missing = {path.name for path in SYSTEMD.iterdir()} - placed - {"README.md"}
+    assert missing == set()
 
 
 # Docker
@@ -159,7 +160,7 @@ def test_the_service_of_the_compose_file_agrees_with_the_image() -> None:
     with (PROJECT / "config/container.toml").open("rb") as file:
         image = tomllib.load(file)
     folders = {name: image.pop(name) for name in ("drop_dir", "processed_dir", "failed_dir")}
-    # The rights that the unit's umask gives: see README.md, "Shared folders".
+    # The rights that the unit's umask gives: see systemd/README.md, "Shared folders".
     assert image == {"file_mode": "0660", "dir_mode": "2770"}
     assert _unit("UMask") == ["0007"]
     assert {str(Path(folder).parent) for folder in folders.values()} == {"/invoices"}
@@ -305,5 +306,5 @@ def test_every_way_of_running_it_hands_on_proxy_and_certificates() -> None:
         "environment"
     ]
     assert {name for name in variables if name in environment and environment[name] is None} == variables
-    told = (PROJECT / "README.md").read_text().partition("### Proxies and certificates")[2].partition("\n## ")[0]
+    told = (PROJECT / "config/README.md").read_text().partition("### Proxies and certificates")[2].partition("\n## ")[0]
     assert all(f"`{name}`" in told for name in (*proxies, "SSL_CERT_FILE", "SSL_CERT_DIR"))

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from invoicedrop.cli import app
@@ -15,8 +16,8 @@ _INTERNAL = {"inboxes", "source", "warnings", "origins", "name"}
 
 
 def test_the_readme_names_every_setting() -> None:
-    """Each setting of the code stands in the README's table, and the table names no other."""
-    table = (PROJECT / "README.md").read_text().partition("## Settings")[2].partition("## Commands")[0]
+    """Each setting of the code stands in the table of config/README.md, and the table names no other."""
+    table = (PROJECT / "config/README.md").read_text().partition("## Settings")[2].partition("## Commands")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     known = (Inbox.model_fields.keys() | Settings.model_fields.keys()) - _INTERNAL
@@ -26,12 +27,39 @@ def test_the_readme_names_every_setting() -> None:
 
 
 def test_the_readme_names_every_command() -> None:
-    """Each command that --help lists stands in the README's table of commands."""
+    """Each command that --help lists stands in config/README.md's table of commands."""
     said = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    table = (PROJECT / "README.md").read_text().partition("## Commands")[2].partition("## The log")[0]
+    table = (PROJECT / "config/README.md").read_text().partition("## Commands")[2].partition("## The log")[0]
     commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     assert {name for name in commands if f"`invoicedrop {name}`" not in table} == set()
     assert {name for name in commands if name not in said} == set()
+
+
+DOCUMENTS = sorted(
+    path
+    for path in (*PROJECT.glob("*.md"), *PROJECT.glob("[!.]*/**/*.md"), *PROJECT.glob(".github/*.md"))
+    if "node_modules" not in path.parts and ".venv" not in path.parts
+)
+
+
+def _anchors(document: Path) -> set[str]:
+    """Return what the headings of a document are called in links, as GitHub makes it."""
+    headings = re.findall(r"(?m)^#+ (.*)$", document.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """Each relative link of a document leads to a file, and its anchor to a heading there."""
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)]*))?\)", document.read_text()):
+        file = (document.parent / target).resolve() if target else document
+        assert file.exists(), target
+        assert not anchor or anchor in _anchors(file), f"{target}#{anchor}"
+
+
+def test_the_readme_is_short() -> None:
+    """What everybody needs is read in a sitting: the rest stands in documents of its own."""
+    assert (PROJECT / "README.md").stat().st_size <= 9 * 1024
 
 
 def test_the_locked_requirements_hold_every_dependency() -> None:

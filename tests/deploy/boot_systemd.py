@@ -442,7 +442,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp/invoicedrop-boot"), help="where the systems are kept"
     )
-    parser.add_argument("--readme", type=Path, default=_PROJECT / "README.md", help="the README to follow")
+    parser.add_argument("--readme", type=Path, default=_PROJECT / "systemd/README.md", help="the README to follow")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("this needs root")

@@ -164,7 +164,7 @@ def started(podman: Podman, command: str, api: SandboxApi, *, init: bool = True)
 def follows_readme(podman: Podman, api: SandboxApi, readme: str, found: Findings) -> str:
     """Do what README.md says, with Compose's commands left out; return its `docker run`."""
     found.section("Following README.md")
-    blocks = "\n".join(commands_of(readme, "In Docker")).replace("\\\n", " ").splitlines()
+    blocks = "\n".join(commands_of(readme, "In a container")).replace("\\\n", " ").splitlines()
     (folders,) = [line for line in blocks if line.startswith("install -d")]
     (token,) = [line for line in blocks if line.endswith("config/api_token")]
     (command,) = [line for line in blocks if line.startswith("docker run")]
@@ -378,7 +378,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp/invoicedrop-podman"), help="where images are kept"
     )
-    parser.add_argument("--readme", type=Path, default=_PROJECT / "README.md", help="the README to follow")
+    parser.add_argument("--readme", type=Path, default=_PROJECT / "config/README.md", help="the README to follow")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("this needs root")

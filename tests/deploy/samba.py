@@ -1,4 +1,4 @@
-"""Shares the drop folder with a real Samba server, set up as README.md says, and drops invoices as its clients do.
+"""Shares the drop folder with a real Samba server, set up as systemd/README.md says, and drops invoices as its clients do.
 
     apt-get install -y samba smbclient python3-samba bindfs iproute2
     sudo .venv/bin/python tests/deploy/samba.py
@@ -66,7 +66,7 @@ def enter_namespace(home: Path) -> None:
 
 
 class Share:
-    """A Samba server with the share of README.md, and its clients."""
+    """A Samba server with the share of systemd/README.md, and its clients."""
 
     def __init__(self, home: Path, folder: Path, section: str) -> None:
         self._home = home
@@ -384,7 +384,7 @@ def without_events(home: Path, sandbox: Running, found: Findings) -> None:
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--readme", type=Path, default=_PROJECT / "README.md", help="the README to follow")
+    parser.add_argument("--readme", type=Path, default=_PROJECT / "systemd/README.md", help="the README to follow")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("this needs root")
