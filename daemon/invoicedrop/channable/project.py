@@ -130,6 +130,8 @@ class Project:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
             raise Rejected(Reason.REFUSED_BY_API, response.summary())
+        if not body.is_whole:
+            raise OutcomeUnknown("HTTP 202, before the invoice had left whole")
         answer = _parse(UploadResponse, response, OutcomeUnknown)
         if answer.status in {"success", "warning", "debug"} and answer.order_attachment_id is not None:
             return Receipt(answer.order_attachment_id, answer.message if answer.status == "warning" else None)

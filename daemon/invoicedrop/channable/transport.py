@@ -126,14 +126,17 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
+    def __init__(self, stream: Iterable[bytes], connection: object) -> None:
         self._stream = stream
+        self._connection = connection
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
         except _ERRORS as error:
             raise MaybeSent(_describe(error)) from error
+        if _left_over(self._stream) and isinstance(self._connection, Stream):
+            self._connection.spoil()
 
     def close(self) -> None:
         close = getattr(self._stream, "close", None)
@@ -297,7 +300,7 @@ class DeadlineTransport(httpx.BaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
-            stream=_Body(response.stream),
+            stream=_Body(response.stream, response.extensions.get("network_stream")),
             extensions=dict(response.extensions),
         )
 
@@ -308,6 +311,13 @@ class DeadlineTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self.rebuild()
+
+
+def _left_over(body: object) -> bytes:
+    """Return what came behind a whole response. httpcore keeps it, and would take it for the next request's answer."""
+    connection = getattr(getattr(body, "_stream", None), "_connection", None)
+    state = getattr(connection, "_h11_state", None)
+    return b"" if state is None else bytes(state.trailing_data[0])
 
 
 def _describe(error: BaseException) -> str:
