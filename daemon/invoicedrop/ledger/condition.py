@@ -3,7 +3,7 @@
 SQLite takes an empty file for an empty database, and whatever has the name of its write-ahead log for that database's
 own, as a log does not say which file it belongs to. A log that a dead ledger left beside a backup which was put in its
 place would be played into the backup, and destroy it. So a backup's header says that it has no log (`_WITHOUT_LOG`),
-while that of a ledger in use says that it has one; a log that is found beside such a file, or beside none, is set aside.
+as that of a ledger in use never does; a log that is found beside such a file, or beside none, is set aside.
 """
 
 import fcntl
@@ -27,6 +27,8 @@ _HEADER: Final = 100
 _WRITE_VERSION: Final = 18
 """Where the header says how the database is written: 1 with a rollback journal, 2 with a write-ahead log."""
 _WITHOUT_LOG: Final = 1
+_BUSY_SECONDS: Final = 30
+"""How long a reader waits for another process that has the file for itself: while it mends it after a crash, say."""
 _STEPS: Final = 20_000
 """Of SQLite's virtual machine, from one look at the clock to the next: some milliseconds."""
 
@@ -178,7 +180,7 @@ def require_sound(path: Path, *, seconds: float) -> None:
 def open_to_read(path: Path, options: str = "") -> sqlite3.Connection:
     """Open a database that nothing is written into: not even its own log, when it is closed."""
     address = f"{path.absolute().as_uri()}?mode=ro{options}"
-    return sqlite3.connect(address, uri=True, isolation_level=None)
+    return sqlite3.connect(address, timeout=_BUSY_SECONDS, uri=True, isolation_level=None)
 
 
 @contextmanager

@@ -77,4 +77,3 @@ def _refused(path: Path) -> str:
             if not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
                 return f"{file} belongs to {permissions.owned(status)}; we run as {permissions.ourselves()}"
     return ""
-
