@@ -47,7 +47,7 @@ class Condition(NamedTuple):
     """What is there before the ledger is opened.
 
     `log` is a write-ahead log with content: what is in it was not yet written into the file when the last process that
-    had it open died, or (`is_strange`) it belongs to another file.
+    had it open died. `is_strange`: the file has no log of its own; if there is one, it is another file's.
     """
 
     file: File
@@ -104,6 +104,9 @@ def make_ready(path: Path) -> None:
     found = condition_of(path)
     if found.file is File.SOMETHING_ELSE:
         raise damaged(path, "file is not a database")
+    if found.file is File.DATABASE and found.is_strange:
+        with _explained(path), closing(open_to_read(path, "&immutable=1")) as connection:
+            require_ours(connection, path)
     if found.log is None or not found.is_strange:
         return
     with _explained(path), _alone_in(path.parent):
