@@ -52,7 +52,7 @@ def test_looking_for_damage_changes_nothing(state: Path) -> None:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_told_with_what_to_do(state: Path, kind: str) -> None:
-    """A damaged file is refused as damaged, with the backup as the way out, what going on without costs, and is kept."""
+    """A damaged file is refused in words: the backup, how to go on without one and at what cost; and it is kept."""
     DAMAGE[kind](state)
     before = (state / LEDGER).read_bytes()
     with pytest.raises(LedgerDamaged, match=r"is damaged \(.*\).*last backup.*without it.*nothing is sent twice"):
@@ -65,9 +65,14 @@ def test_damage_that_opening_does_not_show_is_found(state: Path, kind: str) -> N
     """After an end without a close the start looks through the file, before anything is changed in it."""
     HIDDEN_DAMAGE[kind](state)
     before = (state / LEDGER).read_bytes()
-    with pytest.raises(LedgerDamaged, match="malformed|btree|page|Tree"):
+    with pytest.raises(LedgerDamaged, match=r"malformed|[Pp]age"):
         require_sound(state / LEDGER, seconds=60)
     assert (state / LEDGER).read_bytes() == before
+
+
+def _write_many(ledger: Ledger) -> None:
+    for number in range(1000, 1400):
+        ledger.uploading(invoice(number, sha256=f"{number * 7919:064x}"))
 
 
 def test_damage_met_while_running_is_no_trouble_that_passes(state: Path) -> None:
@@ -77,8 +82,7 @@ def test_damage_met_while_running_is_no_trouble_that_passes(state: Path) -> None
         with pytest.raises(LedgerDamaged, match="last backup"):
             ledger.in_state(State.UPLOADING)
         with pytest.raises(LedgerDamaged, match="last backup"):
-            for number in range(1000, 1400):
-                ledger.uploading(invoice(number, sha256=f"{number * 7919:064x}"))
+            _write_many(ledger)
 
 
 def test_an_index_that_lacks_rows_is_found_by_the_whole_examination(state: Path) -> None:

@@ -50,9 +50,10 @@ def back_up(ledger: Path, target: Path) -> Backup:
 
     """
     make_ready(ledger)
-    with _explained(ledger, target), _unfinished(target) as copy:
+    with _explained(ledger, target), _unfinished(target) as (copy, descriptor):
         content = _copy(ledger, copy)
         _require_good(copy, content, ledger, target)
+        os.fsync(descriptor)
         size = copy.stat().st_size
         disk.replace(copy, target)
         disk.sync_folder(target.parent)
@@ -98,7 +99,7 @@ def _content(connection: sqlite3.Connection) -> Content:
 
 
 @contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
+def _unfinished(target: Path) -> Iterator[tuple[Path, int]]:
     """Make an empty file of ours beside `target`, which is gone at the end unless it was given its name."""
     # Always the same name for the same target: the next one finds what a killed one has left behind.
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()
@@ -108,7 +109,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
     try:
         _lock(descriptor, target)
         try:
-            yield path
+            yield path, descriptor
         finally:
             with suppress(OSError):
                 if os.path.samestat(path.lstat(), os.fstat(descriptor)):

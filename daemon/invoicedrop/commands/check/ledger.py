@@ -1,4 +1,4 @@
-"""What `invoicedrop check` says of the ledger: whether it is whole, can be used, and is the one that was here before."""
+"""What `invoicedrop check` says of the ledger: whether it can be used, is whole, and is the one that was in use."""
 
 from contextlib import ExitStack
 from typing import Final
