@@ -168,10 +168,9 @@ def verify(
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
     """Check whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    settings = _settings(context, config)
-    from invoicedrop.commands.health import health
+    from invoicedrop.commands.health import find_health
 
-    raise typer.Exit(health(settings.state_dir))
+    raise typer.Exit(find_health(config or context.obj))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")

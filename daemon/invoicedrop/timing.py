@@ -83,6 +83,8 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    longest_beat: float = 30.0
+    """The longest time between two heartbeats, however seldom the folders are looked through."""
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""
     once_patience: float = 60.0

@@ -15,9 +15,9 @@ from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.printable import printable
 from invoicedrop.reasons import advice
+from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.overview import (
-    DaemonState,
     FailedFile,
     FolderOwner,
     InboxState,
@@ -27,7 +27,6 @@ from invoicedrop.reporting.overview import (
 )
 from invoicedrop.reporting.sources import Sources
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
-from invoicedrop.service import lock, status_file
 from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
@@ -48,25 +47,12 @@ def read_overview(settings: Settings) -> Overview:
 
     """
     now = time.time()
-    daemon = _daemon_state(settings.state_dir, now)
+    daemon = read_daemon(settings.status_file, now, state_dir=settings.state_dir)
     try:
         with existing_ledger(settings) as ledger:
             return _overview(Sources(settings, ledger, daemon, now), None)
     except LedgerUnavailable as error:
         return _overview(Sources(settings, None, daemon, now), str(error))
-
-
-def _daemon_state(state_dir: Path, now: float) -> DaemonState:
-    running = lock.is_held(state_dir)
-    try:
-        report = None if running is False else status_file.read(state_dir)
-    except OSError as error:
-        trouble = status_file.unreadable_in_words(state_dir, error)
-        return DaemonState(running, None, is_fresh=False, trouble=trouble)
-    if report is None or report.pid is None:
-        # Without a process it is the last report of a daemon that has stopped.
-        return DaemonState(running, None, is_fresh=False)
-    return DaemonState(running, report, report.is_fresh(now))
 
 
 def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:

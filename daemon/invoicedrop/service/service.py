@@ -30,6 +30,7 @@ from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
 from invoicedrop.service.shutdown import Shutdown
 from invoicedrop.service.signals import SignalQueue
+from invoicedrop.service.status_file import StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
@@ -176,8 +177,10 @@ class Service:
     ) -> int:
         settings = self._settings
         systemd = SystemdNotifier()
-        interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(state, interval, ledger, systemd, self._companions)
+        scans = (inbox.scan_interval for inbox in settings.inboxes)
+        interval = min(systemd.watchdog_seconds / 2, self._timing.longest_beat, *scans)
+        status = StatusFile(settings.status_file, settings.state_dir, int(settings.status_mode or "0600", 8))
+        heartbeat = Heartbeat(state, interval, ledger, systemd, status, self._companions)
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )

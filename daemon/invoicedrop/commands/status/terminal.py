@@ -5,8 +5,9 @@ from typing import Final
 
 from rich.console import Console
 
-from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands.output import print_line, print_table
 from invoicedrop.reporting.overview import NO_DAEMON, InboxState, Overview
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import local, minute
 
