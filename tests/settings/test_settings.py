@@ -910,7 +910,13 @@ def test_the_sample_file_has_every_setting_with_its_meaning_and_default(host: Ho
     assert written_out.model_dump(exclude=service) == as_it_is.model_dump(exclude=service)
     assert set(dict(sources(written_out))) == set(dict(sources(as_it_is)))
     from_file = {name for (_, name), (_, source) in sources(written_out).items() if source.endswith("given.toml")}
-    assert from_file == set(SETTINGS) - {"api_token", "api_token_file", "notify_file", "heartbeat_url", "metrics_address"}
+    assert from_file == set(SETTINGS) - {
+        "api_token",
+        "api_token_file",
+        "notify_file",
+        "heartbeat_url",
+        "metrics_address",
+    }
 
 
 def test_the_sample_files_inboxes_load(host: Host) -> None:

@@ -6,10 +6,11 @@ length takes the memory of its first thousand files.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
@@ -26,8 +27,10 @@ from invoicedrop.reporting.overview import (
     SentFile,
 )
 from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
@@ -102,7 +105,14 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         oldest=folder.oldest,
         in_doubt=folder.in_doubt,
         failed=failed,
+        token_since=_token_since(sources, inbox),
     )
+
+
+def _token_since(sources: Sources, inbox: Inbox) -> float | None:
+    with suppress(ConfigError):
+        return token_since(sources.settings.state_dir, read_token(inbox))
+    return None
 
 
 def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:

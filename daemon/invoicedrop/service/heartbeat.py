@@ -42,6 +42,7 @@ class Heartbeat:
         self._file = status
         self._unwritten: str | None = None
         self._life = Life.ours()
+        self._began = time.time()
         self._companions = companions
         self._interval = interval
         self._ledger = ledger
@@ -82,6 +83,7 @@ class Heartbeat:
             beat=time.time(),
             interval=self._interval,
             inboxes=reports,
+            began=self._began,
             boot=boot_id(),
             monotonic=time.monotonic(),
             reporting={what: words for each in self._companions for what, words in each.troubles().items()},

@@ -150,16 +150,18 @@ class Service:
             by_project.setdefault((worker.inbox.account, worker.inbox.project_id), []).append(worker)
         projects = []
         for sharing in by_project.values():
-            inboxes = [worker.inbox for worker in sharing if worker.inbox.confirm == "on"]
-            if inboxes:
+            looked_at = [worker for worker in sharing if worker.inbox.confirm == "on"]
+            if looked_at:
+                inbox = looked_at[0].inbox
                 project = ConfirmedProject(
-                    inboxes[0],
-                    token=token_reader(inboxes[0], hide),
-                    rate_limiter=rate_limiters.limiter_of(inboxes[0]),
+                    inbox,
+                    token=token_reader(inbox, hide),
+                    rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
                     is_paused=partial(_is_any_paused, sharing),
-                    switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
+                    switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
+                    answers=looked_at[0].answers,
                 )
                 projects.append(project)
         return Confirmer(projects, self._timing)

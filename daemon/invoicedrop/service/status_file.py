@@ -51,6 +51,10 @@ class InboxReport(BaseModel):
     `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
     `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
     last upload left, if it did.
+
+    Since the service began: how many invoices were `accepted`, were `duplicates`, or failed (`failures`, by reason);
+    when the last one was accepted; the API's `answers` by status; how many `checks` of PDFs took how long
+    (`pipeline.job.CHECK_BOUNDS`), and `check_seconds` in all. `rate` is the rate of requests in force, 0 without limit.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -66,15 +70,23 @@ class InboxReport(BaseModel):
     next_probe: float | None = None
     slow: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
+    accepted: int = 0
+    duplicates: int = 0
+    failures: dict[_Text, int] = {}
+    last_accepted: float | None = None
+    answers: dict[_Text, int] = {}
+    rate: float | None = None
+    checks: list[int] = []
+    check_seconds: float = 0.0
 
 
 class Report(BaseModel):
     """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
 
     `pid` is None once the service has stopped; `started` and `namespace` tell its process from any other one of this
-    number (`system.life`). `monotonic` is the beat by the monotonic clock of the machine's start
-    `boot`: an older version does not say it. `reporting` is what is wrong with those that tell others of the service
-    (`Companion.troubles`).
+    number (`system.life`), `began` is when it began to work. `monotonic` is the beat by the monotonic clock of the
+    machine's start `boot`: an older version does not say it. `reporting` is what is wrong with those that tell others
+    of the service (`Companion.troubles`).
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -86,6 +98,7 @@ class Report(BaseModel):
     beat: float
     interval: float
     inboxes: dict[_Text, InboxReport]
+    began: float | None = None
     boot: str = ""
     monotonic: float | None = None
     reporting: dict[_Text, _Text] = {}
