@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from invoicedrop import exit_codes
-from invoicedrop.reporting.notify.delivery import Delivery, kind_of
+from invoicedrop.reporting.notify.delivery import Delivery, Result, kind_of
 from invoicedrop.reporting.notify.news import Message
 from invoicedrop.timing import DEFAULT_TIMING
 
@@ -19,7 +19,7 @@ def send_test(addresses: Sequence[str]) -> int:
     on_the_way = [Delivery(address, message, seconds=DEFAULT_TIMING.message_timeout) for address in addresses]
     code = exit_codes.OK
     for number, (address, delivery) in enumerate(zip(addresses, on_the_way, strict=True), 1):
-        result = delivery.wait()
+        result = delivery.wait() or Result(sent=False, words="no answer")
         typer.echo(f"address {number} ({kind_of(address)}): {'sent' if result.sent else f'not sent: {result.words}'}")
         code = code if result.sent else exit_codes.FAILED
     return code

@@ -63,13 +63,13 @@ class Delivery:
             return Result(sent=False, words=f"no answer within {self._seconds:.0f} s")
         return self._result()
 
-    def wait(self) -> Result:
-        """Wait for what becomes of it."""
+    def wait(self, deadline: float | None = None) -> Result | None:
+        """Wait for what becomes of it, until its own deadline or this one (monotonic time); None if that came first."""
+        deadline = self._deadline if deadline is None else min(deadline, self._deadline)
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(max(0.0, self._deadline - time.monotonic()))
-        result = self.poll()
-        return self.wait() if result is None else result
+                self._process.wait(max(0.0, deadline - time.monotonic()))
+        return self.poll()
 
     def stop(self) -> None:
         """End it at once."""

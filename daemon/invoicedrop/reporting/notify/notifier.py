@@ -23,6 +23,8 @@ from invoicedrop.reporting.watch import Picture
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _FILE_NAME: Final = "notify.json"
+_LAST_MOMENT: Final = 0.7
+"""Seconds that messages under way get when the service stops."""
 
 
 class _Recipient:
@@ -113,10 +115,15 @@ class Notifier:
             recipient.send()
 
     def stop(self, picture: Picture) -> None:  # noqa: ARG002 - whoever asked for the stop knows of it
-        """End what is under way: it is tried again when its time comes."""
+        """Give what is under way a moment, and end it then: it is tried again when its time comes."""
+        deadline = time.monotonic() + _LAST_MOMENT
         for recipient in self._recipients.values():
             if recipient.under_way is not None:
-                recipient.under_way.stop()
+                result = recipient.under_way.wait(deadline)
+                if result is None:
+                    recipient.under_way.stop()
+                else:
+                    recipient.end(result)
         self._write_down()
 
     def trouble(self) -> str | None:
