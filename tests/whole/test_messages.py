@@ -101,9 +101,10 @@ def test_a_short_outage_is_not_worth_a_message_a_long_one_is(merchant: Merchant)
 def test_a_restart_tells_nothing_twice(merchant: Merchant) -> None:
     """What was told before a crash is not told again after it, nor by a service that crashes again and again."""
     merchant.drop_pdf("1.pdf")
+    lasting = program(dataclasses.replace(QUICK, well_after=60.0), checked=False)
     with web_sink() as sink:
         for life in range(3):
-            with running(merchant, program=PROGRAM, notify=_webhook(sink), api_token="expired") as daemon:
+            with running(merchant, program=lasting, notify=_webhook(sink), api_token="expired") as daemon:
                 daemon.wait_for("api.paused")
                 wait_until(lambda: _got_out(merchant, sink), what="a message")
                 if life:
