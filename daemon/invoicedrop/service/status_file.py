@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from invoicedrop.printable import storable
+from invoicedrop.settings.sources import FILE_NAME
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.boot import boot_id
 from invoicedrop.system.life import Life
@@ -133,6 +134,10 @@ class StatusFile:
         self._details_path = state_dir / _DETAILS
         self._mode = mode
         self._details: dict[str, Any] | None = None
+        if path.parent != state_dir:
+            # What an older version wrote would tell of a service that has stopped.
+            with suppress(OSError):
+                (state_dir / FILE_NAME).unlink()
 
     def write(self, report: Report) -> str | None:
         """Replace the file; return why that fails, in words. No invoice depends on it."""
