@@ -141,6 +141,15 @@ class Ledger:
         ((number,),) = self._read(statement, state=state, since=since)
         return int(number)
 
+    def last_id(self) -> int:
+        """Return the highest id that an entry has: it grows with each new one; 0 if there is none."""
+        return int(self._read(statements.LAST_ID)[0][0] or 0)
+
+    def begins(self) -> float | None:
+        """Return when the first invoices that it knows were first seen (by now, if they came again); None if new."""
+        first = self._read(statements.FIRST_SEEN)[0][0]
+        return None if first is None else float(first)
+
     # What happens
 
     def uploading(self, entry: Entry, base_line: frozenset[int] | None = None, *, anew: bool = False) -> Entry:
