@@ -20,6 +20,7 @@ _MASK: Final = "[secret]"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME: Final = 253
 _LARGEST_PORT: Final = 65535
+_QUOTES: Final = "\"'"
 _EXAMPLE: Final = "write it like http://proxy.example:3128"
 
 
@@ -65,6 +66,8 @@ def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:
 
 def _proxy(value: str, variable: str) -> Proxy | str:
     """Return the proxy that a variable names, or what is wrong with it."""
+    if value[0] in _QUOTES:
+        return f"has quotes, which are a part of it where no shell reads it; {_EXAMPLE}, without them"
     address = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(address)
