@@ -22,6 +22,7 @@ _LONGEST_NAME: Final = 253
 _LARGEST_PORT: Final = 65535
 _QUOTES: Final = "\"'"
 _EXAMPLE: Final = "write it like http://proxy.example:3128"
+_QUOTED: Final = f"has quotes, which are a part of it where no shell reads it; {_EXAMPLE}, without them"
 
 
 def read_network(environ: Mapping[str, str], problems: list[str]) -> Network:
@@ -30,7 +31,7 @@ def read_network(environ: Mapping[str, str], problems: list[str]) -> Network:
     proxies = {}
     for scheme in ("https", "http"):
         variable, value = _variable(environ, f"{scheme}_proxy") or _variable(environ, "all_proxy") or ("", "")
-        proxy = _proxy(value, variable) if value else None
+        proxy = None if not value else _QUOTED if value[0] in _QUOTES else _proxy(value, variable)
         if isinstance(proxy, str):
             problems.append(f"{variable}: {proxy}")
         elif proxy is not None:
@@ -66,8 +67,6 @@ def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:
 
 def _proxy(value: str, variable: str) -> Proxy | str:
     """Return the proxy that a variable names, or what is wrong with it."""
-    if value[0] in _QUOTES:
-        return f"has quotes, which are a part of it where no shell reads it; {_EXAMPLE}, without them"
     address = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(address)
