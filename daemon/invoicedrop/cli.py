@@ -82,7 +82,9 @@ def run(
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
     from invoicedrop.service.service import Service
+    from invoicedrop.system.allocator import keep_little
 
+    keep_little()
     if once and sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
