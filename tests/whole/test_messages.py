@@ -138,7 +138,9 @@ def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
     assert _titles(sink) == ["a disk is full", "all is well again"]
 
 
-@pytest.mark.parametrize("way", ["refused", "silent", "nonsense", "gone"])
+@pytest.mark.parametrize(
+    "way", ["silent", "nonsense", *(pytest.param(way, marks=pytest.mark.soak) for way in ("refused", "gone"))]
+)
 def test_a_notifier_that_does_not_work_is_told(merchant: Merchant, way: str) -> None:
     """What keeps a message from getting out stands in the log, in status and in health, and shows no address."""
     merchant.drop_pdf("1.pdf")

@@ -79,6 +79,8 @@ _STOPS_WORK: Final = frozenset(
 )
 _DAY: Final = 86_400.0
 _HOUR: Final = 3600.0
+_LONGEST_AGE: Final = 1e9
+"""Seconds; an age beyond it is no age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def service_troubles(daemon: DaemonState, now: float) -> Iterator[Trouble]:
     if report is None:
         return
     if not daemon.is_fresh and daemon.running is not False:
-        age = report.age(now)
+        age = max(-_LONGEST_AGE, min(report.age(now), _LONGEST_AGE))
         how_old = f"{age:.0f} s old" if age >= 0 else f"{-age:.0f} s in the future: the clock was set back"
         words = f"the service's last sign of life is {how_old}: it hangs, or has been killed"
         yield Trouble(TroubleKind.HANGS, None, report.beat, words)

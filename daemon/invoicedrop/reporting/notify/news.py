@@ -38,7 +38,7 @@ _TITLES: Final = {
 _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 """What goes on without that anything else is wrong."""
 _LONG_PATIENCE: Final = frozenset({TroubleKind.OUTAGE, TroubleKind.PROJECT, TroubleKind.THREADS, TroubleKind.REPORTING})
-_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE, TroubleKind.HANGS})
+_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE})
 _MOST_ORDERS: Final = 10
 _ALL_WELL: Final = "all is well again"
 
@@ -124,6 +124,8 @@ def _is_news(trouble: Trouble, told: Told, sightings: Sightings, now: float, aft
 def _patience(kind: TroubleKind, timing: Timing) -> float:
     if kind in _AT_ONCE:
         return 0.0
+    if kind is TroubleKind.HANGS:
+        return timing.silence_told
     return timing.outage_told if kind in _LONG_PATIENCE else timing.trouble_told
 
 
