@@ -40,6 +40,9 @@ _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 _LONG_PATIENCE: Final = frozenset({TroubleKind.OUTAGE, TroubleKind.PROJECT, TroubleKind.THREADS, TroubleKind.REPORTING})
 _AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE})
 _MOST_ORDERS: Final = 10
+_LONGEST_TITLE: Final = 200
+_LONGEST_BODY: Final = 10_000
+"""Characters; what is handed to the process that sends must fit into a pipe."""
 _ALL_WELL: Final = "all is well again"
 
 
@@ -180,4 +183,5 @@ def _orders(files: Sequence[FailedFile] | Sequence[QuestionedFile]) -> str:
 def _message(titles: Sequence[str], lines: Sequence[str]) -> Message:
     host = socket.gethostname()
     title = f"invoicedrop on {host}: {', '.join(dict.fromkeys(titles))}"
-    return Message(title, "\n\n".join((*lines, f"More is shown by `invoicedrop status` on {host}.")))
+    body = "\n\n".join((*lines, f"More is shown by `invoicedrop status` on {host}."))
+    return Message(title[:_LONGEST_TITLE], body[:_LONGEST_BODY])
