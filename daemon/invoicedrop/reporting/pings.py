@@ -1,152 +1,116 @@
-"""Writes the status page of one inbox: a companion of the service, in a thread of its own.
+"""The heartbeat to the outside: an address that is asked for while all is well, and told when something is wrong.
 
-It reads what any command reads, and only what is its inbox's. So a page on a dead share hangs by itself, and a folder
-of 100,000 files, whose listing takes a second, costs a small share of the time. Only who holds the drop folder writes.
+The convention is that of healthchecks.io and its kin (https://healthchecks.io/docs/http_api/): a request to the address
+is a sign of life, one to the address with /fail behind it says that something is wrong, with the cause in its body.
+Who hears nothing for longer than agreed raises the alarm, which is the only way to learn of a machine that is off.
 """
 
-import errno
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
-from invoicedrop.errors import ConfigError
-from invoicedrop.inbox.ownership import last_owner
+import httpx
+
+from invoicedrop.channable.http_client import http_client
+from invoicedrop.channable.transport import DeadlineTransport
 from invoicedrop.logs import get_logger
-from invoicedrop.reporting.facts import read_overview
-from invoicedrop.reporting.overview import Overview
-from invoicedrop.reporting.page.document import document
-from invoicedrop.reporting.page.facts import PAGE_OF, page_facts
-from invoicedrop.reporting.page.file import NotOurPage, clear_unfinished, write_page
-from invoicedrop.reporting.page.sections import MOST_ROWS
-from invoicedrop.service.known_folders import missing_mount
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.printable import printable
+from invoicedrop.reporting.troubles import Trouble, TroubleKind
+from invoicedrop.reporting.watch import Picture
+from invoicedrop.system.network import Network
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-_SHARE: Final = 20
-"""A look that takes long is followed by this many times its length of something else."""
-_LAST_LOOK: Final = 0.5
-"""Seconds; where a look takes longer, the last page shows what the one before has seen."""
-_PATIENCE: Final = 2.0
-"""Seconds that the last page may take when the service stops."""
-_OPEN_ELSEWHERE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EAGAIN})
-"""What a share answers while a browser has the page open."""
+_LONGEST: Final = 2000
+"""Bytes of a cause."""
+_OK: Final = 200
+_REDIRECT: Final = 300
 
 
-class StatusPage:
-    """The page of an inbox that wants one."""
+class Pings:
+    """The teller of signs of life. `url` is a secret: nothing here shows it."""
 
-    def __init__(self, settings: Settings, inbox: Inbox, path: Path, *, timing: Timing = DEFAULT_TIMING) -> None:
-        self._settings = settings
-        self._inbox = inbox
-        self._path = path
+    name = "heartbeat"
+
+    def __init__(self, url: str, network: Network, timing: Timing = DEFAULT_TIMING) -> None:
+        self._url = url
         self._timing = timing
-        self._log = get_logger().bind(inbox=inbox.name)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"page of {inbox.name}", daemon=True)
-        self._overview: Overview | None = None
-        self._took = 0.0
-        self._shown = ""
-        self._next_sign = 0.0
-        self._trouble: str | None = None
-        self._told: str | None = None
+        self._transport = DeadlineTransport.to(url, total=timing.ping_timeout, connections=1, network=network)
+        self._http = http_client(self._transport)
+        self._due = 0.0
+        self._wrong: bool | None = None
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+        self._failure: str | None = None
 
-    def start(self) -> None:
-        """Begin, when the service has begun; where the system gives no thread there is no page."""
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._failed(str(error))
-
-    def stop(self) -> None:
-        """Write the last page, which says that the service was stopped; a folder that hangs is not waited for."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(_PATIENCE)
-
-    def troubles(self) -> Mapping[str, str]:
-        """Return why there is no page, if so."""
-        trouble = self._trouble
-        return {} if trouble is None else {f"{PAGE_OF}{self._inbox.name}": trouble}
-
-    # In its thread
-
-    def _run(self) -> None:
-        if self._path.parent not in self._settings.folders:
-            # Where it is one, the inbox clears it.
-            with suppress(OSError):
-                clear_unfinished(self._path.parent, now=time.time())
-        wait = self._timing.page_first
-        while not self._stopping.wait(wait):
-            self._renew()
-            wait = max(self._timing.page_change, self._took * _SHARE)
-        self._renew(stopped_at=time.time())
-
-    def _renew(self, stopped_at: float | None = None) -> None:
-        """Write the page if there is something new, or if a sign of life is due."""
-        try:
-            owner = last_owner(self._inbox.drop_dir)
-            if owner is not None and not owner.owner.is_this_process:
-                # Another service works on the folder: the page is that one's.
-                return
-            if missing_mount(self._settings.state_dir, self._inbox.name, self._inbox.drop_dir) is not None:
-                # What lies in its place is no share that anybody reads.
-                return
-            self._write(self._look(stopped_at), stopped_at)
-        except NotOurPage as error:
-            self._failed(str(error))
-        except OSError as error:
-            # A browser on a share may hold the page for a moment: that is told when it lasts.
-            self._failed(
-                f"{self._path} cannot be written: {error.strerror or error}",
-                at_once=error.errno not in _OPEN_ELSEWHERE,
-            )
-        except ConfigError as error:
-            self._failed(str(error))
-        except Exception:  # noqa: BLE001 - no page is worth more than that
-            # A fault of this program: the invoices go on, and so does the page.
-            self._log.exception("page.failed", file=str(self._path))
-            self._trouble = "internal error"
-        else:
-            self._trouble = self._told = None
-
-    def _look(self, stopped_at: float | None) -> Overview:
-        """Return how the inbox is doing now."""
-        if stopped_at is not None and self._overview is not None and self._took > _LAST_LOOK:
-            return self._overview
-        started = time.monotonic()
-        self._overview = read_overview(self._settings, only=self._inbox.name, last_sent=MOST_ROWS)
-        self._took = time.monotonic() - started
-        return self._overview
-
-    def _write(self, overview: Overview, stopped_at: float | None) -> None:
-        is_only = len(self._settings.inboxes) == 1
-        facts = page_facts(self._inbox, overview, is_only=is_only, stopped_at=stopped_at, timing=self._timing)
-        shown = document(facts, None)
+    def look(self, picture: Picture) -> None:
+        """Give a sign of life if one is due, or if there is news."""
+        if picture.daemon.report is None:
+            return  # not yet
+        causes = worth_a_fail(picture.troubles, picture.now, self._timing)
+        wrong = bool(causes)
+        if not wrong and any(trouble.kind.stops_work for trouble in picture.troubles):
+            return  # neither well nor, for long enough, wrong
         now = time.monotonic()
-        if shown == self._shown and now < self._next_sign and stopped_at is None:
+        if self._thread is not None and self._thread.is_alive():
+            if now - self._began > 2 * self._timing.ping_timeout:
+                self._note("no answer in time")
             return
-        report = overview.daemon.report
-        # Not when this thread wrote: the sign of life is that of the loop which sends.
-        page = document(facts, overview.now if report is None else report.beat)
-        mode = int(self._inbox.file_mode, 8) if self._inbox.file_mode else None
-        write_page(self._path, page.encode("utf-8", "backslashreplace"), mode=mode)
-        self._shown = shown
-        self._next_sign = now + self._timing.page_alive
+        if now < self._due and wrong == self._wrong:
+            return
+        self._due, self._began, self._wrong = now + self._timing.ping, now, wrong
+        body = "\n".join(trouble.sentence for trouble in causes)
+        # In a thread of its own: a name that cannot be resolved has no deadline.
+        self._thread = threading.Thread(target=self._ping, args=(body,), name="heartbeat", daemon=True)
+        self._thread.start()
 
-    def _failed(self, words: str, *, at_once: bool = True) -> None:
-        """Tell once why there is no page; what may pass by itself, when it is met again."""
-        again = self._trouble == words
-        self._trouble = words
-        if (at_once or again) and self._told != words:
-            self._told = words
-            self._log.warning("page.failed", detail=words)
+    def stop(self, picture: Picture) -> None:  # noqa: ARG002 - who stops the service knows of it
+        """Give no further sign: that is what tells of a stop."""
+        self._transport.abort()
+
+    def trouble(self) -> str | None:
+        """Return why the last sign of life did not arrive."""
+        return self._failure
+
+    def _ping(self, body: str) -> None:
+        try:
+            if body:
+                content = printable_lines(body).encode()[:_LONGEST]
+                headers = {"Content-Type": "text/plain; charset=utf-8"}
+                response = self._http.post(fail_url(self._url), content=content, headers=headers)
+            else:
+                response = self._http.get(self._url)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            self._note(printable(str(error)) or type(error).__name__)
+        else:
+            is_taken = _OK <= response.status_code < _REDIRECT
+            self._note(None if is_taken else f"it answers with HTTP {response.status_code}")
+
+    def _note(self, failure: str | None) -> None:
+        """Remember how it went; a change is logged, once."""
+        if failure is not None and self._failure is None:
+            get_logger().warning("notify.failed", way=self.name, detail=failure)
+        self._failure = failure
 
 
-def status_pages(settings: Settings, *, timing: Timing = DEFAULT_TIMING) -> list[StatusPage]:
-    """Return the pages of all inboxes that want one."""
-    return [
-        StatusPage(settings, inbox, inbox.page, timing=timing) for inbox in settings.inboxes if inbox.page is not None
-    ]
+def worth_a_fail(troubles: Sequence[Trouble], now: float, timing: Timing) -> list[Trouble]:
+    """Return the troubles that are to be told: what stops work, but for a moment's outage, and invoices that wait."""
+    causes = []
+    for trouble in troubles:
+        lasted = now - trouble.since if trouble.since is not None else timing.outage_shown
+        passes = trouble.kind is TroubleKind.OUTAGE and lasted < timing.outage_shown
+        if (trouble.kind.stops_work and not passes) or trouble.kind is TroubleKind.WAITING:
+            causes.append(trouble)
+    return causes
+
+
+def fail_url(url: str) -> str:
+    """Return the address with /fail behind its path."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/fail"))
+
+
+def printable_lines(text: str) -> str:
+    """Return lines of which none can pass for another one."""
+    return "\n".join(map(printable, text.split("\n")))
