@@ -6,6 +6,7 @@ Fed by the main loop after a whole turn, never by a thread of its own: a loop th
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from invoicedrop import __version__
@@ -15,6 +16,7 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.known_ledger import LedgerMemory
 from invoicedrop.service.lock import StateFolder
 from invoicedrop.service.status_file import InboxReport, Report, StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
@@ -49,6 +51,7 @@ class Heartbeat:
         self._systemd = systemd
         self._due = 0.0
         self._ready = False
+        self._memory = LedgerMemory(state.path, ledger)
 
     @property
     def due(self) -> float:
@@ -91,6 +94,8 @@ class Heartbeat:
         if self._state.trouble() is not None:
             # What has its name otherwise may be another service's.
             return
+        with suppress(LedgerUnavailable):
+            self._memory.refresh()
         unwritten = self._file.write(report)
         if unwritten is not None and unwritten != self._unwritten:
             get_logger().warning("status.unwritten", detail=unwritten)
