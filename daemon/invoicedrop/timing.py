@@ -111,6 +111,8 @@ class Timing:
     """An outage that is shorter is no reason for a heartbeat to say that something is wrong."""
     outage_told: float = 900.0
     """One that is shorter is not worth a message."""
+    silence_told: float = 60.0
+    """A main loop that is silent for a shorter time may be at a slow share, which is not worth one either."""
     trouble_told: float = 10.0
     """Other trouble that is shorter is not worth one either."""
     well_after: float = 60.0

@@ -79,6 +79,8 @@ _STOPS_WORK: Final = frozenset(
 )
 _DAY: Final = 86_400.0
 _HOUR: Final = 3600.0
+_LONGEST_AGE: Final = 1e9
+"""Seconds; an age beyond it is no age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def service_troubles(daemon: DaemonState, now: float) -> Iterator[Trouble]:
     if report is None:
         return
     if not daemon.is_fresh and daemon.running is not False:
-        age = report.age(now)
+        age = max(-_LONGEST_AGE, min(report.age(now), _LONGEST_AGE))
         how_old = f"{age:.0f} s old" if age >= 0 else f"{-age:.0f} s in the future: the clock was set back"
         words = f"the service's last sign of life is {how_old}: it hangs, or has been killed"
         yield Trouble(TroubleKind.HANGS, None, report.beat, words)
@@ -150,7 +152,7 @@ def is_at_work(found: list[Trouble]) -> bool:
 def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
     held_by = getattr(inbox, "stopped_by", None)
     if held_by is not None:
-        yield Trouble(TroubleKind.HELD, name, None, f"is paused by {held_by}")
+        yield Trouble(TroubleKind.HELD, name, None, f"is {held_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
         yield Trouble(kind, name, inbox.unavailable_since, f"is unavailable: {inbox.unavailable}")

@@ -38,8 +38,11 @@ _TITLES: Final = {
 _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 """What goes on without that anything else is wrong."""
 _LONG_PATIENCE: Final = frozenset({TroubleKind.OUTAGE, TroubleKind.PROJECT, TroubleKind.THREADS, TroubleKind.REPORTING})
-_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE, TroubleKind.HANGS})
+_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE})
 _MOST_ORDERS: Final = 10
+_LONGEST_TITLE: Final = 200
+_LONGEST_BODY: Final = 10_000
+"""Characters; what is handed to the process that sends must fit into a pipe."""
 _ALL_WELL: Final = "all is well again"
 
 
@@ -124,6 +127,8 @@ def _is_news(trouble: Trouble, told: Told, sightings: Sightings, now: float, aft
 def _patience(kind: TroubleKind, timing: Timing) -> float:
     if kind in _AT_ONCE:
         return 0.0
+    if kind is TroubleKind.HANGS:
+        return timing.silence_told
     return timing.outage_told if kind in _LONG_PATIENCE else timing.trouble_told
 
 
@@ -178,4 +183,5 @@ def _orders(files: Sequence[FailedFile] | Sequence[QuestionedFile]) -> str:
 def _message(titles: Sequence[str], lines: Sequence[str]) -> Message:
     host = socket.gethostname()
     title = f"invoicedrop on {host}: {', '.join(dict.fromkeys(titles))}"
-    return Message(title, "\n\n".join((*lines, f"More is shown by `invoicedrop status` on {host}.")))
+    body = "\n\n".join((*lines, f"More is shown by `invoicedrop status` on {host}."))
+    return Message(title[:_LONGEST_TITLE], body[:_LONGEST_BODY])
