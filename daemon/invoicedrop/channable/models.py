@@ -145,6 +145,11 @@ class Order(BaseModel):
         return frozenset(number for number in (self.channel_id, self.data.extra.channel_order_number) if number)
 
     @property
+    def marketplace_number(self) -> str | None:
+        """The number that the marketplace shows."""
+        return self.channel_id or self.data.extra.channel_order_number
+
+    @property
     def invoices(self) -> list[Attachment]:
         """The invoices attached to this order."""
         return [attachment for attachment in self.attachments if attachment.is_invoice]

@@ -58,7 +58,7 @@ def _table(listing: Listing, layout: Layout, console: Console) -> None:
         row: list[Cell] = [
             item.file_name or "(no name can say it)",
             order.channel_name or "",
-            (item.marketplace_number or "") if by_id else str(order.id),
+            (order.marketplace_number or "") if by_id else str(order.id),
             *([_debt(item, listing)] if shows_debts else [_date(order), _invoices(order)]),
         ]
         rows.append([item.inbox, *row] if several else row)

@@ -43,6 +43,9 @@ class Ending:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
+        else:
+            with suppress(Changed):
+                self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE

@@ -86,7 +86,9 @@ class Intake:
         stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{storable(file.name)}"
         fresh = self.context.new_entry(file, "", stand_in, identity.size)
         row = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
-        entry = self.context.ledger.rejected(row or fresh, rejection.reason, rejection.detail)
+        retried = row is not None and row.state is State.FAILED
+        known = fresh if row is None else self.context.ledger.retried(row) if retried else row
+        entry = self.context.ledger.rejected(known, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
         with self.context.deferrals.noted(file.name, log):
             filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)

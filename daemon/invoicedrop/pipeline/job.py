@@ -12,6 +12,7 @@ from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.deferrals import Deferrals
 from invoicedrop.pipeline.order_locks import KeyedLock
@@ -74,7 +75,8 @@ class DeliveryContext:
 
     def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""
-        return Entry(
+        now = time.time()
+        entry = Entry(
             account=self.inbox.account,
             project_id=self.inbox.project_id,
             reference=reference,
@@ -82,6 +84,7 @@ class DeliveryContext:
             inbox=self.inbox.name,
             file=storable(file.name),
             size=size,
-            first_seen=time.time(),
+            first_seen=now,
             items=items,
         )
+        return entry.after(StepKind.FOUND, now - file.quiet, file.name)

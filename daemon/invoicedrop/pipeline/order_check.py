@@ -4,6 +4,8 @@ So the API is a second memory beside the ledger: where the ledger was lost, wher
 another tool was used before, the same PDF is found at its order, and is not sent again.
 """
 
+import time
+from dataclasses import replace
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger as Log
@@ -12,6 +14,7 @@ from invoicedrop.channable.models import Order
 from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.errors import Unanswered
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.job import DeliveryContext
 from invoicedrop.reasons import Reason
 
@@ -29,6 +32,16 @@ def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
     order = book.order(order_id)
     log.info("order.checked", channel=order.channel_name, status=order.status_shipped, invoices=len(order.invoices))
     return order
+
+
+def with_order(entry: Entry, order: Order) -> Entry:
+    """Return the entry with what its order shows: the marketplace's number, and that it was looked at."""
+    number = entry.marketplace_number or order.marketplace_number
+    count = len(order.invoices)
+    words = (
+        f"{order.channel_name or 'unknown channel'}, {status_words(order)}, {count} invoice{'s' * (count != 1)} there"
+    )
+    return replace(entry, marketplace_number=number).after(StepKind.ORDER_SEEN, time.time(), words)
 
 
 def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> int | None:
