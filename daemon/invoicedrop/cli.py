@@ -174,6 +174,31 @@ def health(context: typer.Context, config: ConfigOption = None) -> None:
     raise typer.Exit(health(settings.state_dir))
 
 
+@app.command(short_help="Show every step of an invoice, or the receipts since a day.")
+def history(
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ORDER or FILE",
+            help="An order's id or marketplace number, a file, or the first digits of a SHA-256.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The receipts since this day, like 2026-11-01, one each.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the receipts as CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every step of an invoice, from the drop folder to what its order shows later; or receipts since a day."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.history import history
+
+    code = history(settings, _console(), what=what, since=since, as_csv=as_csv, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""

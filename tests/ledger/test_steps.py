@@ -94,9 +94,8 @@ def test_steps_are_written_with_the_change_or_not_at_all(ledger: Ledger) -> None
 def test_an_invoice_is_found_by_what_a_person_has(ledger: Ledger) -> None:
     """By the order's id, with or without items, the marketplace's number in any case, file names, and bytes."""
     ours = replace(found(sha256="ab12" * 16), marketplace_number="C1A-7")
-    one = ledger.processed(
-        ledger.uploaded(ledger.uploading(ours), Receipt(1)), Path("/srv/p/8355_20260101T000000Z.pdf")
-    )
+    sent = ledger.uploaded(ledger.uploading(ours), Receipt(1))
+    one = ledger.processed(sent, Path("/srv/p/8355_20260101T000000Z.pdf"))
     items = ledger.uploading(found(items="11-12", file="8355_items-11-12.pdf", sha256="ab" * 32))
     other = ledger.uploading(found(83550, sha256="ff" * 32, file="100%_8355.pdf"))
     ledger.came_again(one, "8355_copy.pdf")

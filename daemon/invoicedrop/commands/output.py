@@ -1,7 +1,7 @@
 """How commands print their results: literally, for a terminal of 80 columns or for a pipe.
 
 File names and the API's words are never read as markup, and their control characters never reach the terminal. Into a
-pipe or a file nothing is wrapped: each row is one line.
+pipe or a file nothing is wrapped: each row is one line, but where a person is to read it in a mail (`folded_in_pipe`).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -22,7 +22,12 @@ Cell = str | tuple[str, str]
 
 
 def print_table(
-    console: Console, titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, foldable: Collection[str] = ()
+    console: Console,
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    foldable: Collection[str] = (),
+    folded_in_pipe: bool = False,
 ) -> None:
     """Print rows below titles; columns with short cells are never folded, except the `foldable` ones."""
     cells = [[_text(cell) for cell in row] for row in rows]
@@ -33,7 +38,7 @@ def print_table(
     for row in cells:
         table.add_row(*row)
     width = console.width
-    if not console.is_terminal:
+    if not console.is_terminal and not folded_in_pipe:
         console.width = _PIPE_WIDTH
     console.print(table)
     console.width = width

@@ -1,15 +1,33 @@
 """What the ledger is asked afterwards: which invoices somebody means, and every step of one. Nothing is written."""
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from invoicedrop.ledger import statements
 from invoicedrop.ledger.database import Database, Values
-from invoicedrop.ledger.entry import Entry, entry_of, stored_id
+from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id
 from invoicedrop.ledger.step import Step, StepKind
 
 _BEYOND_HEX: Final = "g"
 """Sorts behind every digit of a SHA-256 in hex."""
+_PAGE: Final = 1_000
+"""Rows that are read at once: a ledger of years is never in memory as a whole."""
 _ESCAPED: Final = str.maketrans({"!": "!!", "%": "!%", "_": "!_"})
+
+
+class AcceptedInvoice(NamedTuple):
+    """An invoice that the API has a receipt for. Times are seconds since the epoch."""
+
+    inbox: str
+    file: str
+    order_id: int
+    marketplace_number: str | None
+    sha256: str
+    size: int
+    accepted_at: float
+    attachment_id: int
+    confirmed_at: float | None
+    filed_as: str | None
 
 
 class Past:
@@ -47,6 +65,17 @@ class Past:
     def of_bytes(self, sha256: str, *, most: int) -> list[Entry]:
         """Return at most `most` invoices whose SHA-256 (lower-case hex) begins so."""
         return self._entries(statements.OF_BYTES, {"first": sha256, "beyond": sha256 + _BEYOND_HEX, "most": most})
+
+    def accepted(self, since: float) -> Iterator[AcceptedInvoice]:
+        """Yield what was accepted since then, each invoice once, in the order in which they were dropped."""
+        after, more = 0, True
+        while more:
+            rows = self._database.read(statements.ACCEPTED, {"since": since, "after": after, "most": _PAGE})
+            for number, *rest in rows:
+                after, invoice = number, AcceptedInvoice(*rest)
+                order_id, attachment_id = read_id(invoice.order_id), read_id(invoice.attachment_id)
+                yield invoice._replace(order_id=order_id, attachment_id=attachment_id)
+            more = len(rows) == _PAGE
 
     def steps(self, entry: Entry) -> list[Step]:
         """Return every step of an invoice, the first one first; none of those before the ledger kept them."""

@@ -75,8 +75,8 @@ STEPS: Final = (
         "CREATE INDEX invoices_to_confirm ON invoices (account, project_id, confirm_at) WHERE confirm_at IS NOT NULL",
         "CREATE INDEX invoices_questioned ON invoices (questioned_at) WHERE questioned_at IS NOT NULL",
     ),
-    # 6: each invoice's steps (older rows have none), how often a person has moved it back, and its marketplace's number;
-    # and the inboxes that a person has stopped, or started again.
+    # 6: each invoice's steps (older rows have none), how often a person has moved it back, and the number that its
+    # marketplace shows; and the inboxes that a person has stopped, or started again.
     (
         """
         CREATE TABLE steps (

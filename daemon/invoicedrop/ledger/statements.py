@@ -171,9 +171,10 @@ OF_ORDER: Final = f"""{_ENTRIES}
     {_FIRST_SEEN_FIRST}
 """
 
+_NAMED_IN_STEPS: Final = "id IN (SELECT invoice_id FROM steps WHERE kind IN ('found', 'duplicate') AND words = :file)"
+
 OF_FILE: Final = f"""{_ENTRIES}
-    WHERE file = :file OR filed_as LIKE :ending ESCAPE '!'
-      OR id IN (SELECT invoice_id FROM steps WHERE kind IN ('found', 'duplicate') AND words = :file)
+    WHERE file = :file OR filed_as LIKE :ending ESCAPE '!' OR {_NAMED_IN_STEPS}
     {_FIRST_SEEN_FIRST}
 """
 
@@ -181,6 +182,22 @@ OF_BYTES: Final = f"""{_ENTRIES}
     WHERE sha256 >= :first AND sha256 < :beyond
     {_FIRST_SEEN_FIRST}
 """
+
+ACCEPTED: Final = """
+    SELECT id, inbox, file, order_id, marketplace_number, sha256, size, uploaded_at, attachment_id, confirmed_at,
+           filed_as
+    FROM invoices
+    WHERE id > :after AND attachment_id IS NOT NULL AND uploaded_at >= :since
+      AND NOT EXISTS (
+          SELECT 1 FROM invoices AS first
+          WHERE first.account = invoices.account AND first.project_id = invoices.project_id
+            AND first.order_id = invoices.order_id AND first.attachment_id = invoices.attachment_id
+            AND first.id < invoices.id
+      )
+    ORDER BY id
+    LIMIT :most
+"""
+"""The same bytes under two names of an order were sent once."""
 
 # Whom a person has stopped
 

@@ -37,10 +37,7 @@ def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
 def with_order(entry: Entry, order: Order) -> Entry:
     """Return the entry with what its order shows: the marketplace's number, and that it was looked at."""
     number = entry.marketplace_number or order.marketplace_number
-    count = len(order.invoices)
-    words = (
-        f"{order.channel_name or 'unknown channel'}, {status_words(order)}, {count} invoice{'s' * (count != 1)} there"
-    )
+    words = f"{order.channel_name or 'unknown channel'}, {status_words(order)}, invoices there: {len(order.invoices)}"
     return replace(entry, marketplace_number=number).after(StepKind.ORDER_SEEN, time.time(), words)
 
 
