@@ -87,9 +87,13 @@ def run(
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(settings, on_progress=update).run(once=True)
+            service = Service(settings, on_progress=update)
+            code = service.run(once=True)
     else:
-        code = Service(settings).run(once=once)
+        service = Service(settings)
+        code = service.run(once=once)
+    for remark in service.remarks if once else ():
+        _print_error(f"inbox {remark}")
     raise typer.Exit(code)
 
 
@@ -197,6 +201,33 @@ def history(
 
     code = history(settings, _console(), what=what, since=since, as_csv=as_csv, as_json=as_json)
     raise typer.Exit(code)
+
+
+@app.command(short_help="Stop an inbox, or all: nothing new is sent until resume.")
+def pause(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever asks.")] = "",
+) -> None:
+    """Stop an inbox, or all: uploads under way end, nothing new is sent or moved until `invoicedrop resume`."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import pause
+
+    raise typer.Exit(pause(settings, _console(), inbox=inbox, reason=reason))
+
+
+@app.command(short_help="Let an inbox, or all, go on that was paused, or held.")
+def resume(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+) -> None:
+    """Let an inbox, or all, go on: what a person has paused, and what a first start holds."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import resume
+
+    raise typer.Exit(resume(settings, _console(), inbox=inbox))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")

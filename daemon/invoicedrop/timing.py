@@ -83,6 +83,8 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    stop_look: float = 2.0
+    """Between two looks whether a person has stopped an inbox, or let it go on."""
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""
     once_patience: float = 60.0

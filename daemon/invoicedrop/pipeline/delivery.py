@@ -303,6 +303,8 @@ class Delivery:
         before = self.entry
 
         def intend() -> None:
+            # It may have waited long for its turn.
+            self.context.require_not_stopped()
             self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 

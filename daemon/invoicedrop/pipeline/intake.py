@@ -30,9 +30,10 @@ class Intake:
             Deferred: it stays, for later (FileUnavailable: because it cannot be read or moved).
             Paused: nobody can upload (or file) now; it stays.
             Changed: the file is not the one it was; it stays and is new.
-            Stopping: it stays for the next start.
+            Stopping: it stays for the next start, or until its inbox goes on.
 
         """
+        self.context.require_not_stopped()
         inbox = self.context.inbox
         log = self._log.bind(file=file.name)
         try:

@@ -1,13 +1,14 @@
 """What a delivery needs, and how it ended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
+from invoicedrop.errors import Stopping
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.entry import Entry
@@ -55,7 +56,8 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `started` is when this process began to work, in seconds since the epoch.
+    `is_stopped` tells whether a person has stopped the inbox meanwhile. `started` is when this process began to work,
+    in seconds since the epoch.
     """
 
     inbox: Inbox
@@ -66,12 +68,23 @@ class DeliveryContext:
     orders: KeyedLock
     order_book: OrderBook
     timing: Timing = DEFAULT_TIMING
+    is_stopped: Callable[[], bool] = lambda: False
     started: float = field(default_factory=time.time)
     deferrals: Deferrals = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember nothing of any file yet."""
         self.deferrals = Deferrals(self.timing)
+
+    def require_not_stopped(self) -> None:
+        """Check that nobody has stopped the inbox since the file was handed out.
+
+        Raises:
+            Stopping: a person has.
+
+        """
+        if self.is_stopped():
+            raise Stopping("its inbox was paused")
 
     def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""

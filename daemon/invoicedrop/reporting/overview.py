@@ -90,8 +90,8 @@ class FolderOwner:
 class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
-    `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    `stopped_by` says that a person has paused it, or that its first start holds it. `slow` is how slowly the last
+    upload left, if it did. `owner` is the daemon that last worked on the drop folder, if it is there or was ended hard.
     """
 
     name: str
@@ -100,6 +100,7 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    stopped_by: str | None
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None

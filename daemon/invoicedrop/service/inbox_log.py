@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from invoicedrop.ledger.stops import Stop
 from invoicedrop.logs import get_logger
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.file_systems import file_system_of
+from invoicedrop.system.local_time import iso
 
 
 class InboxLog:
@@ -22,6 +24,15 @@ class InboxLog:
         self._log.info(
             "inbox.watching", folder=str(folder), file_system=str(file_system_of(folder)), mode=self._mode(), **fields
         )
+
+    def stopped(self, stop: Stop, detail: str) -> None:
+        """A person has stopped the inbox, or its first start holds what waits."""
+        files = {} if stop.files is None else {"files": stop.files}
+        self._log.warning("inbox.paused", reason=stop.words, since=iso(stop.since), detail=detail, **files)
+
+    def resumed(self) -> None:
+        """A person has let the inbox go on."""
+        self._log.info("inbox.resumed")
 
     def folders_changed(self, detail: str | None, seconds: float) -> None:
         """The folders cannot be used, or can be used again (no `detail`)."""

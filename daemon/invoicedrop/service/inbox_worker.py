@@ -41,6 +41,7 @@ from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_log import InboxLog
+from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
@@ -68,6 +69,7 @@ class InboxWorker:
         upload_workers: int,
         upload_slots: threading.Semaphore,
         uploads: ConcurrencyLimit,
+        stops: InboxStops,
         wake: Callable[[], None],
         timing: Timing,
         mover: Mover,
@@ -75,6 +77,7 @@ class InboxWorker:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
         self._log = InboxLog(inbox, lambda: self._watcher.mode)
+        self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
         self._client = ApiClient.open(
             inbox.api_url,
@@ -103,7 +106,9 @@ class InboxWorker:
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._api, timing=timing)
         order_book = OrderBook(project, lambda: self._watcher.waiting, timing=timing)
-        self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, order_book, timing)
+        self._context = DeliveryContext(
+            inbox, project, filing, ledger, validator, orders, order_book, timing, is_stopped=lambda: self.is_stopped
+        )
         self._intake = Intake(self._context)
         self._watcher = Watcher(
             inbox.drop_dir,
@@ -137,6 +142,11 @@ class InboxWorker:
         return self._api.detail is not None
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether a person has stopped the inbox, or its first start holds what waits. May be asked in any thread."""
+        return self._stop.words is not None
+
+    @property
     def busy(self) -> int:
         """How many files were dispatched and not collected yet."""
         return self._busy
@@ -157,6 +167,8 @@ class InboxWorker:
             return False
         if self._folders.folders_fail or self._api.detail is not None:
             return True
+        if self.is_stopped:
+            return self._scanned
         due = self._tracker.next_due()
         patience = max(self._timing.once_patience, self.inbox.incomplete_grace)
         return self._scanned and (due is None or due >= time.monotonic() + patience)
@@ -177,6 +189,7 @@ class InboxWorker:
             unavailable=self._folders.detail,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
+            stopped_by=self._stop.words,
             slow=self._client.slowness,
             put_off=self._deferral_report.current(),
         )
@@ -187,12 +200,14 @@ class InboxWorker:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._api.detail is not None and self._client.token_changed():
             self.reload_token()
+        self._stop.look()
         if not self._folders.are_ours():
             self._scanned = False
             return
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
+            self._stop.begin()
             if time.monotonic() >= self._watcher.next_scan and self._upkeep.folders_have_moved():
                 self._folders.want_trial()
             if not self._scanned or self._folders.trial_wanted:
@@ -208,7 +223,7 @@ class InboxWorker:
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
-        if not self._scanned:
+        if not self._scanned or self.is_stopped:
             return 0
         return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
@@ -274,13 +289,13 @@ class InboxWorker:
         if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
             # Until then `poll` does nothing but look at whose the folder is.
             return self._folders.next_trial
-        due = [self._watcher.next_scan, self._upkeep.next_sweep, self._folders.next_look]
+        due = [self._watcher.next_scan, self._upkeep.next_sweep, self._folders.next_look, self._stop.next_look]
         settled = self._tracker.next_due()
         # Where all threads are taken, the next result wakes the loop.
         if settled is not None and wanted > 0:
             if self.capacity(wanted):
                 due.append(settled)
-            elif not self._busy and self._api.detail is not None:
+            elif not self._busy and not self.is_stopped and self._api.detail is not None:
                 due.append(self._api.until)
         return min(due)
 
@@ -302,6 +317,7 @@ class InboxWorker:
             self._watcher.scan_soon()
             self._watcher.look()
             self._log.watching(waiting=self._watcher.waiting)
+            self._stop.judge_first_start(self._watcher.waiting)
         self._scanned = True
         self._folders.trial_passed()
 

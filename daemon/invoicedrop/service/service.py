@@ -24,6 +24,7 @@ from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.inbox_stops import InboxStops
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
@@ -65,6 +66,8 @@ class Service:
         self._mover = mover
         self._companions = companions
         self._log = get_logger()
+        self.remarks: Sequence[str] = ()
+        """After `run`: why work was left that could have been done, in sentences."""
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
 
@@ -118,6 +121,7 @@ class Service:
         self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
     ) -> list[InboxWorker]:
         orders = KeyedLock()
+        stops = InboxStops(ledger, look=self._timing.stop_look)
         most = self._settings.upload_workers
         upload_slots = threading.BoundedSemaphore(most)
         uploads = {inbox.api_url: ConcurrencyLimit(most) for inbox in self._settings.inboxes}
@@ -134,6 +138,7 @@ class Service:
                 upload_workers=most,
                 upload_slots=upload_slots,
                 uploads=uploads[inbox.api_url],
+                stops=stops,
                 wake=self._waker.wake,
                 timing=self._timing,
                 mover=self._mover,
@@ -156,7 +161,7 @@ class Service:
                     token=token_reader(inboxes[0], hide),
                     rate_limiter=rate_limiters.limiter_of(inboxes[0]),
                     ledger=ledger,
-                    is_paused=partial(_is_any_paused, sharing),
+                    is_paused=partial(_are_paused, sharing),
                     switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
                     timing=self._timing,
                 )
@@ -197,6 +202,7 @@ class Service:
             last_wait=self._timing.last_wait,
         )
         finished = False
+        self.remarks = ()
         try:
             self._log_start()
             if not once:
@@ -206,6 +212,7 @@ class Service:
             loop.run(once=once)
             finished = True
         finally:
+            self.remarks = [f"{worker.name}: {why}" for worker in workers if (why := worker.report().stopped_by)]
             systemd.stopping()
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
@@ -224,8 +231,9 @@ class Service:
             self._log.warning("service.started", detail=warning)
 
 
-def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
-    return any(worker.is_paused for worker in workers)
+def _are_paused(workers: Sequence[InboxWorker]) -> bool:
+    """Whether nobody may ask the project's API now, or nobody wants to: a person has stopped all of its inboxes."""
+    return any(worker.is_paused for worker in workers) or all(worker.is_stopped for worker in workers)
 
 
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:

@@ -36,6 +36,7 @@ _Text = Annotated[str, BeforeValidator(_as_storable)]
 class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
+    `stopped_by` says in words that a person has paused it, or that its first start holds what waits, and since when.
     `slow` is how slowly the last upload left, if it did.
     """
 
@@ -46,6 +47,7 @@ class InboxReport(BaseModel):
     unavailable: _Text | None = None
     paused: _Text | None = None
     next_probe: float | None = None
+    stopped_by: _Text | None = None
     slow: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
 

@@ -124,6 +124,12 @@ class Inbox(BaseModel):
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
         "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
     )
+    hold_above: Whole = Field(
+        default=1000,
+        ge=0,
+        description="How many files may wait at the very first start; more are held until `invoicedrop resume`, so "
+        "that nobody sends an archive by accident. 0 never holds.",
+    )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
         default=10_485_760, ge=1, description="The largest invoice that is accepted, in bytes (10485760 is 10 MiB)."

@@ -5,8 +5,9 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report, trouble}: `trouble` is
               why its report cannot be read, or null
     ledger    why the ledger cannot be read now, or null
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
-              words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
+    inboxes   [{name, folder, waiting, trouble, paused, next_probe, stopped_by, slow, seconds, owner}]: `trouble` and
+              `paused` say in words why the folders or the API cannot be used now, `stopped_by` that a person has paused
+              the inbox, or that its first start holds what waits, `seconds` is how long the backlog takes at the API's
               rate, `owner` {host, pid, since, last_beat, ours, writer} is the daemon that holds the drop folder
               (`writer`: the user whose file says so), or null
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}

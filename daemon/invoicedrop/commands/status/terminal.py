@@ -72,6 +72,7 @@ def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
         NO_DAEMON,
         *(inbox.trouble for inbox in overview.inboxes),
         *(inbox.paused for inbox in overview.inboxes),
+        *(inbox.stopped_by for inbox in overview.inboxes),
     }
     rows: list[tuple[str, ...]] = []
     for file in overview.waiting[:_MAX_ROWS]:
@@ -109,6 +110,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
             f"the file is {inbox.owner.writer}'s)"
         )
         print_line(console, (line, "yellow"))
+    if inbox.stopped_by:
+        print_line(console, (f"  {name}{inbox.stopped_by}", "bold yellow"))
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
@@ -116,7 +119,7 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
     if inbox.slow:
         print_line(console, (f"  {name}{inbox.slow}", "yellow"))
     if inbox.waiting and inbox.seconds is not None:
-        halted = inbox.trouble or inbox.paused or not overview.daemon.running
+        halted = inbox.trouble or inbox.paused or inbox.stopped_by or not overview.daemon.running
         takes = f"takes about {span(inbox.seconds)}" if inbox.seconds >= 1 else "can go at once"
         print_line(console, f"  {name}{'Once it goes on, all' if halted else 'All'} of it {takes} at the API's rate.")
 
