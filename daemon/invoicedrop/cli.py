@@ -107,11 +107,21 @@ def check(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 @app.command()
-def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    context: typer.Context,
+    what: Annotated[
+        str | None, typer.Argument(metavar="ORDER or FILE", help="What became of it, in short (else of everything).")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what waits and why, what failed, what Channable accepted."""
     settings = _settings(context, config)
+    from invoicedrop.commands.status import one_order
     from invoicedrop.commands.status.command import status
 
+    if what is not None:
+        raise typer.Exit(one_order.show(settings, _console(), what, as_json=as_json))
     raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
@@ -234,17 +244,10 @@ def resume(
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
     settings = _settings(context, config)
-    from rich.table import Table
-    from rich.text import Text
-
+    from invoicedrop.commands.output import print_table
     from invoicedrop.settings.load import describe
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("inbox", "setting", "value", "from"):
-        table.add_column(title, overflow="fold")
-    for row in describe(settings):
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(table)
+    print_table(_console(), ("inbox", "setting", "value", "from"), describe(settings), foldable={"value", "from"})
 
 
 @app.command(short_help="Serve a local stand-in for the Channable API.")

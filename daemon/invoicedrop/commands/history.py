@@ -13,7 +13,7 @@ With `--json`, one object (times are UTC, ISO 8601; null is what is not known):
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -58,49 +58,49 @@ def history(
     """
     moment = None if since is None else read_moment(since)
     if since is not None and moment is None:
-        return _wrong(f'--since needs a day, like 2026-11-01: "{since}" is none')
+        return _refused(f'--since needs a day, like 2026-11-01: "{since}" is none')
     if what is None and moment is None:
-        return _wrong("name an order, a file or a SHA-256, or ask for the receipts by --since 2026-11-01")
+        return _refused("name an order, a file or a SHA-256, or ask for the receipts by --since 2026-11-01")
     if as_csv and as_json:
-        return _wrong("--csv and --json exclude each other")
+        return _refused("--csv and --json exclude each other")
     with existing_ledger(settings) as ledger:
         if what is not None and moment is None and not as_csv:
-            return show_steps(settings, ledger, console, what=what, as_json=as_json)
+            found = [] if ledger is None else [history_of(entry, ledger) for entry in find(what, settings, ledger)]
+            if as_json:
+                console.out(json.dumps({"invoices": [as_json_object(item) for item in found]}), highlight=False)
+            else:
+                show(found, settings, console)
+            return exit_codes.OK if found else nothing_known(what, is_ledger_there=ledger is not None)
         receipts_since = -sys.float_info.max if moment is None else moment
-        found = _receipts(settings, ledger, what, receipts_since)
+        accepted = _receipts(settings, ledger, what, receipts_since)
         if as_csv:
-            receipts.print_csv(found)
+            receipts.print_csv(accepted)
         elif as_json:
-            receipts.print_json(found, receipts_since, console)
+            receipts.print_json(accepted, receipts_since, console)
         else:
-            receipts.show(found, receipts_since, console)
+            receipts.show(accepted, receipts_since, console)
     return exit_codes.OK
 
 
-def show_steps(
-    settings: Settings, ledger: Ledger | None, console: Console, *, what: str, as_json: bool, briefly: bool = False
-) -> int:
-    """Print the steps (`briefly`: what matters most) of what a person means; return 0, or 1 if nothing is known.
-
-    Raises:
-        LedgerUnavailable: the ledger cannot be read now.
-
-    """
-    entries = [] if ledger is None else find(what, settings, ledger)
-    histories = [history_of(entry, ledger) for entry in entries if ledger is not None]
-    if as_json:
-        console.out(json.dumps({"invoices": [_as_json(item) for item in histories]}), highlight=False)
-    elif len(histories) > _SHOWN_WHOLE:
+def show(histories: Sequence[History], settings: Settings, console: Console, *, briefly: bool = False) -> None:
+    """Print the steps of a few invoices (`briefly`: what matters most), or a list of many."""
+    if len(histories) > _SHOWN_WHOLE:
         _list(histories, console)
-    else:
-        for number, item in enumerate(histories):
-            if number:
-                print_line(console)
-            _show(item, console, several=len(settings.inboxes) > 1, briefly=briefly)
-    if histories:
-        return exit_codes.OK
-    sys.stderr.write(f"{_nothing(what, ledger)}\n")
-    return exit_codes.FAILED
+        return
+    for number, item in enumerate(histories):
+        if number:
+            print_line(console)
+        _show(item, console, several=len(settings.inboxes) > 1, briefly=briefly)
+
+
+def nothing_known(what: str, *, is_ledger_there: bool) -> int:
+    """Say that nothing is known of what a person means; return the exit code."""
+    if not is_ledger_there:
+        return _refused("nothing was done yet: there is no ledger", exit_codes.FAILED)
+    sentence = f'nothing is known of "{what}"; what waits and was not read yet stands in invoicedrop status'
+    if is_short_hash(what):
+        sentence += f". (The beginning of a SHA-256 needs {FEWEST_HEX} digits or more)"
+    return _refused(sentence, exit_codes.FAILED)
 
 
 def read_moment(text: str) -> float | None:
@@ -122,18 +122,9 @@ def _receipts(settings: Settings, ledger: Ledger | None, what: str | None, since
         yield from (item for item in ledger.past.accepted(since) if (item.inbox, item.file, item.sha256) in wanted)
 
 
-def _nothing(what: str, ledger: Ledger | None) -> str:
-    if ledger is None:
-        return "nothing was done yet: there is no ledger"
-    sentence = f'nothing is known of "{printable(what)}"; what waits and was not read yet stands in invoicedrop status'
-    if is_short_hash(what):
-        sentence += f". (The beginning of a SHA-256 needs {FEWEST_HEX} digits or more)"
-    return sentence
-
-
-def _wrong(sentence: str) -> int:
+def _refused(sentence: str, code: int = exit_codes.USAGE) -> int:
     sys.stderr.write(f"{printable(sentence)}\n")
-    return exit_codes.USAGE
+    return code
 
 
 # For a person
@@ -146,7 +137,8 @@ def _show(item: History, console: Console, *, several: bool, briefly: bool) -> N
     order += f" ({number})" if number and number != str(entry.order_id) else ""
     items = f", items {entry.items}" if entry.items else ""
     inbox = f", inbox {entry.inbox}" if several else ""
-    print_line(console, (entry.file, "bold"), f"{order}{items}{inbox}: {state_words(entry)}")
+    title = f"{order}{items}{inbox}: {state_words(entry)}"
+    print_line(console, (entry.file, "bold"), title, folded_in_pipe=True)
     steps = item.steps
     if briefly:
         # The last trouble of what is not done yet tells why.
@@ -160,7 +152,7 @@ def _show(item: History, console: Console, *, several: bool, briefly: bool) -> N
     print_table(console, ("  when", "what"), rows, foldable={"what"}, folded_in_pipe=True)
 
 
-def _list(histories: list[History], console: Console) -> None:
+def _list(histories: Sequence[History], console: Console) -> None:
     rows = [
         (
             item.entry.file,
@@ -180,7 +172,8 @@ def _list(histories: list[History], console: Console) -> None:
 # For programs
 
 
-def _as_json(item: History) -> dict[str, Any]:
+def as_json_object(item: History) -> dict[str, Any]:
+    """Return what is known of an invoice, as the JSON that programs read."""
     entry = item.entry
     return {
         "inbox": entry.inbox,

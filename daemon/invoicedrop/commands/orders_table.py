@@ -73,7 +73,8 @@ def _debt(item: ListedOrder, listing: Listing) -> Cell:
     if not debt.is_owed:
         return debt.cause
     words = f"{day(debt.since)}, {_length(debt.length)}" if debt.since and debt.length is not None else "unknown"
-    return words, "bold red" if debt.is_overdue(listing.limit) else ""
+    # In words as well: not every terminal has colours, and a pipe has none.
+    return (f"{words}, overdue", "bold red") if debt.is_overdue(listing.limit) else words
 
 
 def _length(length: timedelta) -> str:
@@ -105,7 +106,7 @@ def _summary(listing: Listing, layout: Layout) -> Iterator[str]:
         names = {item.order.channel_name or "" for item in owed if find_channel(item.order.channel_name) is None}
         if names - {""}:
             yield f"Whether these channels take invoices is not known: {', '.join(sorted(names - {''}))}."
-    if layout.items:
+    if layout.items and listing.orders:
         example = next((item.items_name for item in listing.orders if item.items_name), None)
         if example is None:
             yield "None of these orders takes invoices for single items: only bol's do."

@@ -25,7 +25,7 @@ from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.endings import Ending
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
-from invoicedrop.pipeline.order_check import attached_already, checked_order, status_words, with_order
+from invoicedrop.pipeline.order_check import attached_already, checked_order, found_by_number, status_words, with_order
 from invoicedrop.pipeline.recall import continued, find_row, retried
 from invoicedrop.pipeline.reconcile import look, look_times, next_look
 from invoicedrop.pipeline.soft_refusals import (
@@ -190,7 +190,7 @@ class Delivery:
         if self.inbox.order_id_kind == "channable":
             self.entry = replace(self.entry, order_id=int(self.name.order))
         elif self.entry.order_id is None:
-            order = self.context.order_book.put(self.project.find_order(self.name.order))
+            order = self.context.order_book.put(found_by_number(self.name.order, self.project))
             self.entry = replace(self.entry, order_id=order.id)
         self.log = self.log.bind(order_id=self.entry.order_id)
 

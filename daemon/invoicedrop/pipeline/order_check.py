@@ -12,12 +12,15 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Order
 from invoicedrop.channable.order_book import OrderBook
-from invoicedrop.errors import Unanswered
+from invoicedrop.channable.project import Project
+from invoicedrop.errors import Rejected, Unanswered
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.job import DeliveryContext
 from invoicedrop.reasons import Reason
 
+_LONGEST_CHANNABLE_ID: Final = 9
+"""Digits; marketplaces' numbers have more, as a rule."""
 _WORDS: Final = {
     "not_shipped": "not shipped",
     "pending_shipment": "about to be shipped",
@@ -25,6 +28,23 @@ _WORDS: Final = {
     "cancellation_request": "to be cancelled, as its customer asks",
     "awaiting_confirmation": "not confirmed yet",
 }
+
+
+def found_by_number(number: str, project: Project) -> Order:
+    """Return the order with this marketplace number; raises what `Project.find_order` does.
+
+    A number that no order has may be one of Channable's own, which `orders` shows beside it: that is said.
+    """
+    try:
+        return project.find_order(number)
+    except Rejected as unknown:
+        if unknown.reason is Reason.ORDER_NOT_FOUND and number.isdigit() and len(number) <= _LONGEST_CHANNABLE_ID:
+            hint = (
+                f"{unknown.detail}. {number} looks like a Channable order id: here, names begin with the marketplace's "
+                'number (order_id_kind = "marketplace"); invoicedrop orders shows both'
+            )
+            raise Rejected(unknown.reason, hint) from unknown
+        raise
 
 
 def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:

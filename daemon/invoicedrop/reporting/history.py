@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Final
 
 from invoicedrop.errors import Rejected
@@ -25,8 +27,6 @@ MOST: Final = 1_000
 FEWEST_HEX: Final = 6
 """Digits of a SHA-256 by which an invoice can be named."""
 _HEX: Final = re.compile(r"[0-9a-f]{1,64}")
-_FOLDERS: Final = re.compile(r".*[/\\]", re.DOTALL)
-"""The way to a file, on this machine or on a Windows share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,20 @@ def find(text: str, settings: Settings, ledger: Ledger) -> list[Entry]:
     return []
 
 
+def named_files(text: str) -> list[str]:
+    """Return what the name of the invoice may be that is meant by a file, or by its reason, with or without the way.
+
+    A backslash parts folders on a Windows share; here it may stand for a byte of a name that is no text.
+    """
+    here = storable(text.strip()).rpartition("/")[2]
+    names = dict.fromkeys((here, here.rpartition("\\")[2]))
+    return [_without_reason(name) for name in names if name]
+
+
+def _without_reason(name: str) -> str:
+    return name[: -len(REASON_SUFFIX)] if name.casefold().endswith(REASON_SUFFIX) else name
+
+
 def is_short_hash(text: str) -> bool:
     """Whether somebody may have meant a SHA-256 by so little that it says nothing."""
     text = text.strip().lower()
@@ -74,27 +88,19 @@ def history_of(entry: Entry, ledger: Ledger) -> History:
 
 
 def _searches(text: str, settings: Settings, ledger: Ledger) -> Iterator[Callable[[], list[Entry]]]:
-    past = ledger.past
-    name = _FOLDERS.sub("", text)
-    if name.casefold().endswith(REASON_SUFFIX):
-        name = name[: -len(REASON_SUFFIX)]
-    if not name:
-        return
-    stem, ending = split_ending(name)
-    yield lambda: past.of_file(name, most=MOST)
-    if ending:
-        # Nothing came under that name: what the name says may have come under another one.
-        for kind in {inbox.order_id_kind: None for inbox in settings.inboxes}:
-            with suppress(Rejected):
-                order = parse_name(name, kind).reference
-                yield lambda order=order: past.of_order(order, most=MOST)  # type: ignore[misc]
-        return
-    # A marketplace's number may have a slash in it.
-    for number in dict.fromkeys((text, stem)):
-        yield lambda number=number: past.of_order(number, most=MOST)  # type: ignore[misc]
-    sha256 = name.lower()
-    if len(sha256) >= FEWEST_HEX and _HEX.fullmatch(sha256):
-        yield lambda: past.of_bytes(sha256, most=MOST)
+    past, names = ledger.past, named_files(text)
+    yield from (partial(past.of_file, name, most=MOST) for name in names)
+    # Nothing came under that name: what the name says may have come under another one.
+    files = [name for name in names if split_ending(name)[1]]
+    for name, kind in product(files, dict.fromkeys(inbox.order_id_kind for inbox in settings.inboxes)):
+        with suppress(Rejected):
+            yield partial(past.of_order, parse_name(name, kind).reference, most=MOST)
+    if not files:
+        # A marketplace's number may have a slash in it.
+        yield from (partial(past.of_order, number, most=MOST) for number in dict.fromkeys((text, *names)) if number)
+        sha256 = text.lower()
+        if len(sha256) >= FEWEST_HEX and _HEX.fullmatch(sha256):
+            yield partial(past.of_bytes, sha256, most=MOST)
 
 
 def _told_by_entry(entry: Entry) -> Iterator[Step]:

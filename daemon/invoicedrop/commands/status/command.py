@@ -47,7 +47,7 @@ _TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report"
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
-    """Print the overview; return 0, or 75 if the ledger could not be read (the folders are shown all the same).
+    """Print the overview; return 0, also if the ledger cannot be read: that is told, and the folders are shown.
 
     Raises:
         ConfigError: the ledger was written by a newer program.
@@ -58,10 +58,9 @@ def status(settings: Settings, console: Console, *, as_json: bool) -> int:
         console.out(json.dumps(_as_json(overview)), highlight=False)
     else:
         terminal.show(overview, settings, console)
-    if overview.ledger_trouble is None:
-        return exit_codes.OK
-    sys.stderr.write(f"{printable(overview.ledger_trouble)}\n")
-    return exit_codes.TRY_LATER
+    if overview.ledger_trouble is not None:
+        sys.stderr.write(f"{printable(overview.ledger_trouble)}\n")
+    return exit_codes.OK
 
 
 def _as_json(overview: Overview) -> dict[str, Any]:
