@@ -71,7 +71,8 @@ class Intake:
             require_present(inbox.drop_dir / entry.file, timing=self.context.timing)
         except Changed:
             if entry.state is State.UPLOADED:
-                ledger.processed(entry, filing.lies_in(inbox.processed_dir, entry.file, entry.sha256))
+                since = entry.uploaded_at
+                ledger.processed(entry, filing.lies_in(inbox.processed_dir, entry.file, entry.sha256, since=since))
             else:
                 ledger.failed(entry, filing.lies_in(inbox.failed_dir, entry.file, entry.sha256))
 

@@ -42,8 +42,7 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
     left_alone: list[LeftAloneFile] = []
     judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
     total = 0
-    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
-    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
+    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in inbox.fixed_folders]
     if missing[0] is not None:
         return DropFolder([], 0, [], missing[0])
     try:

@@ -93,7 +93,7 @@ class InboxWorker:
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
-        known_folders = KnownFolders(state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir))
+        known_folders = KnownFolders(state_dir, inbox.name, inbox.fixed_folders)
         filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
@@ -117,7 +117,7 @@ class InboxWorker:
             events=Events(wake),
             on_ignored=self._log.ignored,
             on_many_ignored=self._log.many_ignored,
-            own_folders=(inbox.processed_dir, inbox.failed_dir),
+            own_folders=inbox.fixed_folders,
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)
