@@ -222,8 +222,10 @@ class Inbox(BaseModel):
 
     @field_validator("drop_dir", "failed_dir")
     @classmethod
-    def _check_undated(cls, folder: Path) -> Path:
-        if DatedFolder.of(folder).is_dated:
+    def _check_undated(cls, folder: Path, info: ValidationInfo) -> Path:
+        # Inside a drop_dir that is wrong already, it would only be named as well.
+        follows = info.field_name == "failed_dir" and "drop_dir" not in info.data
+        if DatedFolder.of(folder).is_dated and not follows:
             raise sentence_error("must be one folder: only processed_dir may have {year} and {month} in it")
         return folder
 
