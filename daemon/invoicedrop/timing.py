@@ -83,6 +83,8 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    told_wait: float = 10.0
+    """What held up all invoices of an inbox for less than this is not written down with each."""
     stop_look: float = 2.0
     """Between two looks whether a person has stopped an inbox, or let it go on."""
     reason_sweep: float = 60.0

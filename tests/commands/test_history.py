@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,9 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.reasons import Reason
-from merchant import Merchant
+from merchant import Merchant, running
 from quick_service import QUICK, UNCHECKED, program
+from waiting import wait_until
 
 
 def written(merchant: Merchant, ledger: Ledger, number: int, **changes: Any) -> Entry:
@@ -74,6 +76,31 @@ def test_an_outage_is_a_few_rows(merchant: Merchant) -> None:
     assert times["deferred"] >= 1
     assert len(invoice["steps"]) <= 9
     assert "times, the last" in ask(merchant, "history", "8").stdout
+
+
+def test_a_wait_with_all_others_is_a_step(merchant: Merchant) -> None:
+    """What was dropped during an outage says what it waited for, and until when, although nothing was written then."""
+    timing = replace(QUICK, told_wait=0.05, stop_look=0.02, longest_probe=0.1)
+    merchant.sandbox.faults.add("status", status=503, count=8)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
+        merchant.drop_pdf("8.pdf")
+        daemon.wait_for("api.paused")
+        merchant.drop_pdf("9.pdf")
+        daemon.wait_for("invoice.processed", 2)
+        ask(merchant, "pause", "--reason", "stocktaking")
+        daemon.wait_for("inbox.paused")
+        merchant.drop_pdf("10.pdf")
+        wait_until(lambda: "10.pdf" in ask(merchant, "status").stdout, what="it waits")
+        time.sleep(0.1)  # the least wait that is told
+        ask(merchant, "resume")
+        daemon.wait_for("invoice.processed", 3)
+    told = " ".join(ask(merchant, "history", "9").stdout.split())
+    assert "waited with all others until" in told
+    assert "503" in told
+    told = " ".join(ask(merchant, "history", "10").stdout.split())
+    assert "paused by a person since" in told
+    assert "stocktaking" in told
+    assert "503" not in told
 
 
 def test_a_duplicate_and_a_retry_are_steps(merchant: Merchant) -> None:

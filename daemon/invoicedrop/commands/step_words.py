@@ -44,6 +44,9 @@ def _words_of(step: Step, entry: Entry) -> str:  # noqa: C901, PLR0911, PLR0912 
         case StepKind.RETRIED:
             spite = f", to be sent in spite of {step.words}" if step.words else ""
             return f"moved back into the drop folder by a person{spite}"
+        case StepKind.WAITED:
+            until = "" if step.last_at is None else f" until {clock(step.last_at)}"
+            return f"waited with all others{until}{more}"
         case StepKind.CHECKED:
             facts = (counted(entry.pages, "page") if entry.pages else "", entry.pdfa or "", entry.einvoice or "")
             return "checked" + (": " if any(facts) else "") + ", ".join(filter(None, facts))

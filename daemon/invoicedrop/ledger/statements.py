@@ -147,8 +147,8 @@ UPDATE: Final = """
 """
 
 ADD_STEP: Final = """
-    INSERT INTO steps (invoice_id, round, kind, alike, at, words)
-    VALUES (:id, :round, :kind, :alike, :at, :words)
+    INSERT INTO steps (invoice_id, round, kind, alike, at, last_at, words)
+    VALUES (:id, :round, :kind, :alike, :at, :last_at, :words)
     ON CONFLICT (invoice_id, round, kind, alike)
     DO UPDATE SET times = steps.times + 1, last_at = excluded.at, words = excluded.words
     RETURNING id

@@ -26,6 +26,8 @@ class StepKind(StrEnum):
     """Its file was found in the drop folder, under the name that the words are."""
     RETRIED = "retried"
     """A person moved it back from the failed folder; the words are the reasons that this waives."""
+    WAITED = "waited"
+    """It waited with all others of its inbox, for what the words say, until `last_at`."""
     CHECKED = "checked"
     """The PDF passed its check."""
     ORDER_SEEN = "order_seen"
@@ -54,8 +56,10 @@ class StepKind(StrEnum):
     """The order shows trouble; its words, which may name people, are in the entry."""
 
 
-_FOR_EACH_REASON: Final = frozenset({StepKind.DEFERRED, StepKind.NOT_TAKEN, StepKind.ORDER_SEEN, StepKind.DUPLICATE})
-"""Steps that are told apart by their words; the others happen once in a round, or are counted."""
+_FOR_EACH_REASON: Final = frozenset({StepKind.DEFERRED, StepKind.NOT_TAKEN, StepKind.ORDER_SEEN, StepKind.WAITED})
+"""Steps that are told apart by their words, but for what differs from try to try."""
+_FOR_EACH_NAME: Final = frozenset({StepKind.FOUND, StepKind.DUPLICATE})
+"""Steps that are told apart by all of their words. The others happen once in a round, or are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,20 @@ class Step:
 def values_of_step(step: Step, round_number: int) -> dict[str, Any]:
     """Return what a step's row holds, by column; the invoice's id is the database's."""
     words = None if step.words is None else storable(step.words)[:_MOST_WORDS]
-    return {"kind": step.kind, "at": step.at, "words": words, "round": round_number, "alike": _alike(step.kind, words)}
+    return {
+        "kind": step.kind,
+        "at": step.at,
+        "last_at": step.last_at,
+        "words": words,
+        "round": round_number,
+        "alike": _alike(step.kind, words),
+    }
 
 
 def _alike(kind: StepKind, words: str | None) -> int:
     """Return a number that is the same for steps that are counted together."""
-    if kind not in _FOR_EACH_REASON or not words:
-        return 0
-    return zlib.crc32(_VARIABLE.sub("#", words).encode())
+    if kind in _FOR_EACH_REASON:
+        words = _VARIABLE.sub("#", words or "")
+    elif kind not in _FOR_EACH_NAME:
+        words = None
+    return zlib.crc32((words or "").encode())

@@ -174,7 +174,9 @@ class Delivery:
         self.entry = with_facts(self.entry, facts)
         if self.entry.steps:
             # It was just found, or moved back: later tries check it anew, which is no news.
-            self.entry = self.entry.after(StepKind.CHECKED, time.time())
+            waited = self.context.held_up.steps_since(self.entry.steps[-1].at)
+            entry = replace(self.entry, steps=(*self.entry.steps, *waited))
+            self.entry = entry.after(StepKind.CHECKED, time.time())
         require_number(facts, numbers, self.inbox)
 
     @property

@@ -16,6 +16,7 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.deferrals import Deferrals
+from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox
@@ -56,7 +57,7 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `is_stopped` tells whether a person has stopped the inbox meanwhile. `started` is when this process began to work,
+    `is_stopped` tells whether a person has stopped the inbox meanwhile, `held_up` what keeps all. `started` is when this process began to work,
     in seconds since the epoch.
     """
 
@@ -69,6 +70,7 @@ class DeliveryContext:
     order_book: OrderBook
     timing: Timing = DEFAULT_TIMING
     is_stopped: Callable[[], bool] = lambda: False
+    held_up: HeldUp = field(default_factory=lambda: HeldUp(least=DEFAULT_TIMING.told_wait))
     started: float = field(default_factory=time.time)
     deferrals: Deferrals = field(init=False)
 

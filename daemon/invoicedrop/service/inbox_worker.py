@@ -33,6 +33,7 @@ from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
@@ -76,7 +77,8 @@ class InboxWorker:
     ) -> None:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
-        self._log = InboxLog(inbox, lambda: self._watcher.mode)
+        held_up = HeldUp(least=timing.told_wait)
+        self._log = InboxLog(inbox, lambda: self._watcher.mode, held_up.note)
         self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
         self._client = ApiClient.open(
@@ -107,7 +109,16 @@ class InboxWorker:
         project = Project(self._client, inbox.company_id, inbox.project_id, self._api, timing=timing)
         order_book = OrderBook(project, lambda: self._watcher.waiting, timing=timing)
         self._context = DeliveryContext(
-            inbox, project, filing, ledger, validator, orders, order_book, timing, is_stopped=lambda: self.is_stopped
+            inbox,
+            project,
+            filing,
+            ledger,
+            validator,
+            orders,
+            order_book,
+            timing,
+            is_stopped=lambda: self.is_stopped,
+            held_up=held_up,
         )
         self._intake = Intake(self._context)
         self._watcher = Watcher(

@@ -1,5 +1,6 @@
 """What `invoicedrop check` finds about inboxes that a person has stopped, or that their first start will hold."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from invoicedrop.settings.models import Inbox
 def of_inbox(inbox: Inbox, ledger: Ledger | None, stop: Stop | None, now: float) -> Iterator[Finding]:
     """Yield why an inbox does not go on, or will not at its first start; raises LedgerUnavailable."""
     if stop is not None:
-        remedy = f"invoicedrop resume --inbox {inbox.name}"
+        remedy = f"invoicedrop resume --inbox {shlex.quote(inbox.name)}"
         if stop.kind is StopKind.HELD:
             remedy += ", once you have seen that all of these files are to be sent"
         yield Finding("stopped", inbox.name, Level.WARNING, in_words(stop, now), remedy)
