@@ -57,8 +57,8 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `is_stopped` tells whether a person has stopped the inbox meanwhile, `held_up` what keeps all. `started` is when this process began to work,
-    in seconds since the epoch.
+    `is_stopped` tells whether a person has stopped the inbox meanwhile, `held_up` what keeps all of its invoices.
+    `started` is when this process began to work, in seconds since the epoch.
     """
 
     inbox: Inbox
