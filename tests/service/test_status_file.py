@@ -37,12 +37,15 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "unavailable": None,
                 "paused": "the API is out of service",
                 "next_probe": _BEAT + 4,
+                "stopped_by": None,
                 "slow": None,
                 "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
             }
         },
         "boot": "",
         "monotonic": None,
+        "ledger": "",
+        "entries": 0,
     }
     assert status_file.read(tmp_path) == report
     assert [path.name for path in tmp_path.iterdir()] == ["service.json"]
