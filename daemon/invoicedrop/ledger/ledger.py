@@ -222,9 +222,10 @@ class Ledger:
         entry = entry.after(StepKind.FILED, time.time(), None if filed_as is None else filed_as.name)
         return self._move(entry, State.PROCESSED, filed_as=_text(filed_as))
 
-    def came_again(self, entry: Entry, name: str) -> Entry:
-        """The same PDF was filed once more, without being sent: it had come as `name`."""
-        return self._put(entry.after(StepKind.DUPLICATE, time.time(), name), changed=entry.changed)
+    def came_again(self, entry: Entry, name: str) -> None:
+        """The same PDF was filed once more, without being sent: it had come as `name`. Its entry stays as it is."""
+        values = values_of_step(Step(StepKind.DUPLICATE, time.time(), name), entry.rounds)
+        self._database.write(statements.ADD_STEP, {**values, "id": entry.id})
 
     def looked_at(
         self, entry: Entry, next_look: float | None, *, confirmed: bool = False, question: str | None = None

@@ -48,8 +48,7 @@ class Ending:
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
         else:
-            with suppress(Changed):
-                self.context.ledger.came_again(entry, self.file.name)
+            self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
