@@ -40,6 +40,10 @@ def test_an_invoice_is_filed_in_its_month(merchant: Merchant, place: str) -> Non
     shown = json.loads(ask(merchant, "status", "--json").stdout)
     assert shown["left_alone"] == []
     assert shown["sent"][0]["filed_as"] == str(folder / "8.pdf")
+    (merchant.state / "ledger.sqlite3").rename(merchant.home / "kept")
+    lost = " ".join(ask(merchant, "check").stdout.split())
+    assert "has invoices already" in lost, "a lost ledger is noticed by the folders of months, too"
+    (merchant.home / "kept").rename(merchant.state / "ledger.sqlite3")
     shutil.rmtree(folder)
     merchant.drop_pdf("8.pdf", body)
     assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
