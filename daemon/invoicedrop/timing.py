@@ -90,8 +90,8 @@ class Timing:
     # The service
     told_wait: float = 10.0
     """What held up all invoices of an inbox for less than this is not written down with each."""
-    stop_look: float = 2.0
-    """Between two looks whether a person has stopped an inbox, or let it go on."""
+    stop_look: float = 1.0
+    """The least time between two looks whether a person has stopped an inbox, or let it go on."""
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""
     once_patience: float = 60.0

@@ -103,6 +103,26 @@ def test_a_pause_stops_what_is_new_until_resume(merchant: Merchant) -> None:
         assert daemon.stop() == 0
 
 
+def test_no_order_is_looked_at_while_all_is_paused(merchant: Merchant) -> None:
+    """A pause asks nothing of Channable, from the start on: the looks at accepted invoices' orders come after it."""
+    drop(merchant.drop, "8.pdf")
+    assert merchant.run("run", "--once", program=SOON).returncode == 0
+    with Ledger.open(merchant.state) as ledger:
+        (entry,) = ledger.past.of_order("8", most=9)
+        ledger.look_put_off(entry, 0.0)
+    assert ask(merchant, "pause").exit_code == 0
+    before = len(merchant.sandbox.requests)
+    timing = Timing(stop_look=0.02, confirm_after=(0.0,), confirm_retry=0.02)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
+        daemon.wait_for("inbox.watching")
+        wait_until(lambda: report(merchant) is not None, what="the loop has gone round")
+        drop(merchant.drop, "9.pdf")
+        wait_until(lambda: "9.pdf" in ask(merchant, "status").stdout, what="it waits")
+        assert len(merchant.sandbox.requests) == before
+        ask(merchant, "resume")
+        daemon.wait_for("invoice.confirmed")
+
+
 def test_one_inbox_is_paused_alone(merchant: Merchant) -> None:
     """The other one goes on; names are known in any case, and a wrong one is answered with the near one."""
     two_inboxes(merchant)

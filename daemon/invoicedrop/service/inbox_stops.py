@@ -1,6 +1,7 @@
 """Which inboxes are stopped, as the ledger says: a person stops and starts them by commands, beside a running service.
 
-The ledger is read again every few seconds, so that no signal is needed: whoever may write the ledger may pause.
+The ledger is read again whenever the loop goes round, at most once a second, and before anything is handed out: so no
+signal is needed, and whoever may write the ledger may pause. The loop goes round every few seconds, and for each file.
 """
 
 import time
@@ -16,7 +17,7 @@ from invoicedrop.system.local_time import local
 
 
 class InboxStops:
-    """The stops of all inboxes, as they were a few seconds ago. For one thread; `look` is the seconds between looks."""
+    """The stops of all inboxes, as they were a moment ago. `look`: the least time between two looks. For one thread."""
 
     def __init__(self, ledger: Ledger, *, look: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
@@ -24,11 +25,6 @@ class InboxStops:
         self._clock = clock
         self._stops: Mapping[str, Stop] = {}
         self._next_look = 0.0
-
-    @property
-    def next_look(self) -> float:
-        """Monotonic time of the next look."""
-        return self._next_look
 
     def of(self, inbox: str) -> Stop | None:
         """Return why an inbox is stopped; None if it is not. What is known stays while the ledger cannot be read."""
@@ -67,11 +63,6 @@ class InboxStop:
     def words(self) -> str | None:
         """Why the inbox is stopped, in words; None if it is not. May be asked in any thread."""
         return None if self._stop is None else in_words(self._stop, time.time())
-
-    @property
-    def next_look(self) -> float:
-        """Monotonic time of the next look."""
-        return self._stops.next_look
 
     def look(self) -> None:
         """See whether somebody has stopped the inbox, or let it go on."""

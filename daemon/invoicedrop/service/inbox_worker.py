@@ -207,11 +207,15 @@ class InboxWorker:
 
     # What the main loop has it do
 
+    def look_for_stop(self) -> None:
+        """See whether a person has stopped the inbox, or let it go on."""
+        self._stop.look()
+
     def poll(self) -> None:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._api.detail is not None and self._client.token_changed():
             self.reload_token()
-        self._stop.look()
+        self.look_for_stop()
         if not self._folders.are_ours():
             self._scanned = False
             return
@@ -300,7 +304,7 @@ class InboxWorker:
         if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
             # Until then `poll` does nothing but look at whose the folder is.
             return self._folders.next_trial
-        due = [self._watcher.next_scan, self._upkeep.next_sweep, self._folders.next_look, self._stop.next_look]
+        due = [self._watcher.next_scan, self._upkeep.next_sweep, self._folders.next_look]
         settled = self._tracker.next_due()
         # Where all threads are taken, the next result wakes the loop.
         if settled is not None and wanted > 0:

@@ -212,6 +212,9 @@ class Service:
         self.remarks = ()
         try:
             self._log_start()
+            for worker in workers:
+                # Before anything is asked of the API.
+                worker.look_for_stop()
             if not once:
                 confirmer.start()
             for companion in self._companions:
