@@ -96,6 +96,7 @@ def test_a_pause_stops_what_is_new_until_resume(merchant: Merchant) -> None:
         assert (uploads(daemon), waiting(merchant.drop)) == (0, left)
         assert "goes on; it was paused" in ask(merchant, "resume").stdout
         daemon.wait_for("inbox.resumed")
+        assert daemon.events("inbox.resumed")[0]["reason"] == line["reason"]
         daemon.wait_for("invoice.processed", 2)
         daemon.wait_for("invoice.failed")
         assert waiting(merchant.drop) == []

@@ -35,10 +35,10 @@ class InboxLog:
         files = {} if stop.files is None else {"files": stop.files}
         self._log.warning("inbox.paused", reason=stop.words, since=iso(stop.since), detail=detail, **files)
 
-    def resumed(self) -> None:
-        """A person has let the inbox go on."""
+    def resumed(self, stop: Stop) -> None:
+        """A person has let the inbox go on that was stopped so."""
         self._held_up("stop", None)
-        self._log.info("inbox.resumed")
+        self._log.info("inbox.resumed", reason=stop.words, since=iso(stop.since))
 
     def folders_changed(self, detail: str | None, seconds: float) -> None:
         """The folders cannot be used, or can be used again (no `detail`)."""

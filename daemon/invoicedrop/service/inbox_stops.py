@@ -68,7 +68,7 @@ class InboxStop:
         """See whether somebody has stopped the inbox, or let it go on."""
         before, self._stop = self._stop, self._stops.of(self._inbox.name)
         if self._stop is None and before is not None:
-            self._log.resumed()
+            self._log.resumed(before)
         elif self._stop is not None and self._stop != before:
             self._log.stopped(self._stop, in_words(self._stop, time.time()))
 

@@ -53,7 +53,9 @@ def collect(settings: Settings) -> list[Finding]:
                 inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
             )
             findings += left_alone.of_inbox(inbox, settings.folders)
-            findings += _stops(inbox, ledger)
+            # Who cannot read the ledger does not know whether a start would be the first.
+            if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
+                findings += _stops(inbox, ledger)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
