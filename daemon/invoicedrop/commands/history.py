@@ -21,7 +21,7 @@ from rich.console import Console
 
 from invoicedrop import exit_codes
 from invoicedrop.commands import receipts
-from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands.output import print_line, print_table
 from invoicedrop.commands.step_words import clock, in_words, state_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
@@ -30,6 +30,7 @@ from invoicedrop.ledger.step import StepKind
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.history import FEWEST_HEX, MOST, History, find, history_of, is_short_hash
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso, minute
 

@@ -18,9 +18,10 @@ from typing import Any, Final
 import typer
 from rich.console import Console
 
-from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands.output import print_line, print_table
 from invoicedrop.ledger.past import AcceptedInvoice
 from invoicedrop.printable import printable
+from invoicedrop.reporting.wording import counted
 from invoicedrop.system.local_time import iso, minute
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from invoicedrop.commands.output import counted
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.step import Step, StepKind
+from invoicedrop.reporting.wording import counted
 from invoicedrop.system.local_time import local
 
 _STATES: Final = {
