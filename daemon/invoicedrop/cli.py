@@ -94,9 +94,13 @@ def run(
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(settings, on_progress=update).run(once=True)
+            service = Service(settings, on_progress=update)
+            code = service.run(once=True)
     else:
-        code = Service(settings).run(once=True)
+        service = Service(settings)
+        code = service.run(once=True)
+    for remark in service.remarks:
+        _print_error(f"inbox {remark}")
     raise typer.Exit(code)
 
 
@@ -162,11 +166,21 @@ def check(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 @app.command()
-def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    context: typer.Context,
+    what: Annotated[
+        str | None, typer.Argument(metavar="ORDER or FILE", help="What became of it, in short (else of everything).")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what waits and why, what failed, what Channable accepted."""
     settings = _settings(context, config)
+    from invoicedrop.commands.status import one_order
     from invoicedrop.commands.status.command import status
 
+    if what is not None:
+        raise typer.Exit(one_order.show(settings, _console(), what, as_json=as_json))
     raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
@@ -267,6 +281,58 @@ def metrics(
     raise typer.Exit(metrics(settings, textfile))
 
 
+@app.command(short_help="Show every step of an invoice, or the receipts since a day.")
+def history(
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ORDER or FILE",
+            help="An order's id or marketplace number, a file, or the first digits of a SHA-256.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The receipts since this day, like 2026-11-01, one each.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the receipts as CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every step of an invoice, from the drop folder to what its order shows later; or receipts since a day."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.history import history
+
+    code = history(settings, _console(), what=what, since=since, as_csv=as_csv, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command(short_help="Stop an inbox, or all: nothing new is sent until resume.")
+def pause(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever asks.")] = "",
+) -> None:
+    """Stop an inbox, or all: uploads under way end, nothing new is sent or moved until `invoicedrop resume`."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import pause
+
+    raise typer.Exit(pause(settings, _console(), inbox=inbox, reason=reason))
+
+
+@app.command(short_help="Let an inbox, or all, go on that was paused, or held.")
+def resume(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+) -> None:
+    """Let an inbox, or all, go on: what a person has paused, and what a first start holds."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import resume
+
+    raise typer.Exit(resume(settings, _console(), inbox=inbox))
+
+
 @app.command(short_help="Copy the ledger into FILE, while the service runs.")
 def backup(
     context: typer.Context,
@@ -284,17 +350,10 @@ def backup(
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
     settings = _settings(context, config)
-    from rich.table import Table
-    from rich.text import Text
-
+    from invoicedrop.commands.output import print_table
     from invoicedrop.settings.load import describe
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("inbox", "setting", "value", "from"):
-        table.add_column(title, overflow="fold")
-    for row in describe(settings):
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(table)
+    print_table(_console(), ("inbox", "setting", "value", "from"), describe(settings), foldable={"value", "from"})
 
 
 @app.command(short_help="Serve a local stand-in for the Channable API.")

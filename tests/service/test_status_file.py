@@ -47,6 +47,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "paused_cause": None,
                 "paused_since": None,
                 "next_probe": _BEAT + 4,
+                "stopped_by": None,
                 "slow": None,
                 "put_off": {},
                 "accepted": 0,

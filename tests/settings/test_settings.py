@@ -118,6 +118,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "shipment_grace": 1_209_600,
         "confirm": "on",
         "require_order_number": "off",
+        "hold_above": 1000,
         "max_pages": 500,
         "max_file_bytes": 10_485_760,
         "file_mode": "",

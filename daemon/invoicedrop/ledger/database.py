@@ -95,9 +95,13 @@ class Database:
         with _explained("read", self._path), self._reading:
             return self._reader.execute(statement, values).fetchall()
 
-    def write(self, statement: str, values: Values) -> list[Row]:
-        """Execute a statement; return its rows when what it wrote is on disk."""
-        write = _Write(statement, values)
+    def write(self, statement: str, values: Values, then: Sequence[tuple[str, Values]] = ()) -> list[Row]:
+        """Execute a statement; return its rows when what it wrote is on disk.
+
+        `then` are statements of the same transaction, each given the `id` that the first one returned: they are
+        executed only if it wrote something.
+        """
+        write = _Write(statement, values, then)
         with self._turn:
             self._waiting.append(write)
             self._turn.wait_for(lambda: write.done or not self._writing)
@@ -119,7 +123,7 @@ class Database:
     def _commit(self, batch: Sequence["_Write"]) -> None:
         try:
             with _transaction(self._writer):
-                results = [self._writer.execute(write.statement, write.values).fetchall() for write in batch]
+                results = [write.executed_by(self._writer) for write in batch]
         except Exception as error:  # noqa: BLE001 - raised again in the thread whose write it was
             if len(batch) == 1 or isinstance(error, sqlite3.OperationalError):
                 for write in batch:
@@ -134,14 +138,22 @@ class Database:
 
 
 class _Write:
-    """A statement to be executed, and what came of it."""
+    """A statement to be executed, with those that belong to it, and what came of it."""
 
-    def __init__(self, statement: str, values: Values) -> None:
+    def __init__(self, statement: str, values: Values, then: Sequence[tuple[str, Values]]) -> None:
         self.statement = statement
         self.values = values
+        self.then = then
         self.done = False
         self.rows: list[Row] | None = None
         self.error: Exception | None = None
+
+    def executed_by(self, connection: sqlite3.Connection) -> list[Row]:
+        rows = connection.execute(self.statement, self.values).fetchall()
+        if rows:
+            for statement, values in self.then:
+                connection.execute(statement, {**values, "id": rows[0][0]}).fetchall()
+        return rows
 
     def result(self) -> list[Row]:
         if self.error is not None:

@@ -99,6 +99,7 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         trouble=folder.trouble or (report.unavailable if report is not None else None),
         paused=report.paused if report is not None else None,
         next_probe=report.next_probe if report is not None else None,
+        stopped_by=sources.stopped_by(inbox),
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),

@@ -90,6 +90,7 @@ class FolderOwner:
 class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
+    `stopped_by` says that a person has paused it, or that its first start holds it.
     `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
     those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
     is when the token was first seen here, if that is known.
@@ -103,6 +104,7 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    stopped_by: str | None
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None

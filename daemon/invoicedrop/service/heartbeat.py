@@ -112,6 +112,8 @@ class Heartbeat:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")
+            if report.stopped_by is not None:
+                parts.append(f"{name} {report.stopped_by}")
         return "; ".join(parts)
 
 

@@ -51,7 +51,7 @@ class InboxReport(BaseModel):
 
     `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
     `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
-    last upload left, if it did.
+    last upload left, if it did. `stopped_by` says that a person has paused it, or that its first start holds it.
 
     Since the service began: how many invoices were `accepted`, were `duplicates`, or failed (`failures`, by reason);
     when the last one was accepted; the API's `answers` by status; how many `checks` of PDFs took how long
@@ -69,6 +69,7 @@ class InboxReport(BaseModel):
     paused_cause: _Text | None = None
     paused_since: float | None = None
     next_probe: float | None = None
+    stopped_by: _Text | None = None
     slow: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
     accepted: int = 0

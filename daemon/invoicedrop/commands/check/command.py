@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network
+from invoicedrop.commands.check import folders, left_alone, network, stops
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
 from invoicedrop.commands.output import Cell, print_line, print_table
@@ -25,8 +25,9 @@ from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.wording import counted
 from invoicedrop.service import lock
+from invoicedrop.service.inbox_stops import stopped
 from invoicedrop.service.service import new_validator
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -54,6 +55,9 @@ def collect(settings: Settings) -> list[Finding]:
                 inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
             )
             findings += left_alone.of_inbox(inbox, settings.folders)
+            # Who cannot read the ledger does not know whether a start would be the first.
+            if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
+                findings += _stops(inbox, ledger)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
@@ -82,6 +86,14 @@ def _identity(ledger: Ledger | None) -> str | None:
     with suppress(LedgerUnavailable):
         return None if ledger is None else ledger.identity()
     return None
+
+
+def _stops(inbox: Inbox, ledger: Ledger | None) -> list[Finding]:
+    """Tell what is stopped, or will be at the first start; that the ledger cannot be read is told below."""
+    with suppress(LedgerUnavailable):
+        stop = None if ledger is None else stopped(ledger).get(inbox.name)
+        return list(stops.of_inbox(inbox, ledger, stop, time.time()))
+    return []
 
 
 def _put_off(settings: Settings) -> dict[str, dict[str, tuple[float, str]]]:
