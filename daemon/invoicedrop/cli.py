@@ -85,7 +85,9 @@ def run(
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
     from invoicedrop.service.service import Service
+    from invoicedrop.system.allocator import keep_little
 
+    keep_little()
     if not once:
         raise typer.Exit(Service(settings, companions=[watch_of(settings)]).run())
     if sys.stderr.isatty():
