@@ -8,18 +8,21 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import ConfigError, InvoicedropError, NotInstalled, NotSeen
+from invoicedrop.errors import ConfigError, InvoicedropError, LedgerDamaged, NotInstalled, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from invoicedrop.reporting.watch import Watch
     from invoicedrop.settings.models import Settings
 
 
@@ -105,15 +108,75 @@ def run(
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
     from invoicedrop.service.service import Service
+    from invoicedrop.system.allocator import keep_little
 
-    if once and sys.stderr.isatty():
+    keep_little()
+    if not once:
+        raise typer.Exit(Service(settings, companions=[watch_of(settings)]).run())
+    if sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(settings, on_progress=update).run(once=True)
+            service = Service(settings, on_progress=update)
+            code = service.run(once=True)
     else:
-        code = Service(settings).run(once=once)
+        service = Service(settings)
+        code = service.run(once=True)
+    for remark in service.remarks:
+        _print_error(f"inbox {remark}")
     raise typer.Exit(code)
+
+
+def watch_of(settings: "Settings", timing: Timing = DEFAULT_TIMING) -> "Watch":
+    """Return what tells others of the service, as the settings ask for.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.reporting.watch import Watch
+
+    watch = Watch(settings, timing)
+    if addresses := _notify_addresses(settings):
+        from invoicedrop.reporting.notify.notifier import Notifier
+
+        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing))
+    if settings.heartbeat_url is not None:
+        from invoicedrop.reporting.pings import Pings
+
+        url = settings.heartbeat_url.get_secret_value()
+        hide(url)
+        watch.add(Pings(url, settings.inboxes[0].network, timing))
+    if settings.metrics_address is not None:
+        require("prometheus_client", "metrics", "metrics_address")
+        from invoicedrop.reporting.health import read_health
+        from invoicedrop.reporting.metrics_server import MetricsServer
+
+        inboxes = [inbox.name for inbox in settings.inboxes]
+        health = partial(read_health, [settings.status_file])
+        watch.add(MetricsServer(settings.metrics_address, inboxes, watch.picture, health, timing))
+    return watch
+
+
+def _notify_addresses(settings: "Settings") -> list[str]:
+    """Return the addresses that messages go to.
+
+    Raises:
+        ConfigError: one is none, or Apprise is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.settings.notify_addresses import read_addresses
+
+    addresses = read_addresses(settings.notify, settings.notify_file)
+    if addresses:
+        require("apprise", "notify", "notify")
+    for address in addresses:
+        hide(address)
+    return addresses
 
 
 @app.command()
@@ -126,11 +189,21 @@ def check(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 @app.command()
-def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    context: typer.Context,
+    what: Annotated[
+        str | None, typer.Argument(metavar="ORDER or FILE", help="What became of it, in short (else of everything).")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what waits and why, what failed, what Channable accepted."""
     settings = _settings(context, config, token_is_needed=False)
+    from invoicedrop.commands.status import one_order
     from invoicedrop.commands.status.command import status
 
+    if what is not None:
+        raise typer.Exit(one_order.show(settings, _console(), what, as_json=as_json))
     raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
@@ -191,10 +264,109 @@ def verify(
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
     """Check whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    settings = _settings(context, config, token_is_needed=False)
-    from invoicedrop.commands.health import health
+    from invoicedrop.commands.health import find_health
 
-    raise typer.Exit(health(settings.state_dir))
+    raise typer.Exit(find_health(config or context.obj))
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    config: ConfigOption = None,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message.")] = False,
+) -> None:
+    """Send a test message to each address of `notify`, and say what came of it."""
+    settings = _settings(context, config)
+    addresses = _notify_addresses(settings)
+    if not test or not addresses:
+        _print_error("say --test to send a message" if addresses else "no address is set: see notify and notify_file")
+        raise typer.Exit(exit_codes.USAGE)
+    from invoicedrop.commands.notify import send_test
+
+    raise typer.Exit(send_test(addresses))
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    config: ConfigOption = None,
+    textfile: Annotated[
+        Path | None, typer.Option(help="Write them to this file (*.prom), for node_exporter.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print the service in numbers, in Prometheus's format."""
+    settings = _settings(context, config)
+    from invoicedrop.reporting.extras import require
+
+    require("prometheus_client", "metrics", "metrics")
+    from invoicedrop.commands.metrics import metrics
+
+    raise typer.Exit(metrics(settings, textfile))
+
+
+@app.command(short_help="Show every step of an invoice, or the receipts since a day.")
+def history(
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ORDER or FILE",
+            help="An order's id or marketplace number, a file, or the first digits of a SHA-256.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The receipts since this day, like 2026-11-01, one each.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the receipts as CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every step of an invoice, from the drop folder to what its order shows later; or receipts since a day."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.history import history
+
+    code = history(settings, _console(), what=what, since=since, as_csv=as_csv, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command(short_help="Stop an inbox, or all: nothing new is sent until resume.")
+def pause(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever asks.")] = "",
+) -> None:
+    """Stop an inbox, or all: uploads under way end, nothing new is sent or moved until `invoicedrop resume`."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import pause
+
+    raise typer.Exit(pause(settings, _console(), inbox=inbox, reason=reason))
+
+
+@app.command(short_help="Let an inbox, or all, go on that was paused, or held.")
+def resume(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+) -> None:
+    """Let an inbox, or all, go on: what a person has paused, and what a first start holds."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import resume
+
+    raise typer.Exit(resume(settings, _console(), inbox=inbox))
+
+
+@app.command(short_help="Copy the ledger into FILE, while the service runs.")
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an older one is replaced in one step.")],
+    config: ConfigOption = None,
+) -> None:
+    """Copy the ledger, the memory of what was sent, into FILE, while the service runs; the copy is checked."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.backup import backup
+
+    raise typer.Exit(backup(settings, file))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")
@@ -318,6 +490,9 @@ def main() -> NoReturn:
         for problem in error.problems:
             _print_error(f"  - {problem}")
         sys.exit(exit_codes.TRY_LATER if isinstance(error, NotSeen) else exit_codes.CONFIG)
+    except LedgerDamaged as error:
+        _print_error(str(error))
+        sys.exit(exit_codes.CONFIG)
     except InvoicedropError as error:
         _print_error(str(error))
         sys.exit(exit_codes.TRY_LATER)

@@ -11,6 +11,7 @@
         FolderUnavailable    because of a folder of the inbox
         CheckUnavailable     because no PDF can be checked
         LedgerUnavailable    because of the ledger
+          LedgerDamaged        which does not heal by waiting     -> at the start: exit 78
         NoThreads            because of threads
       Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
       Stopping             the service is being stopped           -> stays, for the next start
@@ -18,12 +19,14 @@
         NotSetUp             `setup` wrote nothing
         NotInstalled         an extra is missing
         NotSeen              this user may not see it             -> exit 75
+      BackupFailed         the copy cannot be written now         -> exit 75
       InstanceRunning      the state or a drop folder is in use   -> exit 75
 
 Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program (such
 as `invoice.IllegalMoveError`) is none of them.
 """
 
+import errno
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
@@ -101,6 +104,8 @@ class PauseCause(StrEnum):
     PROJECT = "project"
     """The API knows none of several orders: `project_id` may be wrong."""
     FOLDER = "folder"
+    DISK = "disk"
+    """A disk is full, or a quota is used up."""
     LEDGER = "ledger"
     CHECK = "check"
     THREADS = "threads"
@@ -112,7 +117,18 @@ class Paused(InvoicedropError):  # noqa: N818
     def __init__(self, detail: str, cause: PauseCause) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.cause = cause
+        self._cause = cause
+
+    @property
+    def cause(self) -> PauseCause:
+        """What keeps everybody from uploading; a full disk, where the error that it was raised from says so."""
+        return PauseCause.DISK if _is_full_disk(self.__cause__) else self._cause
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "sqlite_errorname", None) == "SQLITE_FULL"
 
 
 class FolderUnavailable(Paused):
@@ -134,6 +150,10 @@ class LedgerUnavailable(Paused):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, PauseCause.LEDGER)
+
+
+class LedgerDamaged(LedgerUnavailable):
+    """The ledger's file is damaged, or is no ledger: somebody has to put another one in its place, or to remove it."""
 
 
 class NoThreads(Paused):
@@ -178,6 +198,10 @@ class NotSeen(ConfigError):  # noqa: N818
     """This user may not see what was asked for: no fault of the settings."""
 
     heading = "this user may not see that"
+
+
+class BackupFailed(InvoicedropError):  # noqa: N818
+    """No backup could be written now; an older one of the same name is as it was."""
 
 
 class InstanceRunning(InvoicedropError):  # noqa: N818

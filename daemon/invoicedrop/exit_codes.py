@@ -6,10 +6,12 @@ OK: Final = 0
 """Done; for `run`: stopped on request."""
 FAILED: Final = 1
 """`run --once`: an invoice went to failed; `check`: a problem; `orders --overdue`: an invoice is owed for too
-long; `verify`: a difference; `health`: not at work; `demo`: an invoice did not end as it should."""
+long; `verify`: a difference; `health`: not at work; `notify --test`: a message did not get out; `demo`: an invoice did
+not end as it should."""
 USAGE: Final = 2
 """Wrong usage."""
 TRY_LATER: Final = 75
-"""EX_TEMPFAIL: what was asked for cannot be done now; `run`: work is left, or another instance is at work."""
+"""EX_TEMPFAIL: what was asked for cannot be done now; `run`: work is left, or another instance is at work;
+`backup`: no copy can be written."""
 CONFIG: Final = 78
-"""EX_CONFIG: the settings are wrong."""
+"""EX_CONFIG: the settings are wrong, or the ledger is damaged: somebody has to act."""

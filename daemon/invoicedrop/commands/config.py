@@ -2,9 +2,8 @@
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from invoicedrop.commands.output import print_table
 from invoicedrop.commands.packaged import example
 from invoicedrop.printable import printable
 from invoicedrop.settings.load import describe
@@ -13,12 +12,7 @@ from invoicedrop.settings.models import Settings
 
 def show(settings: Settings, console: Console) -> None:
     """Print the settings; secrets are masked. What this user may not read is told on stderr."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("inbox", "setting", "value", "from"):
-        table.add_column(title, overflow="fold")
-    for row in describe(settings):
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(table)
+    print_table(console, ("inbox", "setting", "value", "from"), describe(settings), foldable={"value", "from"})
     for sentence in settings.unseen:
         typer.echo(f"Not seen: {printable(sentence)}", err=True)
 

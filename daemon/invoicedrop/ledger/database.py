@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.ledger.condition import make_ready, require_ours
 from invoicedrop.ledger.schema import migrate
+from invoicedrop.ledger.trouble import explained
 
 Row = tuple[Any, ...]
 Values = Mapping[str, object]
@@ -52,7 +53,8 @@ class Database:
     Every method raises LedgerUnavailable when the database cannot be used now.
     """
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._path = path
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
@@ -68,12 +70,14 @@ class Database:
             ConfigError: a newer program wrote it.
 
         """
-        with _explained("written"):
+        make_ready(path)
+        with _explained("written", path):
             writer = connect(path)
             try:
                 with _transaction(writer):
+                    require_ours(writer, path)
                     migrate(writer, path)
-                return cls(writer, connect(path))
+                return cls(path, writer, connect(path))
             except BaseException:
                 writer.close()
                 raise
@@ -88,12 +92,16 @@ class Database:
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
-        with _explained("read"), self._reading:
+        with _explained("read", self._path), self._reading:
             return self._reader.execute(statement, values).fetchall()
 
-    def write(self, statement: str, values: Values) -> list[Row]:
-        """Execute a statement; return its rows when what it wrote is on disk."""
-        write = _Write(statement, values)
+    def write(self, statement: str, values: Values, then: Sequence[tuple[str, Values]] = ()) -> list[Row]:
+        """Execute a statement; return its rows when what it wrote is on disk.
+
+        `then` are statements of the same transaction, each given the `id` that the first one returned: they are
+        executed only if it wrote something.
+        """
+        write = _Write(statement, values, then)
         with self._turn:
             self._waiting.append(write)
             self._turn.wait_for(lambda: write.done or not self._writing)
@@ -109,13 +117,13 @@ class Database:
                         each.done = True
                     self._writing = False
                     self._turn.notify_all()
-        with _explained("written"):
+        with _explained("written", self._path):
             return write.result()
 
     def _commit(self, batch: Sequence["_Write"]) -> None:
         try:
             with _transaction(self._writer):
-                results = [self._writer.execute(write.statement, write.values).fetchall() for write in batch]
+                results = [write.executed_by(self._writer) for write in batch]
         except Exception as error:  # noqa: BLE001 - raised again in the thread whose write it was
             if len(batch) == 1 or isinstance(error, sqlite3.OperationalError):
                 for write in batch:
@@ -130,14 +138,22 @@ class Database:
 
 
 class _Write:
-    """A statement to be executed, and what came of it."""
+    """A statement to be executed, with those that belong to it, and what came of it."""
 
-    def __init__(self, statement: str, values: Values) -> None:
+    def __init__(self, statement: str, values: Values, then: Sequence[tuple[str, Values]]) -> None:
         self.statement = statement
         self.values = values
+        self.then = then
         self.done = False
         self.rows: list[Row] | None = None
         self.error: Exception | None = None
+
+    def executed_by(self, connection: sqlite3.Connection) -> list[Row]:
+        rows = connection.execute(self.statement, self.values).fetchall()
+        if rows:
+            for statement, values in self.then:
+                connection.execute(statement, {**values, "id": rows[0][0]}).fetchall()
+        return rows
 
     def result(self) -> list[Row]:
         if self.error is not None:
@@ -159,8 +175,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(done: str) -> Iterator[None]:
+def _explained(done: str, path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LedgerUnavailable(f"the ledger cannot be {done}: {error}") from error
+        raise explained(error, done, path) from error

@@ -37,12 +37,18 @@ class Ending:
         entry = self.entry
         with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.context.filing.processed(
-                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
+                resumed=self.resumed,
+                since=entry.uploaded_at,
             )
         if entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
+        else:
+            self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
@@ -78,6 +84,7 @@ class Ending:
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED
 
     def put_off(self, detail: str, delay: float | None = None) -> Outcome:
@@ -97,12 +104,17 @@ class Ending:
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def wait_for_order(self, detail: str) -> Outcome:
-        """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up."""
-        since = self.entry.conflict_since
+        """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up.
+
+        Only time in which it could be tried counts, not by how much this try came late after an outage or a stop.
+        """
+        since, due = self.entry.conflict_since, self.entry.next_try
+        if since is not None and due is not None and due <= time.time():
+            since += self.age(due)
         if since is not None and self.age(since) >= self.context.timing.conflict_patience:
             return self.failed(Rejected(Reason.REFUSED_BY_API, detail))
         delay = self._next_delay()
-        self.context.ledger.conflicted(self.entry, delay, detail)
+        self.context.ledger.conflicted(self.entry, delay, detail, since=since)
         raise self.context.deferrals.note(
             self.file.name, self.log, delay, f"the order is not ready for this invoice: {detail}"
         )

@@ -1,6 +1,6 @@
 """What `invoicedrop status` shows, as data. Times are in seconds since the epoch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from invoicedrop.service.status_file import Report
@@ -90,6 +90,10 @@ class FolderOwner:
 class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
+    `stopped_by` says that a person has paused it, or that its first start holds it.
+    `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
+    those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
+    is when the token was first seen here, if that is known.
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
     it is there or was ended hard. `unseen` is why this user may not see the folder, where the service may.
     """
@@ -100,10 +104,15 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    stopped_by: str | None
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
     unseen: str | None = None
+    oldest: float | None = None
+    in_doubt: int = 0
+    failed: int = 0
+    token_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,10 @@ class Overview:
     today_since: float
     sent_today: int
     failed_today: int
+
+    def beside(self, daemon: DaemonState, now: float) -> "Overview":
+        """Return it with what a later look at the daemon's report has found."""
+        return replace(self, daemon=daemon, now=now)
 
     @property
     def waiting_total(self) -> int:

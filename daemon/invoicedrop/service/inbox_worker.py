@@ -33,6 +33,7 @@ from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
@@ -41,17 +42,20 @@ from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_log import InboxLog
+from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.service.token_watch import TokenWatch
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
+from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing
 
 
 class InboxWorker:
     """One inbox at work. `upload_slots` are shared by all inboxes, `uploads` by those of one API address.
 
+    `outcomes` counts how invoices ended, `answers` the API's answers by their status.
     `wake` may be called from any thread.
     """
 
@@ -69,14 +73,19 @@ class InboxWorker:
         upload_workers: int,
         upload_slots: threading.Semaphore,
         uploads: ConcurrencyLimit,
+        stops: InboxStops,
         wake: Callable[[], None],
         timing: Timing,
         mover: Mover,
     ) -> None:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
-        self._log = InboxLog(inbox, lambda: self._watcher.mode)
+        held_up = HeldUp(least=timing.told_wait)
+        self._log = InboxLog(inbox, lambda: self._watcher.mode, held_up.note)
+        self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
+        self.answers = Tally()
+        self._last_accepted: float | None = None
         self._client = ApiClient.open(
             inbox.api_url,
             token,
@@ -87,6 +96,7 @@ class InboxWorker:
             largest_body=encoded_length(inbox.max_file_bytes),
             uploads=uploads,
             network=inbox.network,
+            answers=self.answers,
         )
         self._token = TokenWatch(
             inbox.api_token_file, token, lambda: self._client.token_in_use, interval=inbox.scan_interval
@@ -94,7 +104,7 @@ class InboxWorker:
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
-        known_folders = KnownFolders(state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir))
+        known_folders = KnownFolders(state_dir, inbox.name, inbox.fixed_folders)
         filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
@@ -107,7 +117,18 @@ class InboxWorker:
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._api, timing=timing)
         order_book = OrderBook(project, lambda: self._watcher.waiting, timing=timing)
-        self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, order_book, timing)
+        self._context = DeliveryContext(
+            inbox,
+            project,
+            filing,
+            ledger,
+            validator,
+            orders,
+            order_book,
+            timing,
+            is_stopped=lambda: self.is_stopped,
+            held_up=held_up,
+        )
         self._intake = Intake(self._context)
         self._watcher = Watcher(
             inbox.drop_dir,
@@ -116,7 +137,7 @@ class InboxWorker:
             events=Events(wake),
             on_ignored=self._log.ignored,
             on_many_ignored=self._log.many_ignored,
-            own_folders=(inbox.processed_dir, inbox.failed_dir),
+            own_folders=inbox.fixed_folders,
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)
@@ -134,6 +155,11 @@ class InboxWorker:
     def is_paused(self) -> bool:
         """Whether nobody can upload now. May be asked in any thread."""
         return self._api.detail is not None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a person has stopped the inbox, or its first start holds what waits. May be asked in any thread."""
+        return self._stop.words is not None
 
     @property
     def busy(self) -> int:
@@ -156,6 +182,8 @@ class InboxWorker:
             return False
         if self._folders.folders_fail or self._api.detail is not None:
             return True
+        if self.is_stopped:
+            return self._scanned
         due = self._tracker.next_due()
         patience = max(self._timing.once_patience, self.inbox.incomplete_grace)
         return self._scanned and (due is None or due >= time.monotonic() + patience)
@@ -169,30 +197,51 @@ class InboxWorker:
     def report(self) -> InboxReport:
         """Return how the inbox is doing, for the status file."""
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
-        next_probe = max(time.time(), self._api.until + time.time() - time.monotonic())
+        ahead = time.time() - time.monotonic()
+        unavailable, paused = self._folders.detail, self._api.detail
+        checks, check_seconds = self._context.checks.summary()
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
-            unavailable=self._folders.detail,
-            paused=self._api.detail,
-            next_probe=None if self._api.detail is None else next_probe,
+            unavailable=unavailable,
+            unavailable_cause=None if unavailable is None else self._folders.cause,
+            unavailable_since=None if unavailable is None else self._folders.since + ahead,
+            paused=paused,
+            paused_cause=None if paused is None else self._api.cause,
+            paused_since=None if paused is None else self._api.since + ahead,
+            next_probe=None if paused is None else max(time.time(), self._api.until + ahead),
+            stopped_by=self._stop.words,
             slow=self._client.slowness,
             token=self._token.mark(),
             put_off=self._deferral_report.current(),
+            accepted=self.outcomes[Outcome.PROCESSED],
+            duplicates=self.outcomes[Outcome.DUPLICATE],
+            failures=self._context.failures.counts(),
+            last_accepted=self._last_accepted,
+            answers=self.answers.counts(),
+            rate=self._client.rate_limiter.rate,
+            checks=checks,
+            check_seconds=check_seconds,
         )
 
     # What the main loop has it do
+
+    def look_for_stop(self) -> None:
+        """See whether a person has stopped the inbox, or let it go on."""
+        self._stop.look()
 
     def poll(self) -> None:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._token.has_new() or (self._api.detail is not None and self._client.token_changed()):
             self.reload_token()
+        self.look_for_stop()
         if not self._folders.are_ours():
             self._scanned = False
             return
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
+            self._stop.begin()
             if time.monotonic() >= self._watcher.next_scan and self._upkeep.folders_have_moved():
                 self._folders.want_trial()
             if not self._scanned or self._folders.trial_wanted:
@@ -208,7 +257,7 @@ class InboxWorker:
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
-        if not self._scanned:
+        if not self._scanned or self.is_stopped:
             return 0
         return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
@@ -233,6 +282,8 @@ class InboxWorker:
         match result:
             case Outcome():
                 self.outcomes[result] += 1
+                if result is Outcome.PROCESSED:
+                    self._last_accepted = time.time()
                 self._tracker.release(name)
                 self._context.deferrals.forget(name)
                 self._folders.file_passed()
@@ -280,7 +331,7 @@ class InboxWorker:
         if settled is not None and wanted > 0:
             if self.capacity(wanted):
                 due.append(settled)
-            elif not self._busy and self._api.detail is not None:
+            elif not self._busy and not self.is_stopped and self._api.detail is not None:
                 due.append(self._api.until)
         return min(due)
 
@@ -302,6 +353,7 @@ class InboxWorker:
             self._watcher.scan_soon()
             self._watcher.look()
             self._log.watching(waiting=self._watcher.waiting)
+            self._stop.judge_first_start(self._watcher.waiting)
         self._scanned = True
         self._folders.trial_passed()
 

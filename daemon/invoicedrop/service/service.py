@@ -10,26 +10,31 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Final
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
-from invoicedrop.errors import ConfigError, LedgerUnavailable
-from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.errors import ConfigError, LedgerDamaged, LedgerUnavailable
+from invoicedrop.ledger.condition import condition_of, require_sound
+from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
+from invoicedrop.service import lost_ledger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.inbox_stops import InboxStops
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
 from invoicedrop.service.shutdown import Shutdown
 from invoicedrop.service.signals import SignalQueue
+from invoicedrop.service.status_file import StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
@@ -38,6 +43,9 @@ from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.system.presence import is_folder
 from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+_LOOK_SECONDS: Final = 2.0
+"""How long the start may look for damage; 500 MB take 1.3 s, as long as they are in memory."""
 
 
 def new_validator(settings: Settings) -> Validator:
@@ -64,7 +72,10 @@ class Service:
         self._new_validator = validator
         self._mover = mover
         self._companions = companions
+        self._ledger_signs: list[str] = []
         self._log = get_logger()
+        self.remarks: Sequence[str] = ()
+        """After `run`: why work was left that could have been done, in sentences."""
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
 
@@ -88,7 +99,7 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger, identity = _open_ledger(settings)
+            ledger, identity, self._ledger_signs = _open_ledger(settings)
             state.keep(ledger.path)
             try:
                 claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
@@ -118,6 +129,7 @@ class Service:
         self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
     ) -> list[InboxWorker]:
         orders = KeyedLock()
+        stops = InboxStops(ledger, look=self._timing.stop_look)
         most = self._settings.upload_workers
         upload_slots = threading.BoundedSemaphore(most)
         uploads = {inbox.api_url: ConcurrencyLimit(most) for inbox in self._settings.inboxes}
@@ -134,6 +146,7 @@ class Service:
                 upload_workers=most,
                 upload_slots=upload_slots,
                 uploads=uploads[inbox.api_url],
+                stops=stops,
                 wake=self._waker.wake,
                 timing=self._timing,
                 mover=self._mover,
@@ -149,16 +162,18 @@ class Service:
             by_project.setdefault((worker.inbox.account, worker.inbox.project_id), []).append(worker)
         projects = []
         for sharing in by_project.values():
-            inboxes = [worker.inbox for worker in sharing if worker.inbox.confirm == "on"]
-            if inboxes:
+            looked_at = [worker for worker in sharing if worker.inbox.confirm == "on"]
+            if looked_at:
+                inbox = looked_at[0].inbox
                 project = ConfirmedProject(
-                    inboxes[0],
-                    token=token_reader(inboxes[0], hide),
-                    rate_limiter=rate_limiters.limiter_of(inboxes[0]),
+                    inbox,
+                    token=token_reader(inbox, hide),
+                    rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
-                    is_paused=partial(_is_any_paused, sharing),
-                    switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
+                    is_paused=partial(_are_paused, sharing),
+                    switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
+                    answers=looked_at[0].answers,
                 )
                 projects.append(project)
         return Confirmer(projects, self._timing)
@@ -176,8 +191,10 @@ class Service:
     ) -> int:
         settings = self._settings
         systemd = SystemdNotifier()
-        interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(state, interval, ledger, systemd)
+        scans = (inbox.scan_interval for inbox in settings.inboxes)
+        interval = min(systemd.watchdog_seconds / 2, self._timing.longest_beat, *scans)
+        status = StatusFile(settings.status_file, settings.state_dir, int(settings.status_mode or "0600", 8))
+        heartbeat = Heartbeat(state, interval, ledger, systemd, status, self._companions)
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )
@@ -197,8 +214,12 @@ class Service:
             last_wait=self._timing.last_wait,
         )
         finished = False
+        self.remarks = ()
         try:
             self._log_start()
+            for worker in workers:
+                # Before anything is asked of the API.
+                worker.look_for_stop()
             if not once:
                 confirmer.start()
             for companion in self._companions:
@@ -207,6 +228,7 @@ class Service:
             loop.run(once=once)
             finished = True
         finally:
+            self.remarks = [f"{worker.name}: {why}" for worker in workers if (why := worker.report().stopped_by)]
             systemd.stopping()
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
@@ -221,12 +243,13 @@ class Service:
         self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=inboxes)
         # The checking processes are offered what we are.
         shortcoming = confinement.offered().shortcoming
-        for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
+        for warning in (*self._ledger_signs, *self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
 
 
-def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
-    return any(worker.is_paused for worker in workers)
+def _are_paused(workers: Sequence[InboxWorker]) -> bool:
+    """Whether nobody may ask the project's API now, or nobody wants to: a person has stopped all of its inboxes."""
+    return any(worker.is_paused for worker in workers) or all(worker.is_stopped for worker in workers)
 
 
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:
@@ -251,15 +274,22 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> tuple[Ledger, str]:
-    """Return the ledger and its identity."""
+def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
+    """Return the ledger, its identity, and what speaks against its being the one that was at work here before."""
+    path = settings.state_dir / LEDGER_FILE
     try:
+        before = condition_of(path)
+        if before.log is not None and not before.is_strange:
+            # Who had it open last did not close it: the machine may have lost power, on a disk that loses writes.
+            require_sound(path, seconds=_LOOK_SECONDS)
         ledger = Ledger.open(settings.state_dir)
         try:
-            return ledger, ledger.identity()
+            return ledger, ledger.identity(), lost_ledger.signs(settings, before, ledger)
         except BaseException:
             ledger.close()
             raise
+    except LedgerDamaged as damage:
+        raise ConfigError([damage.detail]) from damage
     except LedgerUnavailable as trouble:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]

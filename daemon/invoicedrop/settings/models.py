@@ -21,6 +21,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.printable import printable
+from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
     AbsolutePath,
@@ -28,15 +30,26 @@ from invoicedrop.settings.fields import (
     AnyCase,
     FileMode,
     FolderMode,
+    HeartbeatUrl,
     InboxName,
+    MetricsAddress,
+    NotifyAddresses,
     Number,
     Switch,
     Whole,
     sentence_error,
 )
-from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, validated
-from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
+from invoicedrop.settings.rules import (
+    check_tokens,
+    different_rates,
+    is_same_place,
+    same_folders,
+    same_names,
+    validated,
+)
+from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
+from invoicedrop.system.dated_folder import DatedFolder, problem_with
 from invoicedrop.system.network import DIRECT, Network
 
 OnOff = Literal["on", "off"]
@@ -74,7 +87,8 @@ class Inbox(BaseModel):
     drop_dir: AbsolutePath = Field(description="The folder that the accounting software puts invoices into.")
     processed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "processed",
-        description="Where uploaded invoices go; by default the folder processed inside drop_dir.",
+        description="Where uploaded invoices go; by default the folder processed inside drop_dir. {year} and {month} "
+        "in it are those of the day when an invoice is filed, as in /srv/processed/{year}/{month}.",
     )
     failed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "failed",
@@ -123,6 +137,12 @@ class Inbox(BaseModel):
         default="off",
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
         "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
+    )
+    hold_above: Whole = Field(
+        default=1000,
+        ge=0,
+        description="How many files may wait at the very first start; more are held until `invoicedrop resume`, so "
+        "that nobody sends an archive by accident. 0 never holds.",
     )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
@@ -184,6 +204,16 @@ class Inbox(BaseModel):
         return f"{self.api_url}/{self.company_id}"
 
     @property
+    def processed(self) -> DatedFolder:
+        """Where uploaded invoices go: one folder, or one for each month."""
+        return DatedFolder.of(self.processed_dir)
+
+    @property
+    def fixed_folders(self) -> tuple[Path, Path, Path]:
+        """The drop folder, and what is fixed of the processed and failed folders."""
+        return self.drop_dir, self.processed.fixed, self.failed_dir
+
+    @property
     def network(self) -> Network:
         """What the usual environment variables (HTTPS_PROXY, SSL_CERT_FILE) say; no setting of a file."""
         return self._network
@@ -193,6 +223,29 @@ class Inbox(BaseModel):
         inbox = self.model_copy()
         inbox._network = network  # noqa: SLF001 - our own
         return inbox
+
+    @field_validator("drop_dir", "failed_dir")
+    @classmethod
+    def _check_undated(cls, folder: Path, info: ValidationInfo) -> Path:
+        # Inside a drop_dir that is wrong already, it would only be named as well.
+        follows = info.field_name == "failed_dir" and "drop_dir" not in info.data
+        if DatedFolder.of(folder).is_dated and not follows:
+            raise sentence_error("must be one folder: only processed_dir may have {year} and {month} in it")
+        return folder
+
+    @field_validator("processed_dir")
+    @classmethod
+    def _check_dated(cls, folder: Path, info: ValidationInfo) -> Path:
+        problem, dated = problem_with(folder), DatedFolder.of(folder)
+        if problem is not None:
+            raise sentence_error(problem)
+        drop_dir = info.data.get("drop_dir")
+        if dated.is_dated and drop_dir is not None and is_same_place(dated.fixed, drop_dir):
+            raise sentence_error(
+                "would fill the drop folder itself with folders for years or months; write one in between, like "
+                f"{printable(drop_dir)}/processed/{{year}}"
+            )
+        return folder
 
     @field_validator("api_token_file")
     @classmethod
@@ -217,6 +270,40 @@ class Settings(BaseSettings):
     state_dir: AbsolutePath = Field(
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
+    )
+    status_file: AbsolutePath = Field(
+        default_factory=lambda service: service["state_dir"] / FILE_NAME,
+        description="Where the service writes how it is doing, for `invoicedrop health`, `status` and monitors; by "
+        "default service.json in $RUNTIME_DIRECTORY (systemd), else in state_dir. It names no invoice and no customer.",
+    )
+    status_mode: FileMode = Field(
+        default="0644",
+        description="The rights of that file, as an octal number in quotes; with 0644 every user of this machine may "
+        "read it.",
+    )
+    notify: Annotated[NotifyAddresses, NoDecode] = Field(
+        default=(),
+        description="Who gets messages about trouble: a list of addresses of Apprise (mailto://..., slack://..., a "
+        "hundred services), each with its password; a file (notify_file) is the safer place for them.",
+    )
+    notify_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds such addresses, one a line; a line that begins with # is none."
+    )
+    notify_after: Number = Field(
+        default=3600.0,
+        ge=0,
+        description="The least time between two messages about the same thing, in seconds; failed invoices that come "
+        "meanwhile are told together.",
+    )
+    heartbeat_url: HeartbeatUrl = Field(
+        default=None,
+        description="An address of a service that watches for signs of life (healthchecks.io and its kin): it is asked "
+        "for about once a minute while all is well, and with /fail and the cause while something is wrong.",
+    )
+    metrics_address: MetricsAddress = Field(
+        default=None,
+        description="Where /metrics for Prometheus and /health for probes are served, without any password: an address "
+        "of this machine and a port, like 127.0.0.1:9709.",
     )
     upload_workers: Whole = Field(
         default=8,
@@ -250,8 +337,7 @@ class Settings(BaseSettings):
     @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
-        inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
-        return frozenset({self.state_dir}.union(*inboxes))
+        return frozenset({self.state_dir}.union(*(inbox.fixed_folders for inbox in self.inboxes)))
 
     @classmethod
     def settings_customise_sources(
@@ -284,6 +370,7 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
             inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))

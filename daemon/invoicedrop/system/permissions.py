@@ -62,9 +62,36 @@ def ourselves() -> str:
 
 
 def missing_folder(folder: Path) -> Refusal:
-    """Return how to make a folder that is not there, so that we may use it."""
+    """Return how to get a folder that is not there: by mounting its share, or by making it, so that we may use it."""
     quoted = shlex.quote(str(folder))
-    return Refusal(f"{folder} does not exist", f"mkdir -p {quoted} && chown {_us()} {quoted}")
+    there = next((parent for parent in folder.parents if _is_seen(parent)), Path("/"))
+    made = f"mkdir -p {quoted} && chown {_us()} {quoted}"
+    if there != folder.parent:
+        missing = folder.parents[list(folder.parents).index(there) - 1]
+        return Refusal(
+            f"{folder} does not exist, and neither does {missing}",
+            f"if it is on a share or a disk, mount that; else correct the setting, or: {made}",
+        )
+    if _is_empty(there):
+        # As the place is where a share is mounted.
+        return Refusal(
+            f"{folder} does not exist, and {there} is empty",
+            f"if a share or a disk belongs at {there}, mount it; else: {made}",
+        )
+    return Refusal(f"{folder} does not exist", made)
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether there is something at `path`, as far as we may see."""
+    with suppress(OSError):
+        return is_there(path)
+    return False
+
+
+def _is_empty(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return next(entries, None) is None
+    return False
 
 
 def explained(folder: Path, error: OSError) -> Refusal:

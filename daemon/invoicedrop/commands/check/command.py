@@ -14,18 +14,21 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network, tokens
+from invoicedrop.commands.check import folders, left_alone, network, stops, tokens
 from invoicedrop.commands.check.finding import Finding, Level
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
-from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
+from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
+from invoicedrop.commands.output import Cell, print_line, print_table
+from invoicedrop.errors import CheckUnavailable, LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.asker import is_another, user_of_service
-from invoicedrop.reporting.existing_ledger import existing_ledger
-from invoicedrop.service import lock, status_file
+from invoicedrop.reporting.daemon import read_daemon
+from invoicedrop.reporting.wording import counted
+from invoicedrop.service import lock
+from invoicedrop.service.inbox_stops import stopped
 from invoicedrop.service.service import new_validator
 from invoicedrop.service.status_file import InboxReport
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 
 _STYLES: Final = {
@@ -57,7 +60,7 @@ def collect(settings: Settings) -> list[Finding]:
         with suppress(CheckUnavailable):
             validator.warm_up()
         findings = _user(settings)
-        ledger, ledger_finding = _open_ledger(settings, opened)
+        ledger, ledger_findings = of_ledger(settings, opened)
         identity = _identity(ledger)
         reports = _reports(settings)
         for inbox in settings.inboxes:
@@ -65,12 +68,15 @@ def collect(settings: Settings) -> list[Finding]:
             put_off = None if report is None else report.put_off
             findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off)
             findings += left_alone.of_inbox(inbox, settings.folders)
+            # Who cannot read the ledger does not know whether a start would be the first.
+            if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
+                findings += _stops(inbox, ledger)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
         for inbox in settings.inboxes:
             findings += tokens.in_use(inbox, reports)
-        findings += _ledger_and_network(settings, ledger, ledger_finding)
+        findings += _ledger_and_network(settings, ledger, ledger_findings)
         return [_for_another(finding) for finding in findings] if is_another(settings) else findings
 
 
@@ -98,21 +104,6 @@ def _pdf_check(validator: Validator) -> Finding:
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
 
 
-def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, Finding]:
-    """Return the ledger, where there is one that can be used, and what is to be said of it."""
-    try:
-        ledger = opened.enter_context(existing_ledger(settings))
-    except (LedgerUnavailable, ConfigError) as error:
-        return None, _ledger_problem(error, settings)
-    text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
-    return ledger, Finding("ledger", "", Level.OK, text)
-
-
-def _ledger_problem(error: LedgerUnavailable | ConfigError, settings: Settings) -> Finding:
-    is_unseen = is_another(settings) and isinstance(error.__cause__, PermissionError)
-    return Finding("ledger", "", Level.UNSEEN if is_unseen else Level.PROBLEM, str(error))
-
-
 def _identity(ledger: Ledger | None) -> str | None:
     """Return the identity of the ledger; None where it cannot be read: that is told below."""
     with suppress(LedgerUnavailable):
@@ -120,13 +111,18 @@ def _identity(ledger: Ledger | None) -> str | None:
     return None
 
 
+def _stops(inbox: Inbox, ledger: Ledger | None) -> list[Finding]:
+    """Tell what is stopped, or will be at the first start; that the ledger cannot be read is told below."""
+    with suppress(LedgerUnavailable):
+        stop = None if ledger is None else stopped(ledger).get(inbox.name)
+        return list(stops.of_inbox(inbox, ledger, stop, time.time()))
+    return []
+
+
 def _reports(settings: Settings) -> dict[str, InboxReport]:
     """Return what a running service reports of its inboxes; what cannot be believed is nothing."""
-    with suppress(OSError):
-        report = status_file.read(settings.state_dir)
-        if report is not None and report.pid is not None and report.is_fresh(time.time()):
-            return report.inboxes
-    return {}
+    daemon = read_daemon(settings.status_file, time.time(), state_dir=settings.state_dir)
+    return {} if daemon.report is None or not daemon.is_fresh else daemon.report.inboxes
 
 
 def _user(settings: Settings) -> list[Finding]:
@@ -149,13 +145,13 @@ def _user(settings: Settings) -> list[Finding]:
     return [Finding("user", "", level, f"we run as {permissions.ourselves()}{comment}")]
 
 
-def _ledger_and_network(settings: Settings, ledger: Ledger | None, ledger_finding: Finding) -> list[Finding]:
+def _ledger_and_network(settings: Settings, ledger: Ledger | None, of_ledger: list[Finding]) -> list[Finding]:
     running = {True: "a daemon is running", False: "no daemon is running", None: "whether a daemon runs cannot be told"}
     daemon = Finding("daemon", "", Level.NOTE, running[lock.is_held(settings.state_dir)])
     try:
-        return [ledger_finding, daemon, *network.of_inboxes(settings.inboxes, ledger)]
+        return [*of_ledger, daemon, *network.of_inboxes(settings.inboxes, ledger)]
     except LedgerUnavailable as error:
-        return [_ledger_problem(error, settings), daemon, *network.of_inboxes(settings.inboxes, None)]
+        return [ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
 def show(findings: list[Finding], console: Console) -> None:
