@@ -363,10 +363,12 @@ def test_production_needs_nothing_of_the_sandbox() -> None:
     """What requirements.txt locks has no web server, and every other extra of a production has a lock of its own."""
     locked = set(re.findall(r"^([a-z0-9-]+)==", (PROJECT / "requirements.txt").read_text(), re.MULTILINE))
     assert not locked & {"starlette", "uvicorn"}
+    # Messages and metrics need no more than a setting.
+    assert locked >= {"apprise", "prometheus-client"}
     with (PROJECT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     for extra, wanted in project["project"]["optional-dependencies"].items():
-        if extra not in {"test", "bench", "lint"}:
+        if extra not in {"test", "bench", "lint", "notify", "metrics"}:
             text = (PROJECT / f"requirements-{extra}.txt").read_text()
             assert {canonicalize_name(Requirement(line).name) for line in wanted} <= set(
                 re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
