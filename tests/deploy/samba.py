@@ -229,7 +229,8 @@ def over_the_share(share: Share, daemon: Daemon, sandbox: Running, home: Path, f
     (sources / "31.upload").write_bytes(invoice_pdf("31"))
     share.do(f"lcd {sources}", "put 31.upload 31.tmp", "rename 31.tmp 31.pdf")
     found.wait("one that was renamed into place arrives", lambda: daemon.processed("31.pdf"), detail=daemon.log)
-    share.do(f"lcd {sources}", "mkdir outbox", "put 31.upload outbox/32.pdf", "rename outbox/32.pdf 32.pdf")
+    (sources / "32.upload").write_bytes(invoice_pdf("32"))
+    share.do(f"lcd {sources}", "mkdir outbox", "put 32.upload outbox/32.pdf", "rename outbox/32.pdf 32.pdf")
     found.wait(
         "one that was moved in from another folder arrives", lambda: daemon.processed("32.pdf"), detail=daemon.log
     )
