@@ -316,7 +316,8 @@ def test_the_quadlet_agrees_with_the_compose_file() -> None:
     assert inside == {volume.removesuffix(":ro").rpartition(":")[2] for volume in service["volumes"]}
     assert "invoicedrop-state:/state" in quadlet["Volume"]
     assert quadlet["RestartPreventExitStatus"] == [str(exit_codes.CONFIG)]
-    assert int(quadlet["TimeoutStopSec"][0]) > LONGEST_STOP
+    (patience,) = quadlet["PodmanArgs"]
+    assert int(quadlet["TimeoutStopSec"][0]) > int(patience.removeprefix("--stop-timeout=")) > LONGEST_STOP
 
 
 # What is installed
