@@ -123,7 +123,7 @@ def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
     """Where nothing can be written any more, that is told once, and that it was told is remembered all the same."""
     merchant.state.mkdir()
     with ExitStack() as held:
-        held.enter_context(tmpfs(merchant.state, "size=2m"))
+        held.enter_context(tmpfs(merchant.state, "size=12m"))
         sink = held.enter_context(web_sink())
         with running(merchant, program=PROGRAM, notify=_webhook(sink)) as daemon:
             memory = merchant.state / "notify.json"
