@@ -96,6 +96,9 @@ def test_what_waits_too_long_is_trouble_unless_a_person_holds_it() -> None:
     found = troubles_in(_overview(oldest=limit - 1))
     assert [(trouble.kind, trouble.since, trouble.count) for trouble in found] == [(TroubleKind.WAITING, limit - 1, 2)]
     assert is_at_work(found)
+    held = troubles_in(_overview(_daemon(stopped_by="paused by a person since 14:32: stocktaking"), oldest=limit - 1))
+    assert [trouble.sentence for trouble in held] == ["inbox shop is paused by a person since 14:32: stocktaking"]
+    assert not held[0].kind.is_alarm
 
 
 def test_what_a_person_has_paused_is_no_alarm() -> None:

@@ -50,7 +50,7 @@ class TroubleKind(StrEnum):
     REPORTING = "reporting"
     """Somebody who is to be told of the service is not: messages, the heartbeat or the metrics do not get out."""
     HELD = "held"
-    """A person has paused the inbox: that is no alarm."""
+    """A person has paused the inbox, or is to let its first start go on: that is no alarm."""
 
     @property
     def stops_work(self) -> bool:
