@@ -25,7 +25,7 @@ def _written_to(folder: Path) -> StatusFile:
 
 def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
     """The file has these fields and no others: a program of another version may read it."""
-    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4)
+    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4, token="a:b")
     inbox.put_off["5.pdf"] = (_BEAT + 60, "HTTP 500")
     report = _report(inboxes={"default": inbox})
     assert _written_to(tmp_path).write(report) is None
@@ -49,6 +49,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "next_probe": _BEAT + 4,
                 "stopped_by": None,
                 "slow": None,
+                "token": "a:b",
                 "put_off": {},
                 "accepted": 0,
                 "duplicates": 0,

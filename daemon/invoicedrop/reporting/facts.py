@@ -103,6 +103,7 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),
+        unseen=folder.unseen,
         oldest=folder.oldest,
         in_doubt=folder.in_doubt,
         failed=failed,

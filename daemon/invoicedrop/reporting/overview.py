@@ -95,7 +95,7 @@ class InboxState:
     those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
     is when the token was first seen here, if that is known.
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    it is there or was ended hard. `unseen` is why this user may not see the folder, where the service may.
     """
 
     name: str
@@ -108,6 +108,7 @@ class InboxState:
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
+    unseen: str | None = None
     oldest: float | None = None
     in_doubt: int = 0
     failed: int = 0

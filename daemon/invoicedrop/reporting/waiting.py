@@ -12,6 +12,7 @@ from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
+from invoicedrop.reporting.asker import is_another
 from invoicedrop.reporting.overview import LeftAloneFile, WaitingFile
 from invoicedrop.reporting.sources import Sources
 from invoicedrop.reporting.why_waiting import WhyWaiting
@@ -28,7 +29,7 @@ class DropFolder:
     """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
 
     `left_alone` are those that are no invoices, and perhaps meant as some. `oldest` and `in_doubt` are of all files
-    (`overview.InboxState`).
+    (`overview.InboxState`). `unseen` is why this user may not see it, where that says nothing of the service.
     """
 
     files: list[WaitingFile]
@@ -37,6 +38,7 @@ class DropFolder:
     trouble: str | None
     oldest: float | None = None
     in_doubt: int = 0
+    unseen: str | None = None
 
 
 def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str, str], Entry]) -> DropFolder:
@@ -76,8 +78,10 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
             if len(files) >= 2 * MAX_FILES:
                 files = sorted(files, key=urgency)[:MAX_FILES]
     except OSError as error:
-        why = permissions.explained(inbox.drop_dir, error).sentence
-        return DropFolder([], total, [], why, oldest, in_doubt)
+        refusal = permissions.explained(inbox.drop_dir, error)
+        if refusal.by_rights and is_another(sources.settings):
+            return DropFolder([], total, [], None, oldest, in_doubt, refusal.problem)
+        return DropFolder([], total, [], refusal.sentence, oldest, in_doubt)
     left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
     trouble = missing[1] or missing[2]
     return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, trouble, oldest, in_doubt)

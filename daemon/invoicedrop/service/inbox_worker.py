@@ -45,6 +45,7 @@ from invoicedrop.service.inbox_log import InboxLog
 from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
+from invoicedrop.service.token_watch import TokenWatch
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
 from invoicedrop.tally import Tally
@@ -97,6 +98,9 @@ class InboxWorker:
             network=inbox.network,
             answers=self.answers,
         )
+        self._token = TokenWatch(
+            inbox.api_token_file, token, lambda: self._client.token_in_use, interval=inbox.scan_interval
+        )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
@@ -146,11 +150,6 @@ class InboxWorker:
     def name(self) -> str:
         """The inbox's name."""
         return self.inbox.name
-
-    @property
-    def is_scanned(self) -> bool:
-        """Whether the folder has been seen whole since the start, or since its last trouble."""
-        return self._scanned
 
     @property
     def is_paused(self) -> bool:
@@ -213,6 +212,7 @@ class InboxWorker:
             next_probe=None if paused is None else max(time.time(), self._api.until + ahead),
             stopped_by=self._stop.words,
             slow=self._client.slowness,
+            token=self._token.mark(),
             put_off=self._deferral_report.current(),
             accepted=self.outcomes[Outcome.PROCESSED],
             duplicates=self.outcomes[Outcome.DUPLICATE],
@@ -232,7 +232,7 @@ class InboxWorker:
 
     def poll(self) -> None:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
-        if self._api.detail is not None and self._client.token_changed():
+        if self._token.has_new() or (self._api.detail is not None and self._client.token_changed()):
             self.reload_token()
         self.look_for_stop()
         if not self._folders.are_ours():

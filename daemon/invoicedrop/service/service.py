@@ -224,6 +224,7 @@ class Service:
                 confirmer.start()
             for companion in self._companions:
                 companion.start()
+            heartbeat.begin(workers)
             loop.run(once=once)
             finished = True
         finally:

@@ -52,6 +52,7 @@ class InboxReport(BaseModel):
     `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
     `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
     last upload left, if it did. `stopped_by` says that a person has paused it, or that its first start holds it.
+    `token` is a fingerprint of the API token in use.
 
     Since the service began: how many invoices were `accepted`, were `duplicates`, or failed (`failures`, by reason);
     when the last one was accepted; the API's `answers` by status; how many `checks` of PDFs took how long
@@ -71,6 +72,7 @@ class InboxReport(BaseModel):
     next_probe: float | None = None
     stopped_by: _Text | None = None
     slow: _Text | None = None
+    token: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
     accepted: int = 0
     duplicates: int = 0

@@ -329,6 +329,8 @@ class Settings(BaseSettings):
     """The TOML file that was read."""
     warnings: tuple[str, ...] = ()
     """Sentences for the log."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about what this user may not read: for commands that can do without."""
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
 
@@ -377,6 +379,7 @@ class Settings(BaseSettings):
             "inboxes": inboxes,
             "source": reading.file and reading.file_or_default,
             "warnings": tuple(dict.fromkeys(reading.warnings)),
+            "unseen": tuple(dict.fromkeys(reading.unseen)),
             "origins": [
                 (table.label, name, entry.origin)
                 for table in (*tables, service)
@@ -387,7 +390,7 @@ class Settings(BaseSettings):
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
         reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *different_rates(rates)))
         if settings is None or reading.problems:
-            raise ConfigError(list(dict.fromkeys(reading.problems)))
+            raise ConfigError(list(dict.fromkeys([*reading.problems, *reading.unseen])))
         return settings
 
 
@@ -399,5 +402,7 @@ class TopLevel(Settings, Inbox):
 
 NAMES: Final = Names(
     inbox=tuple(Inbox.model_fields),
-    service=tuple(name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "origins"}),
+    service=tuple(
+        name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "unseen", "origins"}
+    ),
 )

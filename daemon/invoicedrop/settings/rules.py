@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading
 from invoicedrop.settings.tables import Table
@@ -68,6 +68,8 @@ def check_tokens(tables: Iterable[Table], reading: Reading) -> None:
     for table in tables:
         try:
             _check_token(table, reading)
+        except NotSeen as error:
+            reading.unseen.extend(error.problems)
         except ConfigError as error:
             reading.problems.extend(error.problems)
 

@@ -80,7 +80,7 @@ def of_state(state_dir: Path) -> list[Finding]:
         return [finding, *_durability(state_dir, file_system_of(state_dir))]
     refusal = trials.use(state_dir)
     if refusal is not None:
-        return [Finding("state_dir", "", Level.PROBLEM, refusal.problem, refusal.remedy)]
+        return [Finding("state_dir", "", Level.PROBLEM, refusal.problem, refusal.remedy, refusal.by_rights)]
     file_system = file_system_of(state_dir)
     room, level = _room(state_dir, _MIB)
     text = f"{state_dir}: write, rename and delete work; {file_system}, {room}"
@@ -91,7 +91,7 @@ def of_state(state_dir: Path) -> list[Finding]:
 
 
 def _refused(subject: str, inbox: Inbox, refusal: permissions.Refusal) -> Finding:
-    return Finding(subject, inbox.name, Level.PROBLEM, refusal.problem, refusal.remedy)
+    return Finding(subject, inbox.name, Level.PROBLEM, refusal.problem, refusal.remedy, refusal.by_rights)
 
 
 def _usable(subject: str, folder: Path, inbox: Inbox) -> Iterator[Finding]:

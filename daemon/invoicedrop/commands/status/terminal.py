@@ -70,7 +70,8 @@ def _daemon(overview: Overview) -> tuple[str, str]:
 def _waiting(overview: Overview, console: Console, *, several: bool) -> None:
     _line(console)
     total = overview.waiting_total
-    nothing = "Waiting: unknown" if any(inbox.trouble for inbox in overview.inboxes) else "Nothing waits"
+    unknown = any(inbox.trouble or inbox.unseen for inbox in overview.inboxes)
+    nothing = "Waiting: unknown" if unknown else "Nothing waits"
     _line(console, (f"Waiting: {counted(total, 'invoice')}" if total else nothing, "bold"))
     for inbox in overview.inboxes:
         _inbox(inbox, overview, console, several=several)
@@ -121,6 +122,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
         _line(console, (line, "yellow"))
     if inbox.stopped_by:
         _line(console, (f"  {name}{inbox.stopped_by}", "bold yellow"))
+    if inbox.unseen:
+        _line(console, (f"  {name}this user may not see it: {inbox.unseen}", "yellow"))
     if inbox.trouble:
         _line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
