@@ -19,6 +19,7 @@ _SECONDS: Final = 30.0
 def of_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, list[Finding]]:
     """Return the ledger, where there is one that can be used, and what is to be said of it; `opened` closes it."""
     try:
+        ledger_file(settings)  # what this user may not see is said in these words
         before = condition_of(settings.state_dir / LEDGER_FILE)
         damage = _damage(settings)
         if damage is not None and damage.level is Level.PROBLEM:
