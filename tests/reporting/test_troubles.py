@@ -101,6 +101,15 @@ def test_what_waits_too_long_is_trouble_unless_a_person_holds_it() -> None:
     assert not held[0].kind.is_alarm
 
 
+def test_what_a_person_has_paused_is_no_alarm() -> None:
+    """An inbox that a person holds is told as that, is at work, and what waits in it has nobody to wait for."""
+    daemon = _daemon(stopped_by="paused by a person since 09:03")
+    (held,) = troubles_in(_overview(daemon, oldest=NOW - 10 * DAY))
+    assert (held.kind, held.sentence) == (TroubleKind.HELD, "inbox shop is paused by a person since 09:03")
+    assert is_at_work([held])
+    assert not held.kind.is_alarm
+
+
 def test_failed_and_questioned_invoices_are_counted() -> None:
     """What failed, and what the order complains of, is told with its number and the time of the last one."""
     failed = [

@@ -55,7 +55,7 @@ def waiting(folder: Path) -> Sequence[str]:
 
 def report(merchant: Merchant, inbox: str = "default") -> str | None:
     """Return what the service reports of the inbox's stop."""
-    written = status_file.read(merchant.state)
+    written = status_file.read(merchant.state / "service.json", merchant.state)
     assert written is not None
     return written.inboxes[inbox].stopped_by
 

@@ -147,12 +147,12 @@ class StatusFile:
         content = report.model_dump(mode="json")
         details = {}
         for name, inbox in content["inboxes"].items():
-            details[name] = {field: inbox[field] for field in _PRIVATE if inbox.get(field)}
+            details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
             inbox["put_off"] = {}
             inbox["token"] = None
             for field in ("unavailable", "paused"):
                 inbox[field] = _without_quotes(inbox[field])
-            if inbox.get("stopped_by"):
+            if inbox["stopped_by"]:
                 # What a person gives as the reason comes behind a colon, and may be about anybody.
                 inbox["stopped_by"] = inbox["stopped_by"].partition(": ")[0]
         if details != self._details:
@@ -200,7 +200,7 @@ def _with_details(inbox: InboxReport, details: dict[str, Any]) -> InboxReport:
     """Return the report with the words in full, but for what is over by now."""
     values = inbox.model_dump()
     known = {field: details[field] for field in _PRIVATE if field in details}
-    over = {field for field in ("unavailable", "paused", "stopped_by") if values.get(field) is None}
+    over = {field for field in ("unavailable", "paused", "stopped_by") if values[field] is None}
     return InboxReport.model_validate(values | {field: value for field, value in known.items() if field not in over})
 
 
