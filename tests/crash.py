@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
-from invoicedrop.ledger import database
+from invoicedrop.ledger import sqlite
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import Mover, renameat2
@@ -83,7 +83,7 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
             (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
             (shutil, "copyfileobj"),
             (LedgerConnection, "commit execute"),
-            (database, "connect"),
+            (sqlite, "connect"),
             (client, "_exchange"),
         ):
             for name in names.split():
@@ -104,7 +104,7 @@ class Effects:
             self._wrap(os, name)
         self._wrap(os, "open", lambda _path, flags, *_rest, **_more: bool(flags & os.O_CREAT))
         self._wrap(shutil, "copyfileobj")
-        vars(database)["connect"] = partial(database.connect, factory=LedgerConnection)
+        vars(sqlite)["connect"] = partial(sqlite.connect, factory=LedgerConnection)
         self._wrap(LedgerConnection, "commit")
         self._wrap(client, "_exchange")
 

@@ -11,16 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from invoicedrop.errors import Changed
+from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
-from invoicedrop.ledger.database import Database, Row
-from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id, values_of
+from invoicedrop.ledger.engine import Engine, Row
+from invoicedrop.ledger.entry import Entry, entry_of, read_id, values_of
+from invoicedrop.ledger.sqlite import Sqlite
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
+
+
+ANSWER_SECONDS: Final = 10.0
+"""How long the daemon waits for a database server's answer, before it takes the connection for dead."""
 
 
 class BucketLevel(NamedTuple):
@@ -44,9 +49,9 @@ class Ledger:
     the row was written since it was read: by another copy of the same invoice, whose receipt or doubt must stand.
     """
 
-    def __init__(self, path: Path, database: Database) -> None:
+    def __init__(self, engine: Engine, path: Path | None = None) -> None:
         self.path = path
-        self._database = database
+        self._database = engine
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -57,7 +62,40 @@ class Ledger:
 
         """
         path = state_dir / LEDGER_FILE
-        return cls(path, Database.open(path))
+        return cls(Sqlite.open(path), path)
+
+    @classmethod
+    def at(cls, url: str, *, patience: float = ANSWER_SECONDS) -> Self:
+        """Return the ledger in a PostgreSQL database, before it is connected to (`connect`).
+
+        An answer of the database is waited for for `patience` seconds.
+
+        Raises:
+            ConfigError: what it needs is not installed, or `url` is no address.
+
+        """
+        try:
+            # Here alone: who keeps the ledger in a file needs no PostgreSQL code.
+            from invoicedrop.ledger.postgres import Postgres  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                [f"ledger_url: {error}; install what it needs: pip install 'invoicedrop[postgres]'"]
+            ) from error
+        return cls(Postgres(url, patience=patience))
+
+    def connect(self, *, make: bool = True) -> bool:
+        """Be ready, with the tables up to date; return whether there are any. `make`: if not, they are made.
+
+        Raises:
+            ConfigError: a setting is wrong, or a newer program made the tables.
+
+        """
+        return self._database.connect(make=make)
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence for a person."""
+        return self._database.name
 
     def close(self) -> None:
         """Close the database; what was committed is on disk already."""
@@ -317,8 +355,6 @@ class Ledger:
         return [entry_of(row) for row in self._read(statement, **values)]
 
     def _read(self, statement: str, **values: object) -> list[Row]:
-        if "order_id" in values:
-            values["order_id"] = stored_id(values["order_id"])
         return self._database.read(statement, values)
 
 

@@ -11,6 +11,9 @@ Each is plain SQL that SQLite and PostgreSQL both execute:
 
 from typing import Final
 
+IDS: Final = frozenset({"order_id", "attachment_id"})
+"""The parameters that may have more than 64 bits: how an engine keeps such a number is its own."""
+
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,

@@ -25,6 +25,7 @@ from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.ledger_place import shared_ledger
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
@@ -89,7 +90,8 @@ class Service:
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
             ledger, identity = _open_ledger(settings)
-            state.keep(ledger.path)
+            if ledger.path is not None:
+                state.keep(ledger.path)
             try:
                 claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
             except BaseException:
@@ -253,8 +255,9 @@ def _require_folders(settings: Settings) -> None:
 def _open_ledger(settings: Settings) -> tuple[Ledger, str]:
     """Return the ledger and its identity."""
     try:
-        ledger = Ledger.open(settings.state_dir)
+        ledger = shared_ledger(settings) or Ledger.open(settings.state_dir)
         try:
+            ledger.connect()
             return ledger, ledger.identity()
         except BaseException:
             ledger.close()

@@ -34,7 +34,15 @@ from invoicedrop.settings.fields import (
     Whole,
     sentence_error,
 )
-from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, validated
+from invoicedrop.settings.ledger_url import is_url
+from invoicedrop.settings.rules import (
+    check_ledger_url,
+    check_tokens,
+    different_rates,
+    same_folders,
+    same_names,
+    validated,
+)
 from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
 from invoicedrop.system.network import DIRECT, Network
@@ -218,6 +226,15 @@ class Settings(BaseSettings):
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
     )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="The address of a PostgreSQL database in which the ledger is kept instead, for several machines at "
+        "one share (needs invoicedrop[postgres]); a file (ledger_url_file), or libpq's own password file, is the safer "
+        "place for a password.",
+    )
+    ledger_url_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds nothing but that address."
+    )
     upload_workers: Whole = Field(
         default=8,
         ge=1,
@@ -244,6 +261,20 @@ class Settings(BaseSettings):
     """Sentences for the log."""
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _check_ledger_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not is_url(url.get_secret_value().strip()):
+            raise sentence_error("must be an address like postgresql://user@host/database")
+        return url
+
+    @field_validator("ledger_url_file")
+    @classmethod
+    def _check_single_ledger_url(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("ledger_url") is not None:
+            raise sentence_error("stands beside ledger_url; keep one of the two")
+        return file
 
     @property
     def folders(self) -> frozenset[Path]:
@@ -282,6 +313,7 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        check_ledger_url(service, reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
             inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))

@@ -25,7 +25,7 @@ from invoicedrop.settings.token import exists, find_secret
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "state_dir", "api_token_file")
+PATHS: Final = (*FOLDERS, "state_dir", "api_token_file", "ledger_url_file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, 
         ledger = opened.enter_context(existing_ledger(settings))
     except (LedgerUnavailable, ConfigError) as error:
         return None, _ledger_problem(error)
-    text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
+    text = "none yet: it is made at the first start" if ledger is None else f"{ledger.name} can be used"
     return ledger, Finding("ledger", "", Level.OK, text)
 
 

@@ -20,6 +20,12 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from waiting import wait_until
 
 
+@pytest.fixture
+def ledger(sqlite_ledger: Ledger) -> Ledger:
+    """A ledger in a file."""
+    return sqlite_ledger
+
+
 def in_threads(work: Callable[[int], object], number: int) -> Mapping[int, object]:
     """Do `work` in threads at the same time; return what each returned or raised."""
     results: dict[int, object] = {}
@@ -144,7 +150,7 @@ def test_a_reader_does_not_wait_for_a_writer(ledger: Ledger) -> None:
     with somebody_writes(ledger) as other:
         writing = threading.Thread(target=ledger.uploading, args=(invoice(9),))
         writing.start()
-        wait_until(lambda: ledger._database._writing, what="a write that waits")
+        wait_until(lambda: ledger._database._group._writing, what="a write that waits")
         began = time.monotonic()
         assert written(ledger, entry) == entry
         assert time.monotonic() - began < 5
@@ -161,10 +167,10 @@ def together(ledger: Ledger, work: Callable[[int], object]) -> tuple[Mapping[int
     with somebody_writes(ledger) as other:
         first = threading.Thread(target=ledger.remember_bucket, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
         first.start()
-        wait_until(lambda: database._writing, what="a write that waits")
+        wait_until(lambda: database._group._writing, what="a write that waits")
 
         def let_go() -> None:
-            wait_until(lambda: len(database._waiting) == 8, what="all that want to write")
+            wait_until(lambda: len(database._group._waiting) == 8, what="all that want to write")
             other.execute("ROLLBACK")
 
         letting_go = threading.Thread(target=let_go)
