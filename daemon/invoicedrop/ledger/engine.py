@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.ledger.lease import InboxKey, Leases, LeaseTimes
 
 Row = tuple[Any, ...]
 Values = Mapping[str, object]
@@ -40,6 +41,9 @@ class Engine(Protocol):
 
         `session`: only by this session with the database, by which an inbox is owned (`tenure`).
         """
+
+    def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> Leases:
+        """Return who may work on these inboxes; `identity` returns the ledger's."""
 
     def close(self) -> None:
         """Close it, when the statement under way is done."""

@@ -7,6 +7,7 @@ the file name says them: "8355", or "8355_items-11-12". A committed entry surviv
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -16,6 +17,8 @@ from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
 from invoicedrop.ledger.engine import Engine, Row
 from invoicedrop.ledger.entry import Entry, entry_of, read_id, values_of
+from invoicedrop.ledger.lease import InboxKey, Lease, Leases, LeaseTimes
+from invoicedrop.ledger.leases import fingerprint
 from invoicedrop.ledger.sqlite import Sqlite
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
@@ -49,9 +52,10 @@ class Ledger:
     the row was written since it was read: by another copy of the same invoice, whose receipt or doubt must stand.
     """
 
-    def __init__(self, engine: Engine, path: Path | None = None) -> None:
+    def __init__(self, engine: Engine, path: Path | None = None, session: int | None = None) -> None:
         self.path = path
         self._database = engine
+        self._session = session
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -91,6 +95,19 @@ class Ledger:
 
         """
         return self._database.connect(make=make)
+
+    def under(self, lease: Lease) -> Self:
+        """Return this ledger for what is done under a lease: an entry is written only while it is not lost."""
+        return type(self)(self._database, self.path, lease.session)
+
+    def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes) -> Leases:
+        """Return who may work on these inboxes: this daemon, or one of several that share this ledger."""
+        return self._database.leases(inboxes, times, self.identity)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other daemons, on other machines, may use this ledger."""
+        return self.path is None
 
     @property
     def name(self) -> str:
@@ -322,6 +339,13 @@ class Ledger:
             rows = self._read(statements.IDENTITY)
         return str(rows[0][0])
 
+    def identity_of(self, inbox: InboxKey) -> str:
+        """Return what the owner file in the inbox's drop folder calls this ledger.
+
+        Of a shared ledger it is the ledger and the inbox: two daemons that call one folder differently do not share it.
+        """
+        return fingerprint(self.identity(), inbox).hex()[:32] if self.is_shared else self.identity()
+
     # The rate limit's memory
 
     def bucket(self, account: str) -> BucketLevel | None:
@@ -342,7 +366,9 @@ class Ledger:
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
         entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1)
-        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values_of(entry))
+        rows = self._database.write(
+            statements.UPDATE if entry.id else statements.INSERT, values_of(entry), self._session
+        )
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])

@@ -19,7 +19,7 @@ What is PostgreSQL's own, beside SQLite (`DIALECT` has its words for tables):
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
@@ -31,6 +31,8 @@ from psycopg.pq import TransactionStatus
 
 from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
+from invoicedrop.ledger.lease import InboxKey, LeaseTimes
+from invoicedrop.ledger.leases import DatabaseLeases
 from invoicedrop.ledger.schema import VERSION, Dialect, migrate
 from invoicedrop.printable import printable
 
@@ -142,6 +144,10 @@ class Postgres:
         with _explained("reached", self.name):
             self._group.alone(begin)
         return there
+
+    def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> DatabaseLeases:
+        """Return who may work on these inboxes, as the database decides."""
+        return DatabaseLeases(self, identity, inboxes, times)
 
     def close(self) -> None:
         """Close both sessions, each when its statement under way is done."""

@@ -93,6 +93,7 @@ STEPS: Final = (
             account TEXT NOT NULL,
             project_id BIGINT NOT NULL,
             inbox TEXT NOT NULL,
+            life TEXT NOT NULL,
             backend INTEGER NOT NULL,
             host TEXT NOT NULL,
             pid INTEGER NOT NULL,

@@ -6,7 +6,7 @@ What is SQLite's own: how the file is opened (`connect`), how a write begins (`_
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
 from invoicedrop.ledger.entry import stored_id
+from invoicedrop.ledger.lease import InboxKey, LeaseTimes, SoleOwner
 from invoicedrop.ledger.schema import SQLITE, migrate
 from invoicedrop.ledger.statements import IDS
 
@@ -78,6 +79,10 @@ class Sqlite:
     def connect(self, *, make: bool = True) -> bool:  # noqa: ARG002 - it is open
         """Do nothing: it is open, and has its tables."""
         return True
+
+    def leases(self, _inboxes: Sequence[InboxKey], _times: LeaseTimes, _identity: Callable[[], str]) -> SoleOwner:
+        """Return that all of them are ours."""
+        return SoleOwner()
 
     def close(self) -> None:
         """Close both connections, each when its statement under way is done."""

@@ -258,6 +258,8 @@ class Delivery:
         """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
         if self.entry.doubt_since is None:
             return None
+        if (quarantine := self.context.lease.quarantine) > 0:
+            raise Deferred(quarantine, "another machine, from which this one took over, may still be sending it")
         seen = look(self.entry, self.project, self.ledger)
         if seen.receipt is not None:
             self.log.info("upload.reconciled", attachment_id=seen.receipt.attachment_id, found=True, by=seen.by)
@@ -290,6 +292,7 @@ class Delivery:
         before = self.entry
 
         def intend() -> None:
+            self.context.lease.require()
             self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
@@ -299,6 +302,7 @@ class Delivery:
                 self.snapshot,
                 self.name.item_ids,
                 before_sending=intend,
+                may_leave=self.context.lease.require,
                 own_connection=before.doubt_since is not None,
             )
         except OutcomeUnknown as doubt:

@@ -35,6 +35,7 @@ class Ending:
     def processed(self, *, duplicate: bool) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
         entry = self.entry
+        self.context.lease.require()
         with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.context.filing.processed(
                 self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
@@ -65,6 +66,7 @@ class Ending:
         ledger, entry = self.context.ledger, self.entry
         if not self.resumed:
             entry = ledger.rejected(entry, rejection.reason, rejection.detail)
+        self.context.lease.require()
         with self.context.deferrals.noted(self.file.name, self.log):
             filed_as = self.context.filing.failed(
                 self.file.name,

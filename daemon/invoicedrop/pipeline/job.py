@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from invoicedrop.channable.project import Project
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.lease import Lease
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.deferrals import Deferrals
@@ -54,7 +55,8 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `started` is when this process began to work, in seconds since the epoch.
+    `started` is when this process began to work, in seconds since the epoch. `lease` is the right to work on them; what
+    `ledger` writes of them is written under it.
     """
 
     inbox: Inbox
@@ -66,11 +68,18 @@ class DeliveryContext:
     order_book: OrderBook
     timing: Timing = DEFAULT_TIMING
     started: float = field(default_factory=time.time)
+    lease: Lease = field(default_factory=Lease)
     deferrals: Deferrals = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember nothing of any file yet."""
         self.deferrals = Deferrals(self.timing)
+
+    def under(self, lease: Lease) -> "DeliveryContext":
+        """Return the same under another lease."""
+        context = replace(self, ledger=self.ledger.under(lease), lease=lease)
+        context.deferrals = self.deferrals
+        return context
 
     def new_entry(self, file: SettledFile, reference: str, sha256: str, size: int, *, items: str = "") -> Entry:
         """Begin what is known of an invoice; nothing is written yet."""

@@ -88,16 +88,17 @@ class FolderOwner:
 
 @dataclass(frozen=True, slots=True)
 class InboxState:
-    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    """How an inbox is doing. `standby`: who works on it, if another daemon does while this one waits.
 
-    `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    `seconds`: what its company's backlog takes at the API's rate; None: no rate is set. `slow` is how slowly the last
+    upload left, if it did. `owner` is the daemon that last worked on the drop folder, if it is there or was ended hard.
     """
 
     name: str
     folder: str
     waiting: int
     trouble: str | None
+    standby: str | None
     paused: str | None
     next_probe: float | None
     slow: str | None

@@ -49,7 +49,7 @@ class Heartbeat:
         self._due = now + self._interval
         reports = _reports(workers)
         self._write(reports, pid=os.getpid())
-        if not self._ready and any(worker.is_scanned for worker in workers):
+        if not self._ready and any(worker.is_scanned or not worker.is_owned for worker in workers):
             self._ready = True
             self._systemd.ready()
         self._systemd.alive()
@@ -80,7 +80,9 @@ class Heartbeat:
             return error.detail
         parts = [f"{sum(report.waiting for report in reports.values())} waiting", f"{sent} sent today"]
         for name, report in reports.items():
-            if report.unavailable is not None:
+            if report.standby is not None:
+                parts.append(f"{name} stands by: {report.standby}, works on it")
+            elif report.unavailable is not None:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")

@@ -2,10 +2,11 @@
 
 from urllib.parse import unquote, urlsplit
 
+from invoicedrop.ledger.lease import InboxKey
 from invoicedrop.ledger.ledger import ANSWER_SECONDS, Ledger
 from invoicedrop.logs import hide
 from invoicedrop.settings.load import read_ledger_url
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.models import Inbox, Settings
 
 
 def shared_ledger(settings: Settings, *, patience: float = ANSWER_SECONDS) -> Ledger | None:
@@ -24,6 +25,11 @@ def shared_ledger(settings: Settings, *, patience: float = ANSWER_SECONDS) -> Le
     for secret in _passwords(url):
         hide(secret)
     return Ledger.at(url, patience=patience)
+
+
+def key_of(inbox: Inbox) -> InboxKey:
+    """Return what the inbox is called on every machine."""
+    return InboxKey(inbox.account, inbox.project_id, inbox.name)
 
 
 def _passwords(url: str) -> list[str]:

@@ -14,6 +14,7 @@ from functools import partial
 from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.errors import ConfigError, LedgerUnavailable
+from invoicedrop.ledger.lease import Leases, LeaseTimes
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
@@ -25,7 +26,7 @@ from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_worker import InboxWorker
-from invoicedrop.service.ledger_place import shared_ledger
+from invoicedrop.service.ledger_place import key_of, shared_ledger
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
@@ -89,11 +90,12 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger, identity = _open_ledger(settings)
+            ledger = _open_ledger(settings)
             if ledger.path is not None:
                 state.keep(ledger.path)
             try:
-                claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
+                leases = self._start_leases(ledger)
+                claims = held.enter_context(claimed(settings.inboxes, ledger, leases, state.trouble, self._timing))
             except BaseException:
                 ledger.close()
                 raise
@@ -102,7 +104,7 @@ class Service:
             try:
                 # Starting its process takes as long as building the workers and the first look at the folders.
                 validator.warm_up()
-                workers = self._build_workers(claims, ledger, validator, rate_limiters)
+                workers = self._build_workers(claims, leases, ledger, validator, rate_limiters)
                 dispatcher = Dispatcher(
                     workers,
                     rate_limiters,
@@ -114,10 +116,24 @@ class Service:
                 validator.close()
                 ledger.close()
                 raise
-            return self._run(workers, dispatcher, state, ledger, validator, rate_limiters, once=once)
+            return self._run(workers, dispatcher, state, leases, ledger, validator, rate_limiters, once=once)
+
+    def _start_leases(self, ledger: Ledger) -> Leases:
+        timing = self._timing
+        leases = ledger.leases(
+            [key_of(inbox) for inbox in self._settings.inboxes],
+            LeaseTimes(timing.lease_beat, timing.lease_valid, timing.lease_stale),
+        )
+        leases.start()
+        return leases
 
     def _build_workers(
-        self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
+        self,
+        claims: Sequence[FolderClaim],
+        leases: Leases,
+        ledger: Ledger,
+        validator: PdfCheck,
+        rate_limiters: RateLimiters,
     ) -> list[InboxWorker]:
         orders = KeyedLock()
         most = self._settings.upload_workers
@@ -128,6 +144,7 @@ class Service:
                 inbox,
                 state_dir=self._settings.state_dir,
                 claim=claim,
+                leases=leases,
                 token=token_reader(inbox, hide),
                 rate_limiter=rate_limiters.limiter_of(inbox),
                 ledger=ledger,
@@ -159,6 +176,7 @@ class Service:
                     rate_limiter=rate_limiters.limiter_of(inboxes[0]),
                     ledger=ledger,
                     is_paused=partial(_is_any_paused, sharing),
+                    others=partial(_not_owned, sharing),
                     switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
                     timing=self._timing,
                 )
@@ -170,6 +188,7 @@ class Service:
         workers: list[InboxWorker],
         dispatcher: Dispatcher,
         state: StateFolder,
+        leases: Leases,
         ledger: Ledger,
         validator: PdfCheck,
         rate_limiters: RateLimiters,
@@ -181,7 +200,12 @@ class Service:
         interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
         heartbeat = Heartbeat(state, interval, ledger, systemd)
         loop = MainLoop(
-            workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
+            workers=workers,
+            dispatcher=dispatcher,
+            heartbeat=heartbeat,
+            leases=leases,
+            signals=self._signals,
+            waker=self._waker,
         )
         confirmer = self._build_confirmer(workers, ledger, rate_limiters)
         shutdown = Shutdown(
@@ -191,6 +215,7 @@ class Service:
             confirmer=confirmer,
             validator=validator,
             ledger=ledger,
+            leases=leases,
             heartbeat=heartbeat,
             companions=self._companions,
             signals=self._signals,
@@ -230,6 +255,10 @@ def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
     return any(worker.is_paused for worker in workers)
 
 
+def _not_owned(workers: Sequence[InboxWorker]) -> frozenset[str]:
+    return frozenset(worker.name for worker in workers if not worker.is_owned)
+
+
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:
     if not once:
         return exit_codes.OK
@@ -252,13 +281,16 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> tuple[Ledger, str]:
-    """Return the ledger and its identity."""
+def _open_ledger(settings: Settings) -> Ledger:
+    """Return the ledger; one in a database is connected to later, and waited for."""
+    shared = shared_ledger(settings)
+    if shared is not None:
+        return shared
     try:
-        ledger = shared_ledger(settings) or Ledger.open(settings.state_dir)
+        ledger = Ledger.open(settings.state_dir)
         try:
-            ledger.connect()
-            return ledger, ledger.identity()
+            ledger.identity()
+            return ledger  # noqa: TRY300 - what cannot be read is no ledger
         except BaseException:
             ledger.close()
             raise

@@ -36,7 +36,7 @@ _Text = Annotated[str, BeforeValidator(_as_storable)]
 class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
-    `slow` is how slowly the last upload left, if it did.
+    `slow` is how slowly the last upload left, if it did. `standby` is who works on it, if another daemon does.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -44,6 +44,7 @@ class InboxReport(BaseModel):
     waiting: int = 0
     mode: _Text = "scans"
     unavailable: _Text | None = None
+    standby: _Text | None = None
     paused: _Text | None = None
     next_probe: float | None = None
     slow: _Text | None = None

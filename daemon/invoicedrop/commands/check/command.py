@@ -23,8 +23,9 @@ from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.service import lock, status_file
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.service import new_validator
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -45,11 +46,10 @@ def collect(settings: Settings) -> list[Finding]:
             validator.warm_up()
         findings = _user(settings)
         ledger, ledger_finding = _open_ledger(settings, opened)
-        identity = _identity(ledger)
         put_off = _put_off(settings)
         for inbox in settings.inboxes:
             findings += folders.of_inbox(
-                inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
+                inbox, state_dir=settings.state_dir, ledger=_identity(ledger, inbox), put_off=put_off.get(inbox.name)
             )
             findings += left_alone.of_inbox(inbox, settings.folders)
         findings += folders.of_state(settings.state_dir)
@@ -89,10 +89,10 @@ def _ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
     return Finding("ledger", "", Level.PROBLEM, str(error))
 
 
-def _identity(ledger: Ledger | None) -> str | None:
-    """Return the identity of the ledger; None where it cannot be read: that is told below."""
+def _identity(ledger: Ledger | None, inbox: Inbox) -> str | None:
+    """Return what the inbox's owner file calls our ledger; None where it cannot be read: that is told below."""
     with suppress(LedgerUnavailable):
-        return None if ledger is None else ledger.identity()
+        return None if ledger is None else ledger.identity_of(key_of(inbox))
     return None
 
 

@@ -109,6 +109,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
             f"the file is {inbox.owner.writer}'s)"
         )
         print_line(console, (line, "yellow"))
+    if inbox.standby:
+        print_line(console, f"  {name}stands by: {inbox.standby}, works on it")
     if inbox.trouble:
         print_line(console, (f"  {name}cannot go on: {inbox.trouble}", "bold red"))
     if inbox.paused:
