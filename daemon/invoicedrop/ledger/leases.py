@@ -31,7 +31,7 @@ _NOW: Final = "extract(epoch FROM clock_timestamp())"
 
 _TAKE: Final = f"""
     WITH before AS (
-        SELECT host, pid, since FROM inbox_owners
+        SELECT life, host, pid, since FROM inbox_owners
         WHERE account = :account AND project_id = :project_id AND inbox = :name
     )
     INSERT INTO inbox_owners (account, project_id, inbox, life, backend, host, pid, since, beat)
@@ -39,7 +39,8 @@ _TAKE: Final = f"""
     ON CONFLICT (account, project_id, inbox) DO UPDATE SET
         life = excluded.life, backend = excluded.backend, host = excluded.host, pid = excluded.pid,
         since = excluded.since, beat = excluded.beat
-    RETURNING (SELECT host FROM before), (SELECT pid FROM before), (SELECT since FROM before)
+    RETURNING (SELECT life FROM before), (SELECT host FROM before), (SELECT pid FROM before),
+              (SELECT since FROM before)
 """  # noqa: S608 - constants
 
 _BEAT: Final = f"""
@@ -189,10 +190,10 @@ class DatabaseLeases:
             return
         at = boot_time()
         mine = {"life": self._life, "host": os.uname().nodename, "pid": os.getpid()}
-        ((host, pid, since),) = self._write(_TAKE, **inbox._asdict(), **mine)
-        previous = None if host is None else Holder(host, pid, since)
+        ((life, *before),) = self._write(_TAKE, **inbox._asdict(), **mine)
+        previous = None if life in {None, self._life} else Holder(*before)
         _, last_seen = self._seen.pop(inbox, (None, at))
-        quarantine = 0.0 if previous is None else max(0.0, self._times.stale - (at - last_seen))
+        quarantine = 0.0 if life is None else max(0.0, self._times.stale - (at - last_seen))
         lease = Lease(self._engine.session, valid=self._times.valid, previous=previous, quarantine=quarantine)
         lease.renew(at)
         self._leases[inbox] = lease
