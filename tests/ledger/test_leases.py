@@ -90,7 +90,7 @@ def test_what_a_dead_owner_sent_last_is_waited_for(postgres_url: str, how: str) 
 
 
 def test_an_owner_that_hangs_is_ended_and_can_write_no_more(postgres_url: str) -> None:
-    """Without a beat for too long its session ends: under that lease nothing is written any more, nor may begin."""
+    """Without a beat for too long its session ends: under that lease nothing is written any more, or begun."""
     with daemon(postgres_url) as first, daemon(postgres_url) as second:
         lease = first.leases.lease(_ONE)
         assert lease is not None
@@ -119,7 +119,7 @@ def test_an_owner_that_beats_is_left_alone(postgres_url: str) -> None:
 
 
 def test_a_lease_that_is_not_renewed_runs_out(postgres_url: str) -> None:
-    """Nothing is begun after `valid` seconds without a beat, also if nobody takes the inbox; the next beat renews it."""
+    """Nothing begins `valid` seconds after a beat, also if nobody takes the inbox; the next beat renews it."""
     with daemon(postgres_url, times=_TIMES._replace(valid=0.3)) as first:
         assert first.owns()
         lease = first.leases.lease(_ONE)

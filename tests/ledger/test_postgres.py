@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from entries import ACCOUNT, invoice, written
 
-from invoicedrop.errors import Changed, ConfigError, LedgerUnavailable
+from invoicedrop.errors import Changed, ConfigError, Deferred, LedgerUnavailable
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
@@ -279,6 +279,31 @@ def test_a_write_that_cannot_be_is_its_own_thread_s_error(ledger: Ledger) -> Non
     with pytest.raises(LedgerUnavailable):
         ledger.uploaded(replace(invoice(), pages=2**63), Receipt(1))
     assert ledger.uploading(invoice()).id
+
+
+def test_what_one_daemon_works_on_is_not_another_s_meanwhile(postgres_url: str, ledger: Ledger) -> None:
+    """Of two daemons with inboxes of their own one at a time has an order, or a PDF; the other one comes later."""
+    with Ledger.at(postgres_url) as other:
+        other.connect()
+        with ledger.alone_with("pdf", "order"):
+            with pytest.raises(Deferred, match="another machine"), other.alone_with("another pdf", "order"):
+                pass
+            with other.alone_with("another pdf", "another order"):
+                pass
+        with other.alone_with("pdf", "order"):
+            ledger.connect()
+            with pytest.raises(Deferred), ledger.alone_with("order"):
+                pass
+            end_session(other, postgres_url)
+        wait_until(lambda: _is_free(ledger), what="the lock of a session that was ended")
+
+
+def _is_free(ledger: Ledger) -> bool:
+    try:
+        with ledger.alone_with("order"):
+            return True
+    except Deferred:
+        return False
 
 
 # What is wrong with the setting, and what is waited for

@@ -35,6 +35,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "waiting": 2,
                 "mode": "events",
                 "unavailable": None,
+                "standby": None,
                 "paused": "the API is out of service",
                 "next_probe": _BEAT + 4,
                 "slow": None,

@@ -6,6 +6,7 @@ What is an engine's own stands at the top of its module.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from invoicedrop.errors import LedgerUnavailable
@@ -40,6 +41,14 @@ class Engine(Protocol):
         """Execute a statement; return its rows when what it wrote is on disk.
 
         `session`: only by this session with the database, by which an inbox is owned (`tenure`).
+        """
+
+    def alone_with(self, keys: Sequence[str], session: int | None) -> AbstractContextManager[None]:
+        """Keep other daemons from what has these keys; within this process nobody is kept.
+
+        Raises:
+            Deferred: another daemon is at it.
+
         """
 
     def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> Leases:

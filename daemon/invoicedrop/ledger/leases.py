@@ -24,10 +24,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.ledger.engine import Engine, Row
 from invoicedrop.ledger.lease import Holder, InboxKey, Lease, LeaseTimes, boot_time
+from invoicedrop.ledger.statements import NOW
 
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(:lock)"
-
-_NOW: Final = "extract(epoch FROM clock_timestamp())"
 
 _TAKE: Final = f"""
     WITH before AS (
@@ -35,7 +34,7 @@ _TAKE: Final = f"""
         WHERE account = :account AND project_id = :project_id AND inbox = :name
     )
     INSERT INTO inbox_owners (account, project_id, inbox, life, backend, host, pid, since, beat)
-    VALUES (:account, :project_id, :name, :life, pg_backend_pid(), :host, :pid, {_NOW}, {_NOW})
+    VALUES (:account, :project_id, :name, :life, pg_backend_pid(), :host, :pid, {NOW}, {NOW})
     ON CONFLICT (account, project_id, inbox) DO UPDATE SET
         life = excluded.life, backend = excluded.backend, host = excluded.host, pid = excluded.pid,
         since = excluded.since, beat = excluded.beat
@@ -44,7 +43,7 @@ _TAKE: Final = f"""
 """  # noqa: S608 - constants
 
 _BEAT: Final = f"""
-    UPDATE inbox_owners SET beat = {_NOW} WHERE life = :life AND backend = pg_backend_pid()
+    UPDATE inbox_owners SET beat = {NOW} WHERE life = :life AND backend = pg_backend_pid()
     RETURNING account, project_id, inbox
 """  # noqa: S608
 
@@ -141,7 +140,7 @@ class DatabaseLeases:
                 self._end_all()
                 self._engine.connect()
                 identity = self._identity()
-                self._locks = {inbox: _lock(identity, inbox) for inbox in self._inboxes}
+                self._locks = {inbox: advisory_key(fingerprint(identity, inbox)) for inbox in self._inboxes}
             self._renew()
             for inbox in self._inboxes:
                 if inbox not in self._leases:
@@ -223,10 +222,11 @@ class DatabaseLeases:
         return self._engine.write(statement, parameters, session)
 
 
-def fingerprint(identity: str, inbox: InboxKey) -> bytes:
+def fingerprint(identity: str, inbox: InboxKey) -> str:
     """Return what tells this ledger's inbox from every other one, on every machine."""
-    return hashlib.sha256("\n".join((identity, *map(str, inbox))).encode()).digest()
+    return hashlib.sha256("\n".join((identity, *map(str, inbox))).encode()).hexdigest()
 
 
-def _lock(identity: str, inbox: InboxKey) -> int:
-    return int.from_bytes(fingerprint(identity, inbox)[:8], signed=True)
+def advisory_key(text: str) -> int:
+    """Return the key of the advisory lock that stands for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)

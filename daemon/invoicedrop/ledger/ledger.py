@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -99,6 +100,15 @@ class Ledger:
     def under(self, lease: Lease) -> Self:
         """Return this ledger for what is done under a lease: an entry is written only while it is not lost."""
         return type(self)(self._database, self.path, lease.session)
+
+    def alone_with(self, *keys: object) -> AbstractContextManager[None]:
+        """Keep other daemons that share this ledger from what these keys name, as `order_locks` keeps other threads.
+
+        Raises:
+            Deferred: another daemon is at it.
+
+        """
+        return self._database.alone_with([repr(key) for key in keys], self._session)
 
     def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes) -> Leases:
         """Return who may work on these inboxes: this daemon, or one of several that share this ledger."""
@@ -344,7 +354,7 @@ class Ledger:
 
         Of a shared ledger it is the ledger and the inbox: two daemons that call one folder differently do not share it.
         """
-        return fingerprint(self.identity(), inbox).hex()[:32] if self.is_shared else self.identity()
+        return fingerprint(self.identity(), inbox)[:32] if self.is_shared else self.identity()
 
     # The rate limit's memory
 
@@ -356,6 +366,24 @@ class Ledger:
     def remember_bucket(self, account: str, bucket: BucketLevel) -> None:
         """Write down what is in the account's bucket."""
         self._database.write(statements.REMEMBER_BUCKET, {"account": account, **bucket._asdict()})
+
+    def take_room(self, account: str, most: int, rate: float, capacity: float) -> tuple[int, float]:
+        """Take room for up to `most` requests in the account's bucket, which leaks `rate` a second.
+
+        Return for how many there is some (0: for none now), and what was in it before. Only a shared ledger has this:
+        it counts by the database's clock.
+        """
+        values = {"account": account, "most": float(most), "rate": float(rate), "capacity": float(capacity)}
+        rows = self._database.write(statements.TAKE_ROOM, values)
+        if not rows:
+            self._database.write(statements.NEW_BUCKET, {"account": account})
+            rows = self._database.write(statements.TAKE_ROOM, values)
+        taken, level = rows[0]
+        return int(taken), float(level)
+
+    def fill_bucket(self, account: str, capacity: float) -> None:
+        """The account's bucket is full, as the API says. Only a shared ledger has this."""
+        self._database.write(statements.FILL_BUCKET, {"account": account, "capacity": float(capacity)})
 
     # How
 

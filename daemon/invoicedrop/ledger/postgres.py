@@ -19,7 +19,7 @@ What is PostgreSQL's own, beside SQLite (`DIALECT` has its words for tables):
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
@@ -29,10 +29,10 @@ from psycopg import conninfo
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
-from invoicedrop.errors import ConfigError, LedgerUnavailable
+from invoicedrop.errors import ConfigError, Deferred, LedgerUnavailable
 from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
 from invoicedrop.ledger.lease import InboxKey, LeaseTimes
-from invoicedrop.ledger.leases import DatabaseLeases
+from invoicedrop.ledger.leases import DatabaseLeases, advisory_key
 from invoicedrop.ledger.schema import VERSION, Dialect, migrate
 from invoicedrop.printable import printable
 
@@ -65,6 +65,8 @@ _SERVER: Final = {
     "idle_in_transaction_session_timeout": "10000",
     "lock_timeout": "10000",
 }
+_BESIDE_ANOTHER: Final = 1.0
+"""Seconds until the next try, where another daemon is at work on the same."""
 _DURABLE: Final = frozenset({"on", "remote_apply"})
 """Values of `synchronous_commit` with which COMMIT returns when it is on disk."""
 _SETTING_FAULTS: Final = re.compile(
@@ -144,6 +146,27 @@ class Postgres:
         with _explained("reached", self.name):
             self._group.alone(begin)
         return there
+
+    @contextmanager
+    def alone_with(self, keys: Sequence[str], session: int | None) -> Iterator[None]:
+        """Keep other daemons from what has these keys, by locks of the session that writes.
+
+        Raises:
+            Deferred: another daemon is at it.
+
+        """
+        locks = {f"lock_{index}": advisory_key(key) for index, key in enumerate(keys)}
+        (taken,) = self.write(_on_each("pg_try_advisory_lock", locks), locks, session)
+        try:
+            if not all(taken):
+                raise Deferred(_BESIDE_ANOTHER, "another machine is at work on the same order, or on the same PDF")
+            yield
+        finally:
+            held = {name: lock for (name, lock), is_taken in zip(locks.items(), taken, strict=True) if is_taken}
+            # A session that is lost has lost its locks as well.
+            with suppress(LedgerUnavailable):
+                if held:
+                    self.write(_on_each("pg_advisory_unlock", held), held, session)
 
     def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> DatabaseLeases:
         """Return who may work on these inboxes, as the database decides."""
@@ -302,6 +325,10 @@ def _brought_up_to_date(session: Session, name: str, *, make: bool) -> bool:
         with suppress(psycopg.Error):
             session.autocommit = False
     return True
+
+
+def _on_each(function: str, names: Iterable[str]) -> str:
+    return f"SELECT {', '.join(f'{function}(:{name})' for name in names)}"
 
 
 @cache

@@ -7,7 +7,7 @@ What is SQLite's own: how the file is opened (`connect`), how a write begins (`_
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +79,10 @@ class Sqlite:
     def connect(self, *, make: bool = True) -> bool:  # noqa: ARG002 - it is open
         """Do nothing: it is open, and has its tables."""
         return True
+
+    def alone_with(self, _keys: Sequence[str], _session: int | None) -> AbstractContextManager[None]:
+        """Do nothing: there is no other daemon."""
+        return nullcontext()
 
     def leases(self, _inboxes: Sequence[InboxKey], _times: LeaseTimes, _identity: Callable[[], str]) -> SoleOwner:
         """Return that all of them are ours."""

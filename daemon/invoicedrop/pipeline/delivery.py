@@ -186,13 +186,11 @@ class Delivery:
 
     @contextmanager
     def _alone_with_bytes_and_order(self) -> Iterator[None]:
-        """Keep other threads from sending these bytes to another order, or anything to this one, meanwhile."""
+        """Keep others from sending these bytes to another order, or anything to this one, meanwhile."""
         account, project_id, order_id = self.entry.account, self.entry.project_id, self.entry.order_id
+        pdf, order = ("bytes", account, self.entry.sha256), (account, project_id, order_id)
         # In this order everywhere: nobody who holds an order waits for bytes.
-        with (
-            self.context.orders.hold(("bytes", account, self.entry.sha256)),
-            self.context.orders.hold((account, project_id, order_id)),
-        ):
+        with self.context.orders.hold(pdf), self.context.orders.hold(order), self.ledger.alone_with(pdf, order):
             yield
 
     def _adopt_duplicate(self) -> None:
