@@ -83,6 +83,9 @@ class Timing:
     """After so long without a renewal another daemon takes over. It asks about what was perhaps sent only after that
     time, too."""
 
+    database_answer: float = 10.0
+    """How long a database server's answer is waited for, before the connection counts as dead."""
+
     # Whose a drop folder is
     owner_look: float = 5.0
     """Between two looks whether a drop folder is still ours."""

@@ -23,13 +23,10 @@ from invoicedrop.ledger.leases import fingerprint
 from invoicedrop.ledger.sqlite import Sqlite
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
+from invoicedrop.timing import DEFAULT_TIMING
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
-
-
-ANSWER_SECONDS: Final = 10.0
-"""How long the daemon waits for a database server's answer, before it takes the connection for dead."""
 
 
 class BucketLevel(NamedTuple):
@@ -70,7 +67,7 @@ class Ledger:
         return cls(Sqlite.open(path), path)
 
     @classmethod
-    def at(cls, url: str, *, patience: float = ANSWER_SECONDS) -> Self:
+    def at(cls, url: str, *, patience: float = DEFAULT_TIMING.database_answer) -> Self:
         """Return the ledger in a PostgreSQL database, before it is connected to (`connect`).
 
         An answer of the database is waited for for `patience` seconds.

@@ -3,13 +3,14 @@
 from urllib.parse import unquote, urlsplit
 
 from invoicedrop.ledger.lease import InboxKey
-from invoicedrop.ledger.ledger import ANSWER_SECONDS, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
 from invoicedrop.settings.load import read_ledger_url
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.timing import DEFAULT_TIMING
 
 
-def shared_ledger(settings: Settings, *, patience: float = ANSWER_SECONDS) -> Ledger | None:
+def shared_ledger(settings: Settings, *, patience: float = DEFAULT_TIMING.database_answer) -> Ledger | None:
     """Return the ledger in a database, not connected to yet; None where it is a file.
 
     Its secrets are kept out of the log.

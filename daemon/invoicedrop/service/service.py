@@ -90,7 +90,7 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger = _open_ledger(settings)
+            ledger = _open_ledger(settings, self._timing)
             if ledger.path is not None:
                 state.keep(ledger.path)
             try:
@@ -281,9 +281,9 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> Ledger:
+def _open_ledger(settings: Settings, timing: Timing) -> Ledger:
     """Return the ledger; one in a database is connected to later, and waited for."""
-    shared = shared_ledger(settings)
+    shared = shared_ledger(settings, patience=timing.database_answer)
     if shared is not None:
         return shared
     try:
