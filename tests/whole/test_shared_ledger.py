@@ -1,4 +1,4 @@
-"""A daemon whose ledger is in PostgreSQL: how it starts, stands by and takes over, and what it may not do after that."""
+"""A daemon whose ledger is in PostgreSQL: how it starts, stands by and takes over, and what it may not do then."""
 
 import os
 import signal
