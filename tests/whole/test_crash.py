@@ -255,8 +255,8 @@ def test_a_death_on_both_sides_of_every_effect_loses_nothing(stage: Stage, threa
 
 @pytest.mark.parametrize("thread", [MAIN, UPLOAD])
 def test_a_death_at_any_effect_with_the_ledger_in_postgresql_loses_nothing(postgres_stage: Stage, thread: str) -> None:
-    """The same with the ledger in PostgreSQL, right after every ninth effect, commits included."""
-    assert _die_at_each(postgres_stage, thread, after=True, step=9) > 15
+    """The same with the ledger in PostgreSQL, right after every twentieth effect, commits included."""
+    assert _die_at_each(postgres_stage, thread, after=True, step=20) > 15
 
 
 @pytest.mark.soak
