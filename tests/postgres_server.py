@@ -40,6 +40,7 @@ _SETTINGS: Final = {
     "autovacuum": "off",
     "log_min_messages": "fatal",
 }
+WITH_PASSWORD: Final = "locked"
 MISSING: Final = "PostgreSQL is not installed (apt-get install postgresql): the tests of the shared ledger did not run"
 
 
@@ -73,8 +74,11 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(folder, _other_user())
         server = cls(folder, _free_port(), bin_folder)
-        command = ["initdb", "-D", "data", "-A", "trust", "-U", _SUPERUSER, "-N", "--no-locale", "-E", "UTF8", "-c"]
-        server._run(command[:-1])
+        command = ["initdb", "-D", "data", "-A", "trust", "-U", _SUPERUSER, "-N", "--no-locale", "-E", "UTF8"]
+        server._run(command)
+        # This user, and no other one, needs a password.
+        rules = folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {WITH_PASSWORD} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         return server
 
     def start(self, **settings: str) -> None:

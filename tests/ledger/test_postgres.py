@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.ledger.postgres import Postgres, Session
 from invoicedrop.ledger.schema import VERSION
+from postgres_server import WITH_PASSWORD
 from waiting import wait_until
 
 
@@ -348,7 +350,30 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_libpq_s_own_files_work(postgres_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_name_is_not_known_is_waited_for() -> None:
+    """The name server may not be up yet either."""
+    with Ledger.at("postgresql://ada@database.invalid/x") as ledger, pytest.raises(LedgerUnavailable, match="resolve"):
+        ledger.connect()
+
+
+def test_a_wrong_password_is_a_setting_s_fault_and_a_password_file_works(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that is refused is said to be, without it; the right one may lie in libpq's own file."""
+    role = f"CREATE ROLE {WITH_PASSWORD} LOGIN SUPERUSER PASSWORD 'right'"
+    execute(postgres_url, f"DO $$ BEGIN {role}; EXCEPTION WHEN OTHERS THEN NULL; END $$")
+    wrong = postgres_url.replace("postgres@", f"{WITH_PASSWORD}:hunter2@")
+    with Ledger.at(wrong) as ledger, pytest.raises(ConfigError, match="password authentication failed") as caught:
+        ledger.connect()
+    assert "hunter2" not in str(caught.value)
+    (tmp_path / "passwords").write_text(f"*:*:*:{WITH_PASSWORD}:right\n")
+    (tmp_path / "passwords").chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+    with Ledger.at(postgres_url.replace("postgres@", f"{WITH_PASSWORD}@")) as ledger:
+        assert ledger.connect()
+
+
+def test_libpq_s_own_files_work(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address may be a service of libpq's own service file."""
     host, _, rest = postgres_url.removeprefix("postgresql://postgres@").partition(":")
     port = rest.partition("/")[0]

@@ -68,7 +68,7 @@ def test_a_daemon_with_its_ledger_in_postgresql_needs_no_file(merchant: Merchant
     assert "Today: 1 sent, 1 failed" in shown.stdout
     assert merchant.run("verify", ledger_url=url).returncode == 0
     check = merchant.run("check", ledger_url=url)
-    assert "the database postgres on 127.0.0.1" in " ".join(check.stdout.split())
+    assert "the database postgres on 127.0.0.1: fsync = off, full_page_writes = off" in " ".join(check.stdout.split())
     config = merchant.run("config", ledger_url=url)
     assert "ledger_url" in config.stdout
     for output in (done.stderr, shown.stdout, check.stdout, config.stdout):

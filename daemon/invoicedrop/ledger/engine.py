@@ -34,6 +34,9 @@ class Engine(Protocol):
 
         """
 
+    def shortcoming(self) -> str | None:
+        """Return what keeps a commit from being on disk, in words; None if nothing does."""
+
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
 

@@ -94,6 +94,10 @@ class Ledger:
         """
         return self._database.connect(make=make)
 
+    def shortcoming(self) -> str | None:
+        """Return what keeps a commit from being on disk, in words; None if nothing does that can be seen from here."""
+        return self._database.shortcoming()
+
     def under(self, lease: Lease) -> Self:
         """Return this ledger for what is done under a lease: an entry is written only while it is not lost."""
         return type(self)(self._database, self.path, lease.session)

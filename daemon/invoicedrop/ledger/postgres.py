@@ -71,7 +71,8 @@ _DURABLE: Final = frozenset({"on", "remote_apply"})
 """Values of `synchronous_commit` with which COMMIT returns when it is on disk."""
 _SETTING_FAULTS: Final = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(role|database|user) .* does not exist"
-    r"|permission denied|not permitted to log in|service|does not support SSL|certificate|private key file",
+    r"|permission denied|not permitted to log in|definition of service|service file|does not support SSL|certificate"
+    r"|private key file",
     re.IGNORECASE,
 )
 """What is wrong with the setting, or with the server's own settings, in the server's and libpq's words. (While it
@@ -156,7 +157,7 @@ class Postgres:
 
         """
         locks = {f"lock_{index}": advisory_key(key) for index, key in enumerate(keys)}
-        (taken,) = self.write(_on_each("pg_try_advisory_lock", locks), locks, session)
+        (taken,) = self._by_itself(_on_each("pg_try_advisory_lock", locks), locks, session)
         try:
             if not all(taken):
                 raise Deferred(_BESIDE_ANOTHER, "another machine is at work on the same order, or on the same PDF")
@@ -166,7 +167,7 @@ class Postgres:
             # A session that is lost has lost its locks as well.
             with suppress(LedgerUnavailable):
                 if held:
-                    self.write(_on_each("pg_advisory_unlock", held), held, session)
+                    self._by_itself(_on_each("pg_advisory_unlock", held), held, session)
 
     def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> DatabaseLeases:
         """Return who may work on these inboxes, as the database decides."""
@@ -181,6 +182,14 @@ class Postgres:
                 self._reader.close()
 
     # Statements
+
+    def shortcoming(self) -> str | None:
+        """Return what keeps a commit from being on disk, in words; None if nothing does."""
+        rows = self.read(
+            "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'", {}
+        )
+        off = ", ".join(f"{name} = off" for name in sorted(name for (name,) in rows))
+        return f"{off}: what the server has committed may be lost when its machine loses power" if off else None
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
@@ -228,6 +237,13 @@ class Postgres:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _by_itself(self, statement: str, values: Values, session: int | None) -> list[Row]:
+        """Execute a statement once at the most: what a session has locked twice, it has to unlock twice."""
+        rows: list[Row] = []
+        with _explained("written", self.name):
+            self._group.alone(lambda: rows.extend(self._transact([Write(statement, values, session)])[0]))
+        return rows
 
     def _transact(self, batch: Sequence[Write]) -> list[list[Row]]:
         writer = self._writer
@@ -345,7 +361,9 @@ def _without_nul(values: Values) -> Values:
 
 
 def _is_everybodys(error: Exception) -> bool:
-    return isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+    # A deadlock is of transactions that write several rows in another order: each by itself has none.
+    others = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.DeadlockDetected)
+    return isinstance(error, psycopg.Error) and not isinstance(error, others)
 
 
 def _words(error: psycopg.Error) -> str:

@@ -88,6 +88,9 @@ class Sqlite:
         """Return that all of them are ours."""
         return SoleOwner()
 
+    def shortcoming(self) -> None:
+        """Nothing keeps a commit from being on disk: see `connect`."""
+
     def close(self) -> None:
         """Close both connections, each when its statement under way is done."""
         self._group.alone(self._writer.close)

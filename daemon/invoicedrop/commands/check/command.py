@@ -81,6 +81,9 @@ def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, 
         ledger = opened.enter_context(existing_ledger(settings))
     except (LedgerUnavailable, ConfigError) as error:
         return None, _ledger_problem(error)
+    if ledger is not None and (shortcoming := ledger.shortcoming()) is not None:
+        remedy = "set it to on in the server's postgresql.conf"
+        return ledger, Finding("ledger", "", Level.WARNING, f"{ledger.name}: {shortcoming}", remedy)
     text = "none yet: it is made at the first start" if ledger is None else f"{ledger.name} can be used"
     return ledger, Finding("ledger", "", Level.OK, text)
 
