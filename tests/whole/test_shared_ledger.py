@@ -1,6 +1,8 @@
 """A daemon whose ledger is in PostgreSQL: how it starts, stands by and takes over, and what it may not do then."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant, running
 from postgres_server import PostgresServer
@@ -185,6 +189,56 @@ def test_a_daemon_that_does_not_share_both_ledger_and_inbox_is_refused(
             merchant.environment.update(environment)
         assert done.returncode == 75, done.stderr
         assert f"in use by another invoicedrop (process {first.process.pid} on" in done.stderr
+
+
+# Inboxes of one company, worked on by different machines
+
+
+def _inbox(merchant: Merchant, name: str) -> dict[str, str]:
+    """Return the settings of a machine that has an inbox of its own."""
+    folder = merchant.home / name
+    folder.mkdir()
+    return {"inboxes": json.dumps([{"name": name, "drop_dir": str(folder)}])}
+
+
+def test_the_same_invoice_in_two_machines_inboxes_is_sent_once(merchant: Merchant, postgres_url: str) -> None:
+    """Dropped into both at the same moment, one machine sends it, and the other one finds that it is there."""
+    del merchant.environment["INVOICEDROP_DROP_DIR"]
+    merchant.sandbox.faults.add("latency", "upload", seconds=0.3)
+    bol, amazon = _inbox(merchant, "bol"), _inbox(merchant, "amazon")
+    with (
+        _machine(merchant, postgres_url, "one", **bol) as first,
+        _machine(merchant, postgres_url, "two", **amazon) as second,
+    ):
+        for daemon in (first, second):
+            daemon.wait_for("inbox.watching")
+        pdf = merchant.home / "5.pdf"
+        pdf.write_bytes(invoice_pdf("5"))
+        for name in ("bol", "amazon"):
+            shutil.copy(pdf, merchant.home / name / ".writing.tmp")
+            (merchant.home / name / ".writing.tmp").rename(merchant.home / name / "5.pdf")
+        for name in ("bol", "amazon"):
+            wait_until((merchant.home / name / "processed" / "5.pdf").exists, what=f"the end in {name}")
+        wait_until(lambda: first.events("invoice.duplicate") or second.events("invoice.duplicate"), what="the second")
+    assert _uploads(merchant) == [5]
+
+
+def test_two_machines_of_one_company_keep_its_rate_limit_together(home: Path, postgres_url: str) -> None:
+    """Each has a backlog of its own: together they ask as often as the company may, and are never refused."""
+    rate, burst, invoices = 20, 30, 15
+    with serve(Options(rate=rate, burst=burst)) as api:
+        merchant = Merchant(home, api)
+        del merchant.environment["INVOICEDROP_DROP_DIR"]
+        names = ("bol", "amazon")
+        settings = [_inbox(merchant, name) | {"requests_per_second": str(rate), "burst": str(burst)} for name in names]
+        for number, name in enumerate(name for _ in range(invoices) for name in names):
+            (home / name / f"{number + 1}.pdf").write_bytes(invoice_pdf(str(number + 1)))
+        with (
+            _machine(merchant, postgres_url, "one", **settings[0]),
+            _machine(merchant, postgres_url, "two", **settings[1]),
+        ):
+            wait_until(lambda: len(_uploads(merchant)) == 2 * invoices, what="both backlogs", seconds=40)
+        assert not [request for request in api.requests if request.status == 429]
 
 
 # One that was stopped, and comes back

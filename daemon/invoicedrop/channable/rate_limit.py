@@ -43,6 +43,11 @@ class Share(Protocol):
         """The bucket is full, as the API says."""
 
 
+def usable(rate: float, burst: int, timing: Timing) -> float:
+    """Return how much of a bucket is used: not the last few drops, as requests may arrive early."""
+    return max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
+
+
 class RateLimiter:
     """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests. Thread-safe.
 
@@ -62,7 +67,7 @@ class RateLimiter:
         self._share = share
         self._allowed = rate
         self._rate = rate
-        self._capacity = max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
+        self._capacity = usable(rate, burst, timing)
         self._clock = clock
         self._level = 0.0
         self._leaked_at = clock()

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Final
 
-from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.channable.rate_limit import RateLimiter, usable
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
@@ -61,7 +61,7 @@ class SharedBucket:
 def _new_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing) -> RateLimiter:
     share = None
     if ledger is not None and ledger.is_shared and inbox.requests_per_second > 0:
-        share = SharedBucket(ledger, inbox, float(inbox.burst))
+        share = SharedBucket(ledger, inbox, usable(inbox.requests_per_second, inbox.burst, timing))
     return RateLimiter(inbox.requests_per_second, inbox.burst, timing=timing, share=share)
 
 
