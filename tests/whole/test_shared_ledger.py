@@ -225,7 +225,7 @@ def test_the_same_invoice_in_two_machines_inboxes_is_sent_once(merchant: Merchan
 
 def test_two_machines_of_one_company_keep_its_rate_limit_together(home: Path, postgres_url: str) -> None:
     """Each has a backlog of its own: together they ask as often as the company may, and are never refused."""
-    rate, burst, invoices = 20, 30, 15
+    rate, burst, invoices = 8, 20, 18
     with serve(Options(rate=rate, burst=burst)) as api:
         merchant = Merchant(home, api)
         del merchant.environment["INVOICEDROP_DROP_DIR"]
