@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import ConfigError, InvoicedropError
+from invoicedrop.errors import ConfigError, InvoicedropError, LedgerDamaged
 from invoicedrop.printable import printable
 
 if TYPE_CHECKING:
@@ -174,6 +174,19 @@ def health(context: typer.Context, config: ConfigOption = None) -> None:
     raise typer.Exit(health(settings.state_dir))
 
 
+@app.command(short_help="Copy the ledger into FILE, while the service runs.")
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an older one is replaced in one step.")],
+    config: ConfigOption = None,
+) -> None:
+    """Copy the ledger, the memory of what was sent, into FILE, while the service runs; the copy is checked."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.backup import backup
+
+    raise typer.Exit(backup(settings, file))
+
+
 @app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
@@ -263,6 +276,9 @@ def main() -> NoReturn:
         _print_error(f"invoicedrop cannot start{count}:")
         for problem in error.problems:
             _print_error(f"  - {problem}")
+        sys.exit(exit_codes.CONFIG)
+    except LedgerDamaged as error:
+        _print_error(str(error))
         sys.exit(exit_codes.CONFIG)
     except InvoicedropError as error:
         _print_error(str(error))

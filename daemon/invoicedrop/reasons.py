@@ -184,8 +184,8 @@ _ADVICE = {
         "Correct what it says. " + _RETRY,
     ),
     Reason.OUTCOME_UNCLEAR: Advice(
-        "Channable did not say whether it took the invoice, and the order shows a new document that may be this one: "
-        "nobody can tell.",
+        "Channable did not say whether it took the invoice, and the order does not tell for certain either: a new "
+        "document there may be this one, or what it shows may be old.",
         "Look at the order in Channable. If the invoice is there, take the PDF out of this folder. If it is not, "
         + _ALL_THE_SAME,
     ),

@@ -1,5 +1,6 @@
 import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,6 +15,19 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger of its own, on each engine."""
+    if request.param == "sqlite":
+        with Ledger.open(tmp_path) as opened:
+            yield opened
+    else:
+        with Ledger.at(request.getfixturevalue("postgres_url")) as opened:
+            opened.connect()
+            yield opened
+
 
 # States
 

@@ -20,12 +20,6 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from waiting import wait_until
 
 
-@pytest.fixture
-def ledger(sqlite_ledger: Ledger) -> Ledger:
-    """A ledger in a file."""
-    return sqlite_ledger
-
-
 def in_threads(work: Callable[[int], object], number: int) -> Mapping[int, object]:
     """Do `work` in threads at the same time; return what each returned or raised."""
     results: dict[int, object] = {}

@@ -44,6 +44,8 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
         },
         "boot": "",
         "monotonic": None,
+        "ledger": "",
+        "entries": 0,
     }
     assert status_file.read(tmp_path) == report
     assert [path.name for path in tmp_path.iterdir()] == ["service.json"]

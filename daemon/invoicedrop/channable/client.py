@@ -136,7 +136,13 @@ class ApiClient:
         client has `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its
         requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, trusting whom.
         """
-        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
+        transport = DeadlineTransport.to(
+            api_url,
+            total=request_timeout,
+            connections=connections,
+            network=network,
+            is_wanted=lambda: not rate_limiter.is_closed,
+        )
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)

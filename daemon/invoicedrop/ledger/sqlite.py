@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.ledger.condition import make_ready, require_ours
 from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
 from invoicedrop.ledger.entry import stored_id
 from invoicedrop.ledger.lease import InboxKey, LeaseTimes, SoleOwner
 from invoicedrop.ledger.schema import SQLITE, migrate
 from invoicedrop.ledger.statements import IDS
+from invoicedrop.ledger.trouble import explained
 
 _BUSY_SECONDS: Final = 30
 """How long a write waits for one of another process."""
@@ -61,10 +62,12 @@ class Sqlite:
             ConfigError: a newer program wrote it.
 
         """
-        with _explained("written"):
+        make_ready(path)
+        with _explained("written", path):
             writer = connect(path)
             try:
                 with _transaction(writer):
+                    require_ours(writer, path)
                     migrate(writer.execute, SQLITE, str(path))
                 return cls(path, writer, connect(path))
             except BaseException:
@@ -99,12 +102,12 @@ class Sqlite:
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
-        with _explained("read"), self._reading:
+        with _explained("read", self._path), self._reading:
             return self._reader.execute(statement, _stored(values)).fetchall()
 
     def write(self, statement: str, values: Values, session: int | None = None) -> list[Row]:  # noqa: ARG002 - one file has one owner
         """Execute a statement; return its rows when what it wrote is on disk."""
-        with _explained("written"):
+        with _explained("written", self._path):
             return self._group.write(statement, values)
 
     def _transact(self, batch: Sequence[Write]) -> list[list[Row]]:
@@ -130,8 +133,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(done: str) -> Iterator[None]:
+def _explained(done: str, path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LedgerUnavailable(f"the ledger cannot be {done}: {error}") from error
+        raise explained(error, done, path) from error

@@ -99,6 +99,11 @@ COUNT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >
 COUNT_SENT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >= :since AND attempts > 0"
 """Without those that their orders had already."""
 
+LAST_ID: Final = "SELECT max(id) FROM invoices"
+
+FIRST_SEEN: Final = "SELECT min(first_seen) FROM (SELECT first_seen FROM invoices ORDER BY id LIMIT 20) AS first"
+"""Of several: one that was dropped again is seen anew."""
+
 
 def in_states(number: int) -> str:
     """Return the statement for the entries in `number` states: `:state_0`, `:state_1`, ..."""

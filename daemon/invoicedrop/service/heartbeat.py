@@ -6,6 +6,7 @@ Fed by the main loop after a whole turn, never by a thread of its own: a loop th
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from invoicedrop import __version__
@@ -34,6 +35,8 @@ class Heartbeat:
         self._systemd = systemd
         self._due = 0.0
         self._ready = False
+        self._identity = ""
+        self._last_id = 0
 
     @property
     def due(self) -> float:
@@ -60,6 +63,10 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
+        # Once it is closed, or while it cannot be read, what it was before.
+        with suppress(LedgerUnavailable):
+            self._identity = self._identity or self._ledger.identity()
+            self._last_id = self._ledger.last_id()
         report = Report(
             pid=pid,
             version=__version__,
@@ -68,6 +75,8 @@ class Heartbeat:
             inboxes=reports,
             boot=boot_id(),
             monotonic=time.monotonic(),
+            ledger=self._identity,
+            entries=self._last_id,
         )
         if self._state.trouble() is None:
             # What has its name otherwise may be another service's.

@@ -10,16 +10,19 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Final
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
-from invoicedrop.errors import ConfigError, LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerDamaged, LedgerUnavailable
+from invoicedrop.ledger.condition import condition_of, require_sound
 from invoicedrop.ledger.lease import Leases, LeaseTimes
-from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
+from invoicedrop.service import lost_ledger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
@@ -40,6 +43,9 @@ from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.system.presence import is_folder
 from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+_LOOK_SECONDS: Final = 2.0
+"""How long the start may look for damage; 500 MB take 1.3 s, as long as they are in memory."""
 
 
 def new_validator(settings: Settings) -> Validator:
@@ -66,6 +72,7 @@ class Service:
         self._new_validator = validator
         self._mover = mover
         self._companions = companions
+        self._ledger_signs: list[str] = []
         self._log = get_logger()
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
@@ -90,7 +97,7 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger = _open_ledger(settings, self._timing)
+            ledger, self._ledger_signs = _open_ledger(settings, self._timing)
             if ledger.path is not None:
                 state.keep(ledger.path)
             try:
@@ -247,7 +254,7 @@ class Service:
         self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=inboxes)
         # The checking processes are offered what we are.
         shortcoming = confinement.offered().shortcoming
-        for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
+        for warning in (*self._ledger_signs, *self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
 
 
@@ -281,19 +288,28 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings, timing: Timing) -> Ledger:
-    """Return the ledger; one in a database is connected to later, and waited for."""
+def _open_ledger(settings: Settings, timing: Timing) -> tuple[Ledger, list[str]]:
+    """Return the ledger, and what speaks against its being the one that was at work here before.
+
+    One in a database is connected to later, and waited for.
+    """
     shared = shared_ledger(settings, patience=timing.database_answer)
     if shared is not None:
-        return shared
+        return shared, []
+    path = settings.state_dir / LEDGER_FILE
     try:
+        before = condition_of(path)
+        if before.log is not None and not before.is_strange:
+            # Who had it open last did not close it: the machine may have lost power, on a disk that loses writes.
+            require_sound(path, seconds=_LOOK_SECONDS)
         ledger = Ledger.open(settings.state_dir)
         try:
-            ledger.identity()
-            return ledger  # noqa: TRY300 - what cannot be read is no ledger
+            return ledger, lost_ledger.signs(settings, before, ledger)
         except BaseException:
             ledger.close()
             raise
+    except LedgerDamaged as damage:
+        raise ConfigError([damage.detail]) from damage
     except LedgerUnavailable as trouble:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]

@@ -55,7 +55,7 @@ class Report(BaseModel):
     """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
 
     `pid` is None once the service has stopped. `monotonic` is the beat by the monotonic clock of the machine's start
-    `boot`: an older version does not say it.
+    `boot`: an older version does not say it. `ledger` is the ledger's identity, `entries` the last one's id in it.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -67,6 +67,8 @@ class Report(BaseModel):
     inboxes: dict[_Text, InboxReport]
     boot: str = ""
     monotonic: float | None = None
+    ledger: str = ""
+    entries: int = 0
 
     def age(self, now: float) -> float:
         """Return how old the report is, in seconds; `now` is the time of the wall clock.

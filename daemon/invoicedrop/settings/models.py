@@ -277,6 +277,11 @@ class Settings(BaseSettings):
         return file
 
     @property
+    def has_ledger_url(self) -> bool:
+        """Whether the ledger is in a database, which others may share, and not in a file in `state_dir`."""
+        return self.ledger_url is not None or self.ledger_url_file is not None
+
+    @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
         inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
