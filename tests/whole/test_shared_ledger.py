@@ -18,7 +18,7 @@ import pytest
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Daemon, Merchant, running
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, new_schema
 from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
 
@@ -97,6 +97,30 @@ def test_a_database_that_is_not_there_yet_is_waited_for(merchant: Merchant) -> N
             assert daemon.stop() == 0
     finally:
         server.remove()
+
+
+def test_another_database_than_before_is_told(merchant: Merchant, postgres_url: str) -> None:
+    """An empty database in the place of the one that was in use: the log and `check` say so, and nothing doubles."""
+    where = {"ledger_url": postgres_url}
+    merchant.drop_pdf("5.pdf")
+    assert merchant.run("run", "--once", program=UNCHECKED, **where).returncode == 0
+    with new_schema(postgres_url.partition("?")[0]) as other:
+        merchant.drop_pdf("5.pdf")
+        done = merchant.run("run", "--once", program=UNCHECKED, ledger_url=other)
+        assert done.returncode == 0
+        assert "new ledger, which knows of no invoice, but a service was at work here with another one" in done.stderr
+        assert "Is ledger_url right?" in done.stderr
+        check = " ".join(merchant.run("check", **where).stdout.split())
+        assert "is another one than at the last start" in check
+    assert _uploads(merchant) == [5]
+
+
+def test_backup_leaves_a_database_to_its_own_tools(merchant: Merchant, postgres_url: str) -> None:
+    """A ledger in PostgreSQL is not copied into a file: it is said what does that."""
+    done = merchant.run("backup", str(merchant.home / "copy"), ledger_url=postgres_url)
+    assert done.returncode != 0
+    assert "pg_dump" in done.stderr
+    assert not (merchant.home / "copy").exists()
 
 
 @pytest.mark.parametrize(

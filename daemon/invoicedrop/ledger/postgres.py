@@ -19,6 +19,7 @@ What is PostgreSQL's own, beside SQLite (`DIALECT` has its words for tables):
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -65,6 +66,8 @@ _SERVER: Final = {
     "idle_in_transaction_session_timeout": "10000",
     "lock_timeout": "10000",
 }
+_BETWEEN_TRIES: Final = 2.0
+"""Seconds after a connection that failed, in which no other one is tried for a read."""
 _BESIDE_ANOTHER: Final = 1.0
 """Seconds until the next try, where another daemon is at work on the same."""
 _DURABLE: Final = frozenset({"on", "remote_apply"})
@@ -110,6 +113,7 @@ class Postgres:
         self._reading = threading.Lock()
         self._group = GroupCommit(self._transact, _is_everybodys)
         self._session = 0
+        self._next_read = 0.0
         self._closed = False
 
     # Sessions
@@ -143,6 +147,7 @@ class Postgres:
                 raise
             self._writer = session
             self._session += 1
+            self._next_read = 0.0
 
         with _explained("reached", self.name):
             self._group.alone(begin)
@@ -230,7 +235,14 @@ class Postgres:
 
     def _reading_session(self) -> Session:
         if self._reader is None or self._reader.closed:
-            self._reader = self._connected()
+            if time.monotonic() < self._next_read:
+                raise LedgerUnavailable(f"the ledger ({self.name}) cannot be read: it could not be reached just now")
+            try:
+                self._reader = self._connected()
+            except psycopg.Error:
+                # Whoever reads several things waits for a silent line once.
+                self._next_read = time.monotonic() + _BETWEEN_TRIES
+                raise
         return self._reader
 
     def _close_writer(self) -> None:

@@ -16,6 +16,7 @@ from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.ledger.condition import Condition, File
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service import status_file
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.settings.models import Inbox, Settings
 
 _MOST_ENTRIES: Final = 200
@@ -28,10 +29,15 @@ _MEND: Final = (
 )
 
 
+NO_FILE: Final = Condition(File.DATABASE, None, is_strange=False)
+"""Where the ledger is in a database, no file of it says anything."""
+
+
 def signs(settings: Settings, before: Condition, ledger: Ledger | None) -> list[str]:
     """Return what speaks against this ledger being the one that was at work here, in sentences; mostly nothing.
 
-    `before` is the condition of its file before it was opened; without a `ledger` there is none yet.
+    `before` is the condition of its file before it was opened (`NO_FILE` of one in a database); without a `ledger`
+    there is none yet.
 
     Raises:
         LedgerUnavailable: it cannot be read now.
@@ -40,13 +46,16 @@ def signs(settings: Settings, before: Condition, ledger: Ledger | None) -> list[
     identity = None if ledger is None else ledger.identity()
     known = 0 if ledger is None else ledger.last_id()
     if known:
-        return list(_of_one_in_use(settings, identity, known))
+        place = settings.state_dir if ledger is None or not ledger.is_shared else ledger.name
+        return list(_of_one_in_use(settings, f"the ledger in {place}", identity, known))
     found = [*_of_the_state_folder(settings.state_dir, before, identity)]
     for inbox in settings.inboxes:
-        found += _of_an_inbox(inbox, identity)
+        found += _of_an_inbox(inbox, None if ledger is None else ledger.identity_of(key_of(inbox)))
     if not found:
         return []
     what = "is no ledger yet" if ledger is None else "is a new ledger, which knows of no invoice"
+    if ledger is not None and ledger.is_shared:
+        return [f"{ledger.name} has {what[3:]}, but {'; '.join(found)}. Is ledger_url right? {_cost(settings)}"]
     return [f"in {settings.state_dir} {what}, but {'; '.join(found)}. {_MEND}. {_cost(settings)}"]
 
 
@@ -86,15 +95,15 @@ def _of_an_inbox(inbox: Inbox, identity: str | None) -> Iterator[str]:
         yield f"{inbox.processed_dir} has invoices already"
 
 
-def _of_one_in_use(settings: Settings, identity: str | None, known: int) -> Iterator[str]:
+def _of_one_in_use(settings: Settings, what: str, identity: str | None, known: int) -> Iterator[str]:
     report = _report(settings.state_dir)
     if report is None or not report.ledger:
         return
     if report.ledger != identity:
-        yield f"the ledger in {settings.state_dir} is another one than at the last start. {_cost(settings)}"
+        yield f"{what} is another one than at the last start. {_cost(settings)}"
     elif report.entries > known:
         yield (
-            f"the ledger in {settings.state_dir} knows {known} invoices and knew {report.entries}: it is an older "
+            f"{what} knows {known} invoices and knew {report.entries}: it is an older "
             f"copy, it has lost its log (-wal), or the last ones were deleted. {_cost(settings)}"
         )
 

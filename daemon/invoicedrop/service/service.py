@@ -102,6 +102,9 @@ class Service:
                 state.keep(ledger.path)
             try:
                 leases = self._start_leases(ledger)
+                if ledger.is_shared and leases.trouble is None:
+                    with suppress(LedgerUnavailable):
+                        self._ledger_signs = lost_ledger.signs(settings, lost_ledger.NO_FILE, ledger)
                 claims = held.enter_context(claimed(settings.inboxes, ledger, leases, state.trouble, self._timing))
             except BaseException:
                 ledger.close()

@@ -37,10 +37,11 @@ def _of_shared(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, li
     ledger = opened.enter_context(existing_ledger(settings))
     if ledger is None:
         return None, [Finding("ledger", "", Level.OK, "none yet: its tables are made at the first start")]
+    findings = [Finding("ledger", "", Level.OK, f"{ledger.name} can be used")]
     if (shortcoming := ledger.shortcoming()) is not None:
         remedy = "set it to on in the server's postgresql.conf"
-        return ledger, [Finding("ledger", "", Level.WARNING, f"{ledger.name}: {shortcoming}", remedy)]
-    return ledger, [Finding("ledger", "", Level.OK, f"{ledger.name} can be used")]
+        findings = [Finding("ledger", "", Level.WARNING, f"{ledger.name}: {shortcoming}", remedy)]
+    return ledger, findings + _lost(settings, lost_ledger.NO_FILE, ledger)
 
 
 def ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
