@@ -32,7 +32,7 @@ from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
-from invoicedrop.ledger.lease import Holder, Lease, Leases
+from invoicedrop.ledger.lease import Leases
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
@@ -41,9 +41,9 @@ from invoicedrop.service.deferral_report import DeferralReport
 from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
+from invoicedrop.service.inbox_lease import InboxLease
 from invoicedrop.service.inbox_log import InboxLog
 from invoicedrop.service.known_folders import KnownFolders
-from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
@@ -77,12 +77,9 @@ class InboxWorker:
     ) -> None:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
-        self._key = key_of(inbox)
-        self._leases = leases
-        self._lease: Lease | None = None
-        self._told: Holder | None = None
         self._claim = claim
         self._log = InboxLog(inbox, lambda: self._watcher.mode)
+        self._lease = InboxLease(leases, inbox, self._log)
         self._timing = timing
         self._client = ApiClient.open(
             inbox.api_url,
@@ -142,7 +139,7 @@ class InboxWorker:
     @property
     def is_owned(self) -> bool:
         """Whether this daemon works on the inbox, and no other. May be asked in any thread."""
-        return self._lease is not None
+        return self._lease.held is not None
 
     @property
     def is_paused(self) -> bool:
@@ -168,7 +165,7 @@ class InboxWorker:
         """
         if self._busy:
             return False
-        if self._lease is None:
+        if self._lease.held is None:
             return True
         if self._folders.folders_fail or self._api.detail is not None:
             return True
@@ -186,12 +183,11 @@ class InboxWorker:
         """Return how the inbox is doing, for the status file."""
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
         next_probe = max(time.time(), self._api.until + time.time() - time.monotonic())
-        stands_by = self._lease is None and self._leases.trouble is None
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
-            unavailable=None if stands_by else self._folders.detail,
-            standby=(str(self._told) if self._told else "another daemon") if stands_by else None,
+            unavailable=None if self._lease.standby is not None else self._folders.detail,
+            standby=self._lease.standby,
             paused=self._api.detail,
             next_probe=None if self._api.detail is None else next_probe,
             slow=self._client.slowness,
@@ -227,7 +223,7 @@ class InboxWorker:
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
-        if not self._scanned or self._lease is None:
+        if not self._scanned or self._lease.held is None:
             return 0
         return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
@@ -290,8 +286,8 @@ class InboxWorker:
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
-        if self._lease is None:
-            return self._leases.next_turn
+        if self._lease.held is None:
+            return self._lease.next_look
         if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
             # Until then `poll` does nothing but look at whose the folder is.
             return self._folders.next_trial
@@ -318,33 +314,19 @@ class InboxWorker:
 
     def _is_leased(self) -> bool:
         """Whether the inbox is ours to work on; if that has changed, begin with it, or leave it alone."""
-        lease = self._leases.lease(self._key)
-        if lease is not self._lease:
-            self._lease = lease
+        if self._lease.look():
             self._scanned = False
-            self._told = None
-            if lease is None:
+            if self._lease.held is None:
                 self._claim.release()
             else:
-                self._begin(lease)
-        if lease is not None:
-            return True
-        holder = self._leases.holder(self._key)
-        if self._leases.trouble is not None:
-            self._folders.folders_failed(self._leases.trouble, PauseCause.LEDGER)
-        elif holder is not None and holder != self._told:
-            self._told = holder
-            self._log.standby(str(holder))
-        return False
-
-    def _begin(self, lease: Lease) -> None:
-        """Begin to work on an inbox that is ours from now on. What is still under way goes on under the old lease."""
-        self._context = self._context.under(lease)
-        self._intake = Intake(self._context)
-        self._upkeep.begin_anew()
-        self._folders.try_now()
-        if self._leases.is_shared:
-            self._log.owner(None if lease.previous is None else str(lease.previous))
+                # What is still under way goes on under the lease before.
+                self._context = self._context.under(self._lease.held)
+                self._intake = Intake(self._context)
+                self._upkeep.begin_anew()
+                self._folders.try_now()
+        if self._lease.trouble is not None:
+            self._folders.folders_failed(self._lease.trouble, PauseCause.LEDGER)
+        return self._lease.held is not None
 
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
