@@ -160,6 +160,31 @@ def test_one_that_has_just_taken_the_lock_has_time_to_say_so(postgres_url: str) 
             between.execute("SELECT 1")
 
 
+def test_an_inbox_is_given_to_who_stands_by_and_kept_if_nobody_does(postgres_url: str) -> None:
+    """Who gives way does so only if there is another daemon, and takes the inbox back when that one gives way."""
+    times = _TIMES._replace(beat=0.02)
+    with daemon(postgres_url, times=times) as first:
+        assert first.owns()
+        assert not first.leases.give_way(_ONE)
+        assert first.owns()
+        lease = first.leases.lease(_ONE)
+        assert lease is not None
+        with daemon(postgres_url, times=times) as second:
+            assert not second.owns()
+            assert first.leases.give_way(_ONE)
+            with pytest.raises(LedgerUnavailable):
+                lease.require()
+            wait_until(second.owns, what="the inbox")
+            assert not first.owns()
+            given = second.leases.lease(_ONE)
+            assert given is not None
+            assert given.previous is not None
+            assert given.quarantine > 0
+            # Nobody stands by but the first one: it may come back to that.
+            wait_until(lambda: not first.owns() and second.leases.give_way(_ONE), what="one that stands by")
+            wait_until(first.owns, what="the inbox again")
+
+
 def test_a_restart_of_the_database_ends_every_lease() -> None:
     """Whoever owned an inbox before has to take it anew; while the database is away, the trouble is said."""
     server = PostgresServer.made()

@@ -215,6 +215,23 @@ def test_a_daemon_that_does_not_share_both_ledger_and_inbox_is_refused(
         assert f"in use by another invoicedrop (process {first.process.pid} on" in done.stderr
 
 
+def test_a_machine_that_has_lost_its_share_gives_way(merchant: Merchant, postgres_url: str) -> None:
+    """Where the folders cannot be used on the owner's machine alone, the other one works after a while."""
+    (merchant.home / "mount").symlink_to(merchant.drop)
+    with _machine(merchant, postgres_url, "one", drop_dir=str(merchant.home / "mount")) as first:
+        first.wait_for("inbox.owner")
+        with _machine(merchant, postgres_url, "two") as second:
+            second.wait_for("inbox.standby")
+            (merchant.home / "mount").unlink()
+            first.wait_for("inbox.unavailable")
+            merchant.drop_pdf("5.pdf")
+            second.wait_for("invoice.processed")
+            first.wait_for("inbox.standby")
+            assert first.stop() == 0
+            assert second.stop() == 0
+    assert _uploads(merchant) == [5]
+
+
 # Inboxes of one company, worked on by different machines
 
 

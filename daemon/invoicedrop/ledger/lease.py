@@ -128,6 +128,9 @@ class Leases(Protocol):
     def holder(self, inbox: InboxKey) -> Holder | None:
         """Return who else works on an inbox, as the last turn has seen it."""
 
+    def give_way(self, inbox: InboxKey) -> bool:
+        """Give an inbox of ours to another daemon that stands by; return False, and keep it, if there is none."""
+
     def release(self, *, clean: bool) -> None:
         """Give everything up; `clean`: nothing that was begun is still under way."""
 
@@ -154,6 +157,10 @@ class SoleOwner:
 
     def holder(self, _inbox: InboxKey) -> None:
         """Nobody else works on it."""
+
+    def give_way(self, _inbox: InboxKey) -> bool:
+        """Nobody else stands by."""
+        return False
 
     def release(self, *, clean: bool) -> None:
         """Do nothing."""

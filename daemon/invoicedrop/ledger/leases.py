@@ -17,12 +17,12 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
 from invoicedrop.errors import ConfigError, LedgerUnavailable
-from invoicedrop.ledger.engine import Engine, Row
+from invoicedrop.ledger.engine import Engine, Row, Values
 from invoicedrop.ledger.lease import Holder, InboxKey, Lease, LeaseTimes, boot_time
 from invoicedrop.ledger.statements import NOW
 
@@ -61,10 +61,17 @@ _LOOK: Final = f"""
 
 _END: Final = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {_LOCK} AND pid = :backend"  # noqa: S608
 
+_STAND_BY: Final = "SELECT pg_try_advisory_lock_shared(:lock)"
+_WORK: Final = "SELECT pg_advisory_unlock_shared(:lock)"
+_OTHERS: Final = f"SELECT pid FROM pg_locks WHERE {_LOCK} AND pid <> pg_backend_pid()"  # noqa: S608
+_GIVE_WAY: Final = "SELECT pg_advisory_unlock(:lock)"
+
 _GIVE_UP: Final = "DELETE FROM inbox_owners WHERE life = :life AND backend = pg_backend_pid() RETURNING inbox"
 
 _SOON: Final = 0.2
 """Seconds until the next turn, when a session was just ended."""
+_TURNS_FOR_OTHERS: Final = 3
+"""For so many turns an inbox is left to the daemon that it was given to."""
 
 
 class SessionEngine(Engine, Protocol):
@@ -73,6 +80,9 @@ class SessionEngine(Engine, Protocol):
     @property
     def session(self) -> int | None:
         """The number of the session that writes; None while there is none."""
+
+    def write_once(self, statement: str, values: Values, session: int | None) -> list[Row]:
+        """Execute a statement as `write` does, but once at the most."""
 
 
 class _Beat(NamedTuple):
@@ -101,6 +111,8 @@ class DatabaseLeases:
         self._holders: dict[InboxKey, Holder] = {}
         self._seen: dict[InboxKey, tuple[_Beat, float]] = {}
         self._locks: dict[InboxKey, int] = {}
+        self._standing_by: set[InboxKey] = set()
+        self._not_before: dict[InboxKey, float] = {}
 
     def start(self) -> None:
         """Take the first turn; see `Leases`."""
@@ -123,6 +135,19 @@ class DatabaseLeases:
         """Return who else works on an inbox, as the last turn has seen it."""
         return self._holders.get(inbox)
 
+    def give_way(self, inbox: InboxKey) -> bool:
+        """Give an inbox to another daemon that stands by; return False, and keep it, if there is none."""
+        try:
+            if not self._write(_OTHERS, **_halves(_standby_lock(self._locks[inbox]))):
+                return False
+            # What is under way ends without it; whoever takes over waits for that.
+            self._leases.pop(inbox).end()
+            self._once(_GIVE_WAY, lock=self._locks[inbox])
+        except LedgerUnavailable as error:
+            self._in_trouble(error.detail)
+        self._not_before[inbox] = time.monotonic() + _TURNS_FOR_OTHERS * self._times.beat
+        return True
+
     def release(self, *, clean: bool) -> None:
         """Give everything up; `clean`: nothing that was begun is still under way."""
         session = self._engine.session
@@ -143,7 +168,7 @@ class DatabaseLeases:
                 self._locks = {inbox: advisory_key(fingerprint(identity, inbox)) for inbox in self._inboxes}
             self._renew()
             for inbox in self._inboxes:
-                if inbox not in self._leases:
+                if inbox not in self._leases and time.monotonic() >= self._not_before.get(inbox, 0.0):
                     self._try(inbox)
             self.trouble = None
         except LedgerUnavailable as error:
@@ -167,6 +192,7 @@ class DatabaseLeases:
             lease.end()
         self._leases.clear()
         self._holders.clear()
+        self._standing_by.clear()
 
     def _renew(self) -> None:
         if not self._leases:
@@ -183,7 +209,7 @@ class DatabaseLeases:
     def _try(self, inbox: InboxKey) -> None:
         """Take an inbox if it is free; see whether its owner is silent if not."""
         lock = self._locks[inbox]
-        ((is_free,),) = self._write(_TRY_LOCK, lock=lock)
+        ((is_free,),) = self._once(_TRY_LOCK, lock=lock)
         if not is_free:
             self._look(inbox, lock)
             return
@@ -197,9 +223,15 @@ class DatabaseLeases:
         lease.renew(at)
         self._leases[inbox] = lease
         self._holders.pop(inbox, None)
+        if inbox in self._standing_by:
+            self._once(_WORK, lock=_standby_lock(lock))
+            self._standing_by.discard(inbox)
 
     def _look(self, inbox: InboxKey, lock: int) -> None:
-        key = {"high": lock >> 32 & 0xFFFFFFFF, "low": lock & 0xFFFFFFFF}
+        if inbox not in self._standing_by:
+            self._once(_STAND_BY, lock=_standby_lock(lock))
+            self._standing_by.add(inbox)
+        key = _halves(lock)
         rows = self._write(_LOOK, **key, **inbox._asdict())
         if not rows:
             return  # it has just become free
@@ -215,16 +247,31 @@ class DatabaseLeases:
             self.next_turn = time.monotonic() + _SOON
 
     def _write(self, statement: str, **values: Any) -> list[Row]:
+        return self._engine.write(statement, values, self._session())
+
+    def _once(self, statement: str, **values: Any) -> list[Row]:
+        return self._engine.write_once(statement, values, self._session())
+
+    def _session(self) -> int:
         session = self._engine.session
         if session is None:
             raise LedgerUnavailable("the connection to the database is lost")
-        parameters: Mapping[str, Any] = values
-        return self._engine.write(statement, parameters, session)
+        return session
 
 
 def fingerprint(identity: str, inbox: InboxKey) -> str:
     """Return what tells this ledger's inbox from every other one, on every machine."""
     return hashlib.sha256("\n".join((identity, *map(str, inbox))).encode()).hexdigest()
+
+
+def _standby_lock(lock: int) -> int:
+    """Return the key of the lock that all hold who stand by for the inbox of this lock."""
+    return advisory_key(f"stands by for {lock}")
+
+
+def _halves(lock: int) -> dict[str, int]:
+    """Return a key as the view pg_locks shows it."""
+    return {"high": lock >> 32 & 0xFFFFFFFF, "low": lock & 0xFFFFFFFF}
 
 
 def advisory_key(text: str) -> int:

@@ -162,7 +162,7 @@ class Postgres:
 
         """
         locks = {f"lock_{index}": advisory_key(key) for index, key in enumerate(keys)}
-        (taken,) = self._by_itself(_on_each("pg_try_advisory_lock", locks), locks, session)
+        (taken,) = self.write_once(_on_each("pg_try_advisory_lock", locks), locks, session)
         try:
             if not all(taken):
                 raise Deferred(_BESIDE_ANOTHER, "another machine is at work on the same order, or on the same PDF")
@@ -172,7 +172,7 @@ class Postgres:
             # A session that is lost has lost its locks as well.
             with suppress(LedgerUnavailable):
                 if held:
-                    self._by_itself(_on_each("pg_advisory_unlock", held), held, session)
+                    self.write_once(_on_each("pg_advisory_unlock", held), held, session)
 
     def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes, identity: Callable[[], str]) -> DatabaseLeases:
         """Return who may work on these inboxes, as the database decides."""
@@ -213,6 +213,13 @@ class Postgres:
         with _explained("written", self.name):
             return self._group.write(statement, values, session)
 
+    def write_once(self, statement: str, values: Values, session: int | None) -> list[Row]:
+        """Execute a statement once at the most: what a session has locked twice, it has to unlock twice."""
+        rows: list[Row] = []
+        with _explained("written", self.name):
+            self._group.alone(lambda: rows.extend(self._transact([Write(statement, values, session)])[0]))
+        return rows
+
     # How
 
     def _connected(self) -> Session:
@@ -249,13 +256,6 @@ class Postgres:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def _by_itself(self, statement: str, values: Values, session: int | None) -> list[Row]:
-        """Execute a statement once at the most: what a session has locked twice, it has to unlock twice."""
-        rows: list[Row] = []
-        with _explained("written", self.name):
-            self._group.alone(lambda: rows.extend(self._transact([Write(statement, values, session)])[0]))
-        return rows
 
     def _transact(self, batch: Sequence[Write]) -> list[list[Row]]:
         writer = self._writer

@@ -79,7 +79,7 @@ class InboxWorker:
         self.outcomes: Counter[Outcome] = Counter()
         self._claim = claim
         self._log = InboxLog(inbox, lambda: self._watcher.mode)
-        self._lease = InboxLease(leases, inbox, self._log)
+        self._lease = InboxLease(leases, inbox, self._log, patience=timing.lease_stale)
         self._timing = timing
         self._client = ApiClient.open(
             inbox.api_url,
@@ -200,6 +200,7 @@ class InboxWorker:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._api.detail is not None and self._client.token_changed():
             self.reload_token()
+        self._lease.note_folders(fail=self._folders.folders_fail and not self._scanned)
         if not self._is_leased():
             return
         if not self._folders.are_ours():
