@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from invoicedrop import logs
+from invoicedrop.cli import watch_of
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.service import Service, new_validator
@@ -111,7 +112,9 @@ def main() -> NoReturn:
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
     validator = EveryPdfIsGood if arguments.unchecked else new_validator
-    service = Service(settings, timing=Timing(**arguments.timing), mover=mover, validator=validator)
+    timing = Timing(**arguments.timing)
+    companions = [watch_of(settings, timing)]
+    service = Service(settings, timing=timing, mover=mover, validator=validator, companions=companions)
     sys.exit(service.run(once=arguments.once))
 
 

@@ -19,13 +19,15 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, ClassVar, Final, TextIO, cast
 
-import structlog
+from invoicedrop.optional_imports import without
+from invoicedrop.printable import printable, printable_lines
+
+with without("rich"):
+    import structlog
 from structlog.dev import ConsoleRenderer
 from structlog.processors import ExceptionRenderer, TimeStamper, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
-
-from invoicedrop.printable import printable, printable_lines
 
 _HIDDEN: Final = "[secret]"
 _TEXT_LIMIT: Final = 8_000

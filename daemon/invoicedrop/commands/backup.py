@@ -6,7 +6,6 @@ from pathlib import Path
 import typer
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.output import counted
 from invoicedrop.errors import BackupFailed
 from invoicedrop.ledger.backup import back_up
 from invoicedrop.ledger.condition import is_database
@@ -14,6 +13,7 @@ from invoicedrop.ledger.ledger import LEDGER_FILE
 from invoicedrop.ledger.trouble import SIDE_FILES
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import ledger_file
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 
 

@@ -81,6 +81,7 @@ class Ending:
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED
 
     def put_off(self, detail: str, delay: float | None = None) -> Outcome:
@@ -105,7 +106,7 @@ class Ending:
         Only time in which it could be tried counts, not by how much this try came late after an outage or a stop.
         """
         since, due = self.entry.conflict_since, self.entry.next_try
-        if since is not None and due is not None:
+        if since is not None and due is not None and due <= time.time():
             since += self.age(due)
         if since is not None and self.age(since) >= self.context.timing.conflict_patience:
             return self.failed(Rejected(Reason.REFUSED_BY_API, detail))

@@ -6,18 +6,19 @@ length takes the memory of its first thousand files.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.printable import printable
 from invoicedrop.reasons import advice
+from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.overview import (
-    DaemonState,
     FailedFile,
     FolderOwner,
     InboxState,
@@ -26,10 +27,11 @@ from invoicedrop.reporting.overview import (
     SentFile,
 )
 from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
-from invoicedrop.service import lock, status_file
 from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
@@ -49,7 +51,7 @@ def read_overview(settings: Settings) -> Overview:
 
     """
     now = time.time()
-    daemon = _daemon_state(settings.state_dir, now)
+    daemon = read_daemon(settings.status_file, now, state_dir=settings.state_dir)
     try:
         with existing_ledger(settings) as ledger:
             return _overview(Sources(settings, ledger, daemon, now), None)
@@ -57,35 +59,23 @@ def read_overview(settings: Settings) -> Overview:
         return _overview(Sources(settings, None, daemon, now), str(error))
 
 
-def _daemon_state(state_dir: Path, now: float) -> DaemonState:
-    running = lock.is_held(state_dir)
-    try:
-        report = None if running is False else status_file.read(state_dir)
-    except OSError as error:
-        trouble = status_file.unreadable_in_words(state_dir, error)
-        return DaemonState(running, None, is_fresh=False, trouble=trouble)
-    if report is None or report.pid is None:
-        # Without a process it is the last report of a daemon that has stopped.
-        return DaemonState(running, None, is_fresh=False)
-    return DaemonState(running, report, report.is_fresh(now))
-
-
 def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
     inboxes = sources.settings.inboxes
     entries = {(entry.inbox, entry.file): entry for entry in reversed(sources.entries(*_UNFINISHED))}
     folders = {inbox.name: read_drop_folder(sources, inbox, entries) for inbox in inboxes}
     failed = _failed_files(sources)
+    in_failed = {inbox.name: _count_in(inbox.failed_dir) for inbox in inboxes}
     today = midnight(sources.now)
     return Overview(
         now=sources.now,
         daemon=sources.daemon,
         ledger_trouble=ledger_trouble,
         ledger_exists=sources.ledger is not None,
-        inboxes=[_inbox_state(sources, inbox, folders) for inbox in inboxes],
+        inboxes=[_inbox_state(sources, inbox, folders, in_failed[inbox.name]) for inbox in inboxes],
         waiting=sorted((file for folder in folders.values() for file in folder.files), key=urgency)[:MAX_FILES],
         left_alone=[file for folder in folders.values() for file in folder.left_alone][:MAX_FILES],
         failed=failed,
-        failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
+        failed_total=max(len(failed), sum(in_failed.values())),
         questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
@@ -100,7 +90,7 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
 # The inboxes
 
 
-def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder]) -> InboxState:
+def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder], failed: int) -> InboxState:
     report = sources.report(inbox)
     folder = folders[inbox.name]
     return InboxState(
@@ -114,7 +104,17 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),
+        oldest=folder.oldest,
+        in_doubt=folder.in_doubt,
+        failed=failed,
+        token_since=_token_since(sources, inbox),
     )
+
+
+def _token_since(sources: Sources, inbox: Inbox) -> float | None:
+    with suppress(ConfigError):
+        return token_since(sources.settings.state_dir, read_token(inbox))
+    return None
 
 
 def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:

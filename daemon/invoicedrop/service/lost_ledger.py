@@ -1,6 +1,6 @@
 """Whether this ledger is the one that was at work here before: a new one may stand in the place of one that was lost.
 
-What remembers the ledger outside of it: the service's last report in the state folder, the owner files in the drop
+What remembers the ledger outside of it: what the service last wrote of it (`known_ledger`), the owner files in the drop
 folders, and what the ledger has filed. A new ledger costs little while each order is looked at before its invoice is
 sent; but whoever has lost one should know, while there is a backup, or the volume can still be mounted.
 """
@@ -15,7 +15,7 @@ from typing import Final
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.ledger.condition import Condition, File
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.service import status_file
+from invoicedrop.service.known_ledger import known_ledger
 from invoicedrop.service.ledger_place import key_of
 from invoicedrop.settings.models import Inbox, Settings
 
@@ -82,8 +82,8 @@ def _of_the_state_folder(state_dir: Path, before: Condition, identity: str | Non
         yield "its file was there, and empty"
     if before.log is not None and before.is_strange:
         yield f"{before.log.name} of an earlier one is there (it is kept under another name)"
-    report = _report(state_dir)
-    if report is not None and (report.ledger != identity if report.ledger else before.file is not File.DATABASE):
+    last = known_ledger(state_dir)
+    if last is not None and last.identity != identity:
         yield "a service was at work here with another one"
 
 
@@ -96,14 +96,14 @@ def _of_an_inbox(inbox: Inbox, identity: str | None) -> Iterator[str]:
 
 
 def _of_one_in_use(settings: Settings, what: str, identity: str | None, known: int) -> Iterator[str]:
-    report = _report(settings.state_dir)
-    if report is None or not report.ledger:
+    last = known_ledger(settings.state_dir)
+    if last is None:
         return
-    if report.ledger != identity:
+    if last.identity != identity:
         yield f"{what} is another one than at the last start. {_cost(settings)}"
-    elif report.entries > known:
+    elif last.last_id > known:
         yield (
-            f"{what} knows {known} invoices and knew {report.entries}: it is an older "
+            f"{what} knows {known} invoices and knew {last.last_id}: it is an older "
             f"copy, it has lost its log (-wal), or the last ones were deleted. {_cost(settings)}"
         )
 
@@ -113,12 +113,6 @@ def _cost(settings: Settings) -> str:
     if blind:
         return f"order_check is off ({', '.join(blind)}): what is dropped there once more is sent once more"
     return "Nothing is sent twice: each order is looked at before its invoice is sent"
-
-
-def _report(state_dir: Path) -> status_file.Report | None:
-    with suppress(OSError):
-        return status_file.read(state_dir)
-    return None
 
 
 def _pdfs(folder: Path) -> Iterator["os.DirEntry[str]"]:

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
     AbsolutePath,
@@ -28,7 +29,10 @@ from invoicedrop.settings.fields import (
     AnyCase,
     FileMode,
     FolderMode,
+    HeartbeatUrl,
     InboxName,
+    MetricsAddress,
+    NotifyAddresses,
     Number,
     Switch,
     Whole,
@@ -43,7 +47,7 @@ from invoicedrop.settings.rules import (
     same_names,
     validated,
 )
-from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
+from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
 from invoicedrop.system.network import DIRECT, Network
 
@@ -235,6 +239,40 @@ class Settings(BaseSettings):
     ledger_url_file: AbsolutePath | None = Field(
         default=None, description="A file that holds nothing but that address."
     )
+    status_file: AbsolutePath = Field(
+        default_factory=lambda service: service["state_dir"] / FILE_NAME,
+        description="Where the service writes how it is doing, for `invoicedrop health`, `status` and monitors; by "
+        "default service.json in $RUNTIME_DIRECTORY (systemd), else in state_dir. It names no invoice and no customer.",
+    )
+    status_mode: FileMode = Field(
+        default="0644",
+        description="The rights of that file, as an octal number in quotes; with 0644 every user of this machine may "
+        "read it.",
+    )
+    notify: Annotated[NotifyAddresses, NoDecode] = Field(
+        default=(),
+        description="Who gets messages about trouble: a list of addresses of Apprise (mailto://..., slack://..., a "
+        "hundred services), each with its password; a file (notify_file) is the safer place for them.",
+    )
+    notify_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds such addresses, one a line; a line that begins with # is none."
+    )
+    notify_after: Number = Field(
+        default=3600.0,
+        ge=0,
+        description="The least time between two messages about the same thing, in seconds; failed invoices that come "
+        "meanwhile are told together.",
+    )
+    heartbeat_url: HeartbeatUrl = Field(
+        default=None,
+        description="An address of a service that watches for signs of life (healthchecks.io and its kin): it is asked "
+        "for about once a minute while all is well, and with /fail and the cause while something is wrong.",
+    )
+    metrics_address: MetricsAddress = Field(
+        default=None,
+        description="Where /metrics for Prometheus and /health for probes are served, without any password: an address "
+        "of this machine and a port, like 127.0.0.1:9709.",
+    )
     upload_workers: Whole = Field(
         default=8,
         ge=1,
@@ -319,6 +357,7 @@ class Settings(BaseSettings):
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
         check_ledger_url(service, reading)
+        notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
             inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))
