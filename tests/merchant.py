@@ -45,6 +45,7 @@ class Merchant:
             "INVOICEDROP_INCOMPLETE_GRACE": "0.3",
             "INVOICEDROP_REQUEST_TIMEOUT": "5",
             "INVOICEDROP_RESEND_AFTER": "0.04",
+            "INVOICEDROP_HOLD_ABOVE": "0",
             "INVOICEDROP_LOG_FORMAT": "json",
         }
 

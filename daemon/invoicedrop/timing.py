@@ -100,6 +100,10 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    told_wait: float = 10.0
+    """What held up all invoices of an inbox for less than this is not written down with each."""
+    stop_look: float = 1.0
+    """The least time between two looks whether a person has stopped an inbox, or let it go on."""
     longest_beat: float = 30.0
     """The longest time between two heartbeats, however seldom the folders are looked through."""
     reason_sweep: float = 60.0

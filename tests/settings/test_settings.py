@@ -39,7 +39,7 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.places = Places(root / "etc.toml", root / "run" / "api_token", root / "state")
+        self.places = Places(root / "etc.toml", root / "run" / "api_token", root / "state", root / "config")
 
     def toml(self, text: str) -> Path:
         """Write the settings file that a test gives."""
@@ -118,6 +118,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "shipment_grace": 1_209_600,
         "confirm": "on",
         "require_order_number": "off",
+        "hold_above": 1000,
         "max_pages": 500,
         "max_file_bytes": 10_485_760,
         "file_mode": "",
@@ -148,6 +149,7 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "log_level": "info",
         "source": None,
         "warnings": (),
+        "unseen": (),
     }
     assert inbox.account == "https://api.channable.com/12"
     assert read_token(inbox) == TOKEN
@@ -506,7 +508,7 @@ def test_a_file_that_is_missing_a_folder_or_locked_is_told(host: Host) -> None:
     host.places.config.write_text("burst = 1\n")
     with (
         without_rights(host.places.config),
-        pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\); let"),
+        pytest.raises(ConfigError, match=r"may not be read by .*; let the service's user read it"),
     ):
         host.load()
 
@@ -741,7 +743,7 @@ def test_a_token_file_that_is_none_is_a_sentence_and_never_a_hang(host: Host) ->
         with pytest.raises(ConfigError, match=f"token file {path}: {sentence}"):
             read_token(inbox.model_copy(update={"api_token_file": path}))
     locked = host.token_file()
-    with without_rights(locked), pytest.raises(ConfigError, match="may not be read by the user that the service runs"):
+    with without_rights(locked), pytest.raises(ConfigError, match="may not be read by"):
         read_token(inbox.model_copy(update={"api_token_file": locked}))
     with pytest.raises(ConfigError, match="api_token_file of inbox default: is missing"):
         read_token(inbox)
@@ -900,7 +902,7 @@ def test_the_sample_file_has_every_setting_with_its_meaning_and_default(host: Ho
     for model in (Inbox, Settings):
         for name, field in model.model_fields.items():
             assert (field.description or "") in prose, name
-            assert field.description or name in {"source", "warnings", "origins"}
+            assert field.description or name in {"source", "warnings", "unseen", "origins"}
     assert re.findall(r"^# ([a-z_]+) = ", several, flags=re.MULTILINE)
 
     environ = {"INVOICEDROP_API_TOKEN_FILE": str(host.token_file())}

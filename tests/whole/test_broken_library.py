@@ -74,7 +74,7 @@ def test_no_invoice_is_blamed_for_a_broken_library(merchant: Merchant, fault: st
         health = merchant.run("health")
         assert (health.returncode, "PDF" in health.stdout) == (1, True)
         assert "PDF" in json.loads(merchant.run("status", "--json").stdout)["inboxes"][0]["trouble"]
-        wait_for_tries(daemon, 4)
+        wait_for_tries(daemon, 3)
         assert names(merchant.drop) == good | {BAD}
         mend(library)
         daemon.wait_for("invoice.processed", GOOD, seconds=60)

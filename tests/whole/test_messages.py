@@ -123,14 +123,14 @@ def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
     """Where nothing can be written any more, that is told once, and that it was told is remembered all the same."""
     merchant.state.mkdir()
     with ExitStack() as held:
-        held.enter_context(tmpfs(merchant.state, "size=2m"))
+        held.enter_context(tmpfs(merchant.state, "size=16m"))
         sink = held.enter_context(web_sink())
         with running(merchant, program=PROGRAM, notify=_webhook(sink)) as daemon:
             memory = merchant.state / "notify.json"
             wait_until(memory.exists, what="a memory")
             with suppress(OSError), (merchant.state / "filling").open("wb", buffering=0) as filling:
                 while True:
-                    filling.write(bytes(1024))
+                    filling.write(bytes(4096))
             for number in range(1, 40):
                 merchant.drop_pdf(f"{number}.pdf")
             wait_until(lambda: _got_out(merchant, sink), what="a message that is remembered")

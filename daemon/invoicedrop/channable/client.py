@@ -170,6 +170,11 @@ class ApiClient:
         self._alone.abort()
         self._downloads.abort()
 
+    @property
+    def token_in_use(self) -> str | None:
+        """The token that the next request has; None where it is read anew then."""
+        return self._token
+
     def forget_token(self) -> None:
         """Read the token again before the next request."""
         self._token = None

@@ -14,6 +14,7 @@ from invoicedrop.ledger.lease import InboxKey, Leases, LeaseTimes
 
 Row = tuple[Any, ...]
 Values = Mapping[str, object]
+Statement = tuple[str, Values]
 
 
 class Engine(Protocol):
@@ -40,10 +41,14 @@ class Engine(Protocol):
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
 
-    def write(self, statement: str, values: Values, session: int | None = None) -> list[Row]:
+    def write(
+        self, statement: str, values: Values, session: int | None = None, then: Sequence[Statement] = ()
+    ) -> list[Row]:
         """Execute a statement; return its rows when what it wrote is on disk.
 
-        `session`: only by this session with the database, by which an inbox is owned (`tenure`).
+        `session`: only by this session with the database, by which an inbox is owned (`lease`). `then` are statements
+        of the same transaction, each given the `id` that the first one returned: they are executed only if it wrote
+        something.
         """
 
     def alone_with(self, keys: Sequence[str], session: int | None) -> AbstractContextManager[None]:
@@ -62,15 +67,24 @@ class Engine(Protocol):
 
 
 class Write:
-    """A statement to be executed, and what came of it."""
+    """A statement to be executed, with those that belong to it, and what came of it."""
 
-    def __init__(self, statement: str, values: Values, session: int | None) -> None:
+    def __init__(self, statement: str, values: Values, session: int | None, then: Sequence[Statement] = ()) -> None:
         self.statement = statement
         self.values = values
         self.session = session
+        self.then = then
         self.done = False
         self.rows: list[Row] | None = None
         self.error: Exception | None = None
+
+    def executed_by(self, execute: Callable[[str, Values], list[Row]]) -> list[Row]:
+        """Execute it and what belongs to it; return its rows."""
+        rows = execute(self.statement, self.values)
+        if rows:
+            for statement, values in self.then:
+                execute(statement, {**values, "id": rows[0][0]})
+        return rows
 
     def result(self) -> list[Row]:
         """Return its rows, or raise what it met."""
@@ -102,9 +116,11 @@ class GroupCommit:
         self._writing = False
         self._waiting: list[Write] = []
 
-    def write(self, statement: str, values: Values, session: int | None = None) -> list[Row]:
-        """Execute a statement; return its rows when what it wrote is on disk."""
-        write = Write(statement, values, session)
+    def write(
+        self, statement: str, values: Values, session: int | None = None, then: Sequence[Statement] = ()
+    ) -> list[Row]:
+        """Execute a statement, as `Engine.write` does."""
+        write = Write(statement, values, session, then)
         with self._turn:
             self._waiting.append(write)
             self._turn.wait_for(lambda: write.done or not self._writing)

@@ -20,7 +20,10 @@ from invoicedrop.ledger.engine import Engine, Row
 from invoicedrop.ledger.entry import Entry, entry_of, read_id, values_of
 from invoicedrop.ledger.lease import InboxKey, Lease, Leases, LeaseTimes
 from invoicedrop.ledger.leases import fingerprint
+from invoicedrop.ledger.past import Past
 from invoicedrop.ledger.sqlite import Sqlite
+from invoicedrop.ledger.step import Step, StepKind, values_of_step
+from invoicedrop.ledger.stops import Stops
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import DEFAULT_TIMING
@@ -54,6 +57,8 @@ class Ledger:
         self.path = path
         self._database = engine
         self._session = session
+        self.past = Past(engine)
+        self.stops = Stops(engine)
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -226,7 +231,7 @@ class Ledger:
         """
         first = entry.doubt_since is None or anew
         return self._move(
-            entry,
+            entry.after(StepKind.SENT, time.time()),
             State.UPLOADING,
             attempts=entry.attempts + 1,
             doubt_since=time.time() if first else entry.doubt_since,
@@ -238,10 +243,10 @@ class Ledger:
             filed_as=None,
         )
 
-    def not_taken(self, entry: Entry, before: Entry) -> Entry:
+    def not_taken(self, entry: Entry, before: Entry, why: str | None = None) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
         return self._move(
-            entry,
+            entry.after(StepKind.NOT_TAKEN, time.time(), why),
             before.state,
             doubt_since=before.doubt_since,
             looks=before.looks,
@@ -255,12 +260,18 @@ class Ledger:
 
         A conflict before the doubt is over: nobody knows for how long nothing was tried.
         """
-        return self.delayed(replace(entry, looks=entry.looks + 1, conflict_since=None), delay)
+        entry = replace(entry, looks=entry.looks + 1, conflict_since=None)
+        return self.delayed(entry.after(StepKind.ASKED, time.time()), delay)
 
-    def uploaded(self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None) -> Entry:
-        """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never)."""
+    def uploaded(
+        self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None, how: str | None = None
+    ) -> Entry:
+        """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never).
+
+        `how` that was learned, where it was not the answer to an upload.
+        """
         return self._move(
-            entry,
+            entry.after(StepKind.ACCEPTED, time.time(), how or receipt.message),
             State.UPLOADED,
             attachment_id=receipt.attachment_id,
             uploaded_at=time.time(),
@@ -274,7 +285,13 @@ class Ledger:
 
     def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
+        entry = entry.after(StepKind.FILED, time.time(), None if filed_as is None else filed_as.name)
         return self._move(entry, State.PROCESSED, filed_as=_text(filed_as))
+
+    def came_again(self, entry: Entry, name: str) -> None:
+        """The same PDF was filed once more, without being sent: it had come as `name`. Its entry stays as it is."""
+        values = values_of_step(Step(StepKind.DUPLICATE, time.time(), name), entry.rounds)
+        self._database.write(statements.ADD_STEP, {**values, "id": entry.id})
 
     def looked_at(
         self, entry: Entry, next_look: float | None, *, confirmed: bool = False, question: str | None = None
@@ -284,6 +301,11 @@ class Ledger:
         `confirmed`: it shows the invoice without trouble. `question`: it shows trouble, in these words.
         """
         now = time.time()
+        is_new = question is not None and question != entry.question
+        if is_new:
+            entry = entry.after(StepKind.QUESTIONED, now)
+        elif confirmed and entry.confirmed_at is None:
+            entry = entry.after(StepKind.CONFIRMED, now)
         return self._put(
             entry,
             changed=entry.changed,  # nothing has become of the invoice itself
@@ -300,7 +322,9 @@ class Ledger:
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
-        return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
+        now = time.time()
+        entry = entry.after(StepKind.DEFERRED, now, detail)
+        return self._move(entry, entry.state, next_try=now + delay, delay=delay, detail=detail)
 
     def troubled(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds for trouble of its own; from the first time in a row on, that is counted."""
@@ -317,10 +341,12 @@ class Ledger:
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
+        entry = entry.after(StepKind.REJECTED, time.time(), f"{reason}: {detail}")
         return self._move(entry, State.REJECTED, reason=reason, detail=detail, next_try=None)
 
     def failed(self, entry: Entry, filed_as: Path | None, *, mtime_ns: int | None = None) -> Entry:
         """The end of a bad invoice, until a person moves it back; `mtime_ns` is when the file was last written."""
+        entry = entry.after(StepKind.FAILED, time.time(), None if filed_as is None else filed_as.name)
         return self._move(entry, State.FAILED, filed_as=_text(filed_as), filed_mtime_ns=mtime_ns)
 
     def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
@@ -331,11 +357,12 @@ class Ledger:
         `waive`: if its reason is a soft one, it does not stand against this invoice any more; nor does what cannot be
         read at its order, if it was given up for that before anything was sent.
         """
-        waived = entry.waived
+        now, waived = time.time(), entry.waived
         given_up_unsent = entry.reason is Reason.GAVE_UP and entry.doubt_since is None
         if waive and entry.reason is not None and (entry.reason.is_soft or given_up_unsent):
             waived |= {entry.reason}
-        return entry.moved(
+        words = " ".join(sorted(waived)) or None
+        return replace(entry, steps=(Step(StepKind.RETRIED, now, words),)).moved(
             State.RECEIVED if entry.doubt_since is None else State.UPLOADING,
             reason=None,
             detail=None,
@@ -343,13 +370,14 @@ class Ledger:
             next_try=None,
             filed_as=None,
             looks=0,
-            doubt_since=None if entry.doubt_since is None else time.time(),
+            doubt_since=None if entry.doubt_since is None else now,
             # An order that was imported anew has another id; what may have been sent keeps its own.
             order_id=None if entry.doubt_since is None else entry.order_id,
             conflict_since=None,
             trouble_since=None,
-            first_seen=time.time(),
+            first_seen=now,
             waived=waived,
+            rounds=entry.rounds + 1,
         )
 
     # The ledger itself
@@ -406,10 +434,10 @@ class Ledger:
 
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
-        entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1)
-        rows = self._database.write(
-            statements.UPDATE if entry.id else statements.INSERT, values_of(entry), self._session
-        )
+        steps = [(statements.ADD_STEP, values_of_step(step, entry.rounds)) for step in entry.steps]
+        entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1, steps=())
+        statement = statements.UPDATE if entry.id else statements.INSERT
+        rows = self._database.write(statement, values_of(entry), self._session, steps)
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import psycopg
@@ -31,7 +31,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
 from invoicedrop.errors import ConfigError, Deferred, LedgerUnavailable
-from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
+from invoicedrop.ledger.engine import GroupCommit, Row, Statement, Values, Write
 from invoicedrop.ledger.lease import InboxKey, LeaseTimes
 from invoicedrop.ledger.leases import DatabaseLeases, advisory_key
 from invoicedrop.ledger.schema import VERSION, Dialect, migrate
@@ -208,10 +208,12 @@ class Postgres:
                     raise
                 return self._executed(self._reading_session(), statement, values)
 
-    def write(self, statement: str, values: Values, session: int | None = None) -> list[Row]:
+    def write(
+        self, statement: str, values: Values, session: int | None = None, then: Sequence[Statement] = ()
+    ) -> list[Row]:
         """Execute a statement; return its rows when what it wrote is on disk."""
         with _explained("written", self.name):
-            return self._group.write(statement, values, session)
+            return self._group.write(statement, values, session, then)
 
     def write_once(self, statement: str, values: Values, session: int | None) -> list[Row]:
         """Execute a statement once at the most: what a session has locked twice, it has to unlock twice."""
@@ -264,7 +266,7 @@ class Postgres:
         if any(write.session not in {None, self._session} for write in batch):
             raise LedgerUnavailable("the session with the database in which this was begun is over")
         with _rolled_back(writer):
-            results = [self._executed(writer, write.statement, write.values) for write in batch]
+            results = [write.executed_by(partial(self._executed, writer)) for write in batch]
             writer.commit()
         return results
 

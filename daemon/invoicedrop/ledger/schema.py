@@ -86,7 +86,36 @@ STEPS: Final = (
         "CREATE INDEX invoices_to_confirm ON invoices (account, project_id, confirm_at) WHERE confirm_at IS NOT NULL",
         "CREATE INDEX invoices_questioned ON invoices (questioned_at) WHERE questioned_at IS NOT NULL",
     ),
-    # 6: who works on each inbox, where several daemons share a ledger; `beat` is by the database's clock.
+    # 6: each invoice's steps (older rows have none), how often a person has moved it back, and the number that its
+    # marketplace shows; and the inboxes that a person has stopped, or started again.
+    (
+        """
+        CREATE TABLE steps (
+            id <row_number>,
+            invoice_id BIGINT NOT NULL,
+            round INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            alike BIGINT NOT NULL,
+            at FLOAT NOT NULL,
+            last_at FLOAT,
+            times INTEGER NOT NULL DEFAULT 1,
+            words TEXT,
+            UNIQUE (invoice_id, round, kind, alike)
+        )
+        """,
+        "ALTER TABLE invoices ADD COLUMN rounds INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE invoices ADD COLUMN marketplace_number TEXT",
+        """
+        CREATE TABLE stops (
+            inbox TEXT NOT NULL PRIMARY KEY,
+            kind TEXT NOT NULL,
+            since FLOAT NOT NULL,
+            words TEXT,
+            files BIGINT
+        )
+        """,
+    ),
+    # 7: who works on each inbox, where several daemons share a ledger; `beat` is by the database's clock.
     (
         """
         CREATE TABLE inbox_owners (

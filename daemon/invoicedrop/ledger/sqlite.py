@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from invoicedrop.ledger.condition import make_ready, require_ours
-from invoicedrop.ledger.engine import GroupCommit, Row, Values, Write
+from invoicedrop.ledger.engine import GroupCommit, Row, Statement, Values, Write
 from invoicedrop.ledger.entry import stored_id
 from invoicedrop.ledger.lease import InboxKey, LeaseTimes, SoleOwner
 from invoicedrop.ledger.schema import SQLITE, migrate
@@ -105,14 +105,23 @@ class Sqlite:
         with _explained("read", self._path), self._reading:
             return self._reader.execute(statement, _stored(values)).fetchall()
 
-    def write(self, statement: str, values: Values, session: int | None = None) -> list[Row]:  # noqa: ARG002 - one file has one owner
+    def write(
+        self,
+        statement: str,
+        values: Values,
+        session: int | None = None,  # noqa: ARG002 - one file has one owner
+        then: Sequence[Statement] = (),
+    ) -> list[Row]:
         """Execute a statement; return its rows when what it wrote is on disk."""
         with _explained("written", self._path):
-            return self._group.write(statement, values)
+            return self._group.write(statement, values, None, then)
 
     def _transact(self, batch: Sequence[Write]) -> list[list[Row]]:
         with _transaction(self._writer):
-            return [self._writer.execute(write.statement, _stored(write.values)).fetchall() for write in batch]
+            return [write.executed_by(self._executed) for write in batch]
+
+    def _executed(self, statement: str, values: Values) -> list[Row]:
+        return self._writer.execute(statement, _stored(values)).fetchall()
 
 
 def _stored(values: Values) -> Values:

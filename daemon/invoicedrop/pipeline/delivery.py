@@ -21,11 +21,12 @@ from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.endings import Ending
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
-from invoicedrop.pipeline.order_check import attached_already, checked_order, status_words
+from invoicedrop.pipeline.order_check import attached_already, checked_order, found_by_number, status_words, with_order
 from invoicedrop.pipeline.recall import continued, find_row, retried
 from invoicedrop.pipeline.reconcile import look, look_times, next_look
 from invoicedrop.pipeline.soft_refusals import (
@@ -65,7 +66,9 @@ class Delivery:
         self.base_line: frozenset[int] | None = None
         self.decided = False
         self.rejection: Rejected | None = None
-        self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
+        entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
+        is_number = context.inbox.order_id_kind == "marketplace"
+        self.entry = replace(entry, marketplace_number=name.order if is_number else None)
 
     def run(self) -> Outcome:
         """Take the invoice to its end.
@@ -89,7 +92,9 @@ class Delivery:
                     if self.entry.doubt_since is None and not self.entry.sent:
                         self._look_at_order()
                     if not self.entry.sent:
-                        self._record_receipt(self._ask_first() or self._send())
+                        receipt = self._ask_first()
+                        found = None if receipt is None else "the order was found to have it"
+                        self._record_receipt(receipt or self._send(), found)
         except Rejected as rejection:
             return self._ending().failed(rejection)
         except Conflict as conflict:
@@ -113,6 +118,8 @@ class Delivery:
             self.log.info("invoice.found", bytes=self.snapshot.size, again=True, **waived)
             if filed_as is not None:
                 self.filing.forget_reason(Path(filed_as))
+        # Only what is new was found: of what is known the ledger has every step.
+        self.entry = replace(self.entry, steps=())
         self.resumed = row.state in {State.UPLOADED, State.REJECTED}
         self.duplicate = row.state is State.PROCESSED
         self._adopt(row)
@@ -166,6 +173,11 @@ class Delivery:
             return
         self.credit_note = facts.credit_note
         self.entry = with_facts(self.entry, facts)
+        if self.entry.steps:
+            # It was just found, or moved back: later tries check it anew, which is no news.
+            waited = self.context.held_up.steps_since(self.entry.steps[-1].at)
+            entry = replace(self.entry, steps=(*self.entry.steps, *waited))
+            self.entry = entry.after(StepKind.CHECKED, time.time())
         require_number(facts, numbers, self.inbox)
 
     @property
@@ -181,7 +193,7 @@ class Delivery:
         if self.inbox.order_id_kind == "channable":
             self.entry = replace(self.entry, order_id=int(self.name.order))
         elif self.entry.order_id is None:
-            order = self.context.order_book.put(self.project.find_order(self.name.order))
+            order = self.context.order_book.put(found_by_number(self.name.order, self.project))
             self.entry = replace(self.entry, order_id=order.id)
         self.log = self.log.bind(order_id=self.entry.order_id)
 
@@ -206,7 +218,8 @@ class Delivery:
             return
         copy = self.ledger.same_invoice(self.entry)
         if copy is not None and copy.attachment_id is not None:
-            self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
+            how = f"this very PDF was sent to the order as {copy.file}"
+            self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id), how=how)
             self.duplicate = True
         elif copy is not None:
             ours = self.entry
@@ -225,12 +238,14 @@ class Delivery:
         order = None
         if self.inbox.order_check == "on":
             order = checked_order(self._order_id, self.context.order_book, self.log)
+            self.entry = with_order(self.entry, order)
             attachment_id = attached_already(self.entry, order, self.context)
             if attachment_id is not None:
                 self.entry = self.ledger.uploaded(
                     self.entry,
                     Receipt(attachment_id),
                     confirm_after=first_look(self.inbox.confirm, self.context.timing),
+                    how="the order had this very PDF already",
                 )
                 self.duplicate = True
                 return
@@ -293,6 +308,8 @@ class Delivery:
 
         def intend() -> None:
             self.context.lease.require()
+            # It may have waited long for its turn.
+            self.context.require_not_stopped()
             self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
@@ -308,11 +325,11 @@ class Delivery:
         except OutcomeUnknown as doubt:
             self.log.warning("upload.unknown", detail=doubt.detail, sent_whole=doubt.is_whole)
             if not doubt.is_whole:
-                self.entry = self.ledger.not_taken(self.entry, before)
+                self.entry = self.ledger.not_taken(self.entry, before, doubt.detail)
             raise
-        except (Paused, Rejected, Conflict, Unanswered):
+        except (Paused, Rejected, Conflict, Unanswered) as refusal:
             if self.entry is not before:
-                self.entry = self.ledger.not_taken(self.entry, before)
+                self.entry = self.ledger.not_taken(self.entry, before, refusal.detail)
             raise
 
     @property
@@ -325,12 +342,12 @@ class Delivery:
         assert self.entry.order_id is not None
         return self.entry.order_id
 
-    def _record_receipt(self, receipt: Receipt) -> None:
+    def _record_receipt(self, receipt: Receipt, how: str | None) -> None:
         """Put the receipt on disk before the file moves."""
         # However it was learned: an upload has gone through.
         self.project.breaker.reset()
         self.entry = self.ledger.uploaded(
-            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
+            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing), how=how
         )
         slowness = self.project.client.slowness
         slow = {} if slowness is None else {"detail": slowness}

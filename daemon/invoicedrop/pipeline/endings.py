@@ -38,13 +38,19 @@ class Ending:
         entry = self.entry
         with self._moving():
             filed_as = self.context.filing.processed(
-                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
+                resumed=self.resumed,
+                since=entry.uploaded_at,
             )
         self._require_still_ours(filed_as)
         if entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
+        else:
+            self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE

@@ -50,16 +50,19 @@ def ledger_file(settings: Settings) -> Path | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        raise LedgerUnavailable(permissions.explained(path.parent, error).sentence) from error
+        raise LedgerUnavailable(permissions.of_another(path, _owner(path.parent))) from error
     except OSError as error:
         raise LedgerUnavailable(f"{path} cannot be used: {error.strerror}") from error
     if status.st_size == 0:
         # To SQLite an empty database, of which it would make a ledger.
         return None
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        name = permissions.user_name(status.st_uid)
-        raise LedgerUnavailable(
-            f"{path} belongs to {name} and we run as {permissions.ourselves()}: "
-            f"run this command as that user (sudo -u {name} invoicedrop ...)"
-        )
+        raise LedgerUnavailable(permissions.of_another(path, status.st_uid)) from PermissionError()
     return path
+
+
+def _owner(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_uid
+    except OSError:
+        return None

@@ -50,7 +50,7 @@ class TroubleKind(StrEnum):
     REPORTING = "reporting"
     """Somebody who is to be told of the service is not: messages, the heartbeat or the metrics do not get out."""
     HELD = "held"
-    """A person has paused the inbox: that is no alarm."""
+    """A person has paused the inbox, or is to let its first start go on: that is no alarm."""
 
     @property
     def stops_work(self) -> bool:
@@ -153,9 +153,8 @@ def is_at_work(found: list[Trouble]) -> bool:
 
 
 def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
-    held_by = getattr(inbox, "stopped_by", None)
-    if held_by is not None:
-        yield Trouble(TroubleKind.HELD, name, None, f"is {held_by}")
+    if inbox.stopped_by is not None:
+        yield Trouble(TroubleKind.HELD, name, None, f"is {inbox.stopped_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
         yield Trouble(kind, name, inbox.unavailable_since, f"is unavailable: {inbox.unavailable}")

@@ -50,13 +50,18 @@ class Heartbeat:
         self._ledger = ledger
         self._systemd = systemd
         self._due = 0.0
-        self._ready = False
         self._memory = LedgerMemory(state.path, ledger)
 
     @property
     def due(self) -> float:
         """Monotonic time of the next beat."""
         return self._due
+
+    def begin(self, workers: Sequence[InboxWorker]) -> None:
+        """The service is up: ledger and settings are right. Whether the folders are, only the first turns tell."""
+        self._write(_reports(workers), pid=os.getpid())
+        self._systemd.status("starting: the folders are looked at")
+        self._systemd.ready()
 
     def beat(self, workers: Sequence[InboxWorker]) -> None:
         """The loop has done a whole turn: report it, about once in an interval."""
@@ -67,9 +72,6 @@ class Heartbeat:
         self._due = now + self._interval
         reports = _reports(workers)
         self._write(reports, pid=os.getpid())
-        if not self._ready and any(worker.is_scanned or not worker.is_owned for worker in workers):
-            self._ready = True
-            self._systemd.ready()
         self._systemd.alive()
         self._systemd.status(self._status_line(reports))
 
@@ -114,6 +116,8 @@ class Heartbeat:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")
+            if report.stopped_by is not None:
+                parts.append(f"{name} {report.stopped_by}")
         return "; ".join(parts)
 
 

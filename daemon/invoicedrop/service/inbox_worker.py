@@ -34,6 +34,7 @@ from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
 from invoicedrop.ledger.lease import Leases
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
@@ -43,8 +44,10 @@ from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_lease import InboxLease
 from invoicedrop.service.inbox_log import InboxLog
+from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
+from invoicedrop.service.token_watch import TokenWatch
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
 from invoicedrop.tally import Tally
@@ -73,6 +76,7 @@ class InboxWorker:
         upload_workers: int,
         upload_slots: threading.Semaphore,
         uploads: ConcurrencyLimit,
+        stops: InboxStops,
         wake: Callable[[], None],
         timing: Timing,
         mover: Mover,
@@ -80,8 +84,10 @@ class InboxWorker:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
         self._claim = claim
-        self._log = InboxLog(inbox, lambda: self._watcher.mode)
+        held_up = HeldUp(least=timing.told_wait)
+        self._log = InboxLog(inbox, lambda: self._watcher.mode, held_up.note)
         self._lease = InboxLease(leases, inbox, self._log, patience=timing.lease_stale)
+        self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
         self.answers = Tally()
         self._last_accepted: float | None = None
@@ -97,10 +103,13 @@ class InboxWorker:
             network=inbox.network,
             answers=self.answers,
         )
+        self._token = TokenWatch(
+            inbox.api_token_file, token, lambda: self._client.token_in_use, interval=inbox.scan_interval
+        )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
         self._tracker = StabilityTracker(inbox.settle_seconds, clock=time.monotonic)
-        known_folders = KnownFolders(state_dir, inbox.name, (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir))
+        known_folders = KnownFolders(state_dir, inbox.name, inbox.fixed_folders)
         filing = Filing(
             inbox.drop_dir,
             inbox.processed_dir,
@@ -113,7 +122,18 @@ class InboxWorker:
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._api, timing=timing)
         order_book = OrderBook(project, lambda: self._watcher.waiting, timing=timing)
-        self._context = DeliveryContext(inbox, project, filing, ledger, validator, orders, order_book, timing)
+        self._context = DeliveryContext(
+            inbox,
+            project,
+            filing,
+            ledger,
+            validator,
+            orders,
+            order_book,
+            timing,
+            is_stopped=lambda: self.is_stopped,
+            held_up=held_up,
+        )
         self._intake = Intake(self._context)
         self._watcher = Watcher(
             inbox.drop_dir,
@@ -122,7 +142,7 @@ class InboxWorker:
             events=Events(wake),
             on_ignored=self._log.ignored,
             on_many_ignored=self._log.many_ignored,
-            own_folders=(inbox.processed_dir, inbox.failed_dir),
+            own_folders=inbox.fixed_folders,
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)
@@ -137,11 +157,6 @@ class InboxWorker:
         return self.inbox.name
 
     @property
-    def is_scanned(self) -> bool:
-        """Whether the folder has been seen whole since the start, or since its last trouble."""
-        return self._scanned
-
-    @property
     def is_owned(self) -> bool:
         """Whether this daemon works on the inbox, and no other. May be asked in any thread."""
         return self._lease.held is not None
@@ -150,6 +165,11 @@ class InboxWorker:
     def is_paused(self) -> bool:
         """Whether nobody can upload now. May be asked in any thread."""
         return self._api.detail is not None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a person has stopped the inbox, or its first start holds what waits. May be asked in any thread."""
+        return self._stop.words is not None
 
     @property
     def busy(self) -> int:
@@ -174,6 +194,8 @@ class InboxWorker:
             return True
         if self._folders.folders_fail or self._api.detail is not None:
             return True
+        if self.is_stopped:
+            return self._scanned
         due = self._tracker.next_due()
         patience = max(self._timing.once_patience, self.inbox.incomplete_grace)
         return self._scanned and (due is None or due >= time.monotonic() + patience)
@@ -202,7 +224,9 @@ class InboxWorker:
             paused_cause=None if paused is None else self._api.cause,
             paused_since=None if paused is None else self._api.since + ahead,
             next_probe=None if paused is None else max(time.time(), self._api.until + ahead),
+            stopped_by=self._stop.words,
             slow=self._client.slowness,
+            token=self._token.mark(),
             put_off=self._deferral_report.current(),
             accepted=self.outcomes[Outcome.PROCESSED],
             duplicates=self.outcomes[Outcome.DUPLICATE],
@@ -216,19 +240,25 @@ class InboxWorker:
 
     # What the main loop has it do
 
+    def look_for_stop(self) -> None:
+        """See whether a person has stopped the inbox, or let it go on."""
+        self._stop.look()
+
     def poll(self) -> None:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
-        if self._api.detail is not None and self._client.token_changed():
+        if self._token.has_new() or (self._api.detail is not None and self._client.token_changed()):
             self.reload_token()
         self._lease.note_folders(fail=self._folders.folders_fail and not self._scanned)
         if not self._is_leased():
             return
+        self.look_for_stop()
         if not self._folders.are_ours():
             self._scanned = False
             return
         if self._folders.detail is not None and time.monotonic() < self._folders.until:
             return
         try:
+            self._stop.begin()
             if time.monotonic() >= self._watcher.next_scan and self._upkeep.folders_have_moved():
                 self._folders.want_trial()
             if not self._scanned or self._folders.trial_wanted:
@@ -244,7 +274,7 @@ class InboxWorker:
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
-        if not self._scanned or self._lease.held is None:
+        if not self._scanned or self._lease.held is None or self.is_stopped:
             return 0
         return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
@@ -320,7 +350,7 @@ class InboxWorker:
         if settled is not None and wanted > 0:
             if self.capacity(wanted):
                 due.append(settled)
-            elif not self._busy and self._api.detail is not None:
+            elif not self._busy and not self.is_stopped and self._api.detail is not None:
                 due.append(self._api.until)
         return min(due)
 
@@ -358,6 +388,7 @@ class InboxWorker:
             self._watcher.scan_soon()
             self._watcher.look()
             self._log.watching(waiting=self._watcher.waiting)
+            self._stop.judge_first_start(self._watcher.waiting)
         self._scanned = True
         self._folders.trial_passed()
 

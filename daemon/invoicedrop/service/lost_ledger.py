@@ -6,6 +6,7 @@ sent; but whoever has lost one should know, while there is a backup, or the volu
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -18,9 +19,12 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.known_ledger import known_ledger
 from invoicedrop.service.ledger_place import key_of
 from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.system.local_time import DAY
 
 _MOST_ENTRIES: Final = 200
 """So many names of a folder are looked at: there may be millions."""
+_MONTHS: Final = 366 * DAY
+"""Folders for months are looked at for so long back."""
 _CLOCKS: Final = 3600.0
 """Seconds that a share's clock may be beside ours."""
 _MEND: Final = (
@@ -69,11 +73,11 @@ def older_than(ledger: Ledger, inbox: Inbox) -> str | None:
     begins = ledger.begins()
     if begins is None:
         return None
-    for entry in _pdfs(inbox.processed_dir):
+    for entry in _processed(inbox):
         with suppress(OSError):
             # When it was last renamed, or its rights were changed.
             if entry.stat(follow_symlinks=False).st_ctime < begins - _CLOCKS:
-                return f"{inbox.processed_dir} has PDFs, such as {entry.name}, that were there before this ledger"
+                return f"{inbox.processed.fixed} has PDFs, such as {entry.name}, that were there before this ledger"
     return None
 
 
@@ -91,8 +95,8 @@ def _of_an_inbox(inbox: Inbox, identity: str | None) -> Iterator[str]:
     last = last_owner(inbox.drop_dir)
     if last is not None and last.owner.host == os.uname().nodename and last.owner.ledger != identity:
         yield f"this machine worked on {inbox.drop_dir} with another one"
-    if next(_pdfs(inbox.processed_dir), None) is not None:
-        yield f"{inbox.processed_dir} has invoices already"
+    if next(_processed(inbox), None) is not None:
+        yield f"{inbox.processed.fixed} has invoices already"
 
 
 def _of_one_in_use(settings: Settings, what: str, identity: str | None, known: int) -> Iterator[str]:
@@ -113,6 +117,14 @@ def _cost(settings: Settings) -> str:
     if blind:
         return f"order_check is off ({', '.join(blind)}): what is dropped there once more is sent once more"
     return "Nothing is sent twice: each order is looked at before its invoice is sent"
+
+
+def _processed(inbox: Inbox) -> Iterator["os.DirEntry[str]"]:
+    """Yield PDFs in the processed folder, or in those of the last months."""
+    now = time.time()
+    lately = inbox.processed.names_between(now - _MONTHS, now) if inbox.processed.is_dated else [()]
+    for names in lately:
+        yield from _pdfs(inbox.processed.fixed.joinpath(*names))
 
 
 def _pdfs(folder: Path) -> Iterator["os.DirEntry[str]"]:

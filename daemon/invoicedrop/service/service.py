@@ -28,6 +28,7 @@ from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.inbox_stops import InboxStops
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.ledger_place import key_of, shared_ledger
 from invoicedrop.service.lock import StateFolder, only_instance
@@ -75,6 +76,8 @@ class Service:
         self._companions = companions
         self._ledger_signs: list[str] = []
         self._log = get_logger()
+        self.remarks: Sequence[str] = ()
+        """After `run`: why work was left that could have been done, in sentences."""
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
 
@@ -147,6 +150,7 @@ class Service:
         rate_limiters: RateLimiters,
     ) -> list[InboxWorker]:
         orders = KeyedLock()
+        stops = InboxStops(ledger, look=self._timing.stop_look)
         most = self._settings.upload_workers
         upload_slots = threading.BoundedSemaphore(most)
         uploads = {inbox.api_url: ConcurrencyLimit(most) for inbox in self._settings.inboxes}
@@ -164,6 +168,7 @@ class Service:
                 upload_workers=most,
                 upload_slots=upload_slots,
                 uploads=uploads[inbox.api_url],
+                stops=stops,
                 wake=self._waker.wake,
                 timing=self._timing,
                 mover=self._mover,
@@ -187,7 +192,7 @@ class Service:
                     token=token_reader(inbox, hide),
                     rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
-                    is_paused=partial(_is_any_paused, sharing),
+                    is_paused=partial(_are_paused, sharing),
                     others=partial(_not_owned, sharing),
                     switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
@@ -239,15 +244,21 @@ class Service:
             last_wait=self._timing.last_wait,
         )
         finished = False
+        self.remarks = ()
         try:
             self._log_start()
+            for worker in workers:
+                # Before anything is asked of the API.
+                worker.look_for_stop()
             if not once:
                 confirmer.start()
             for companion in self._companions:
                 companion.start()
+            heartbeat.begin(workers)
             loop.run(once=once)
             finished = True
         finally:
+            self.remarks = [f"{worker.name}: {why}" for worker in workers if (why := worker.report().stopped_by)]
             systemd.stopping()
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
@@ -266,8 +277,9 @@ class Service:
             self._log.warning("service.started", detail=warning)
 
 
-def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
-    return any(worker.is_paused for worker in workers)
+def _are_paused(workers: Sequence[InboxWorker]) -> bool:
+    """Whether nobody may ask the project's API now, or nobody wants to: a person has stopped all of its inboxes."""
+    return any(worker.is_paused for worker in workers) or all(worker.is_stopped for worker in workers)
 
 
 def _not_owned(workers: Sequence[InboxWorker]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from pydantic import SecretStr
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.ledger_url import read_url_file
 from invoicedrop.settings.models import NAMES, Inbox, Settings
@@ -30,21 +30,37 @@ class Described(NamedTuple):
     source: str
 
 
-def load(config: Path | None = None, environ: Mapping[str, str] | None = None, *, places: Places = _PLACES) -> Settings:
+def load(
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    places: Places = _PLACES,
+    token_is_needed: bool = True,
+) -> Settings:
     """Build the settings from the TOML file, the environment and secret files.
 
     Args:
         config: the TOML file; else the one that INVOICEDROP_CONFIG names, else `places.config` where it exists.
         environ: the environment to read instead of this process's.
         places: the fixed paths that are looked at, to be replaced in tests.
+        token_is_needed: a token that this user may not read is a problem; else it is told in `Settings.unseen`.
 
     Raises:
         ConfigError: with every problem at once, each a sentence that names the setting, its source and the fix.
+        NotSeen: this user may not read the settings, and no token is needed.
 
     """
     environ = os.environ if environ is None else environ
     reading = Reading(NAMES, environ, places, *find_file(config, environ, places))
-    return Settings(reading=reading)  # type: ignore[call-arg]  # all else comes from its sources
+    try:
+        settings = Settings(reading=reading)  # type: ignore[call-arg]  # all else comes from its sources
+    except NotSeen as error:
+        if token_is_needed:
+            raise ConfigError(error.problems) from error
+        raise
+    if token_is_needed and settings.unseen:
+        raise ConfigError(settings.unseen)
+    return settings
 
 
 def describe(settings: Settings) -> list[Described]:

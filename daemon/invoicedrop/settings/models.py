@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.printable import printable
 from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
@@ -43,12 +44,14 @@ from invoicedrop.settings.rules import (
     check_ledger_url,
     check_tokens,
     different_rates,
+    is_same_place,
     same_folders,
     same_names,
     validated,
 )
 from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
+from invoicedrop.system.dated_folder import DatedFolder, problem_with
 from invoicedrop.system.network import DIRECT, Network
 
 OnOff = Literal["on", "off"]
@@ -86,7 +89,8 @@ class Inbox(BaseModel):
     drop_dir: AbsolutePath = Field(description="The folder that the accounting software puts invoices into.")
     processed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "processed",
-        description="Where uploaded invoices go; by default the folder processed inside drop_dir.",
+        description="Where uploaded invoices go; by default the folder processed inside drop_dir. {year} and {month} "
+        "in it are those of the day when an invoice is filed, as in /srv/processed/{year}/{month}.",
     )
     failed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "failed",
@@ -135,6 +139,12 @@ class Inbox(BaseModel):
         default="off",
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
         "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
+    )
+    hold_above: Whole = Field(
+        default=1000,
+        ge=0,
+        description="How many files may wait at the very first start; more are held until `invoicedrop resume`, so "
+        "that nobody sends an archive by accident. 0 never holds.",
     )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
@@ -196,6 +206,16 @@ class Inbox(BaseModel):
         return f"{self.api_url}/{self.company_id}"
 
     @property
+    def processed(self) -> DatedFolder:
+        """Where uploaded invoices go: one folder, or one for each month."""
+        return DatedFolder.of(self.processed_dir)
+
+    @property
+    def fixed_folders(self) -> tuple[Path, Path, Path]:
+        """The drop folder, and what is fixed of the processed and failed folders."""
+        return self.drop_dir, self.processed.fixed, self.failed_dir
+
+    @property
     def network(self) -> Network:
         """What the usual environment variables (HTTPS_PROXY, SSL_CERT_FILE) say; no setting of a file."""
         return self._network
@@ -205,6 +225,29 @@ class Inbox(BaseModel):
         inbox = self.model_copy()
         inbox._network = network  # noqa: SLF001 - our own
         return inbox
+
+    @field_validator("drop_dir", "failed_dir")
+    @classmethod
+    def _check_undated(cls, folder: Path, info: ValidationInfo) -> Path:
+        # Inside a drop_dir that is wrong already, it would only be named as well.
+        follows = info.field_name == "failed_dir" and "drop_dir" not in info.data
+        if DatedFolder.of(folder).is_dated and not follows:
+            raise sentence_error("must be one folder: only processed_dir may have {year} and {month} in it")
+        return folder
+
+    @field_validator("processed_dir")
+    @classmethod
+    def _check_dated(cls, folder: Path, info: ValidationInfo) -> Path:
+        problem, dated = problem_with(folder), DatedFolder.of(folder)
+        if problem is not None:
+            raise sentence_error(problem)
+        drop_dir = info.data.get("drop_dir")
+        if dated.is_dated and drop_dir is not None and is_same_place(dated.fixed, drop_dir):
+            raise sentence_error(
+                "would fill the drop folder itself with folders for years or months; write one in between, like "
+                f"{printable(drop_dir)}/processed/{{year}}"
+            )
+        return folder
 
     @field_validator("api_token_file")
     @classmethod
@@ -297,6 +340,8 @@ class Settings(BaseSettings):
     """The TOML file that was read."""
     warnings: tuple[str, ...] = ()
     """Sentences for the log."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about what this user may not read: for commands that can do without."""
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
 
@@ -322,8 +367,7 @@ class Settings(BaseSettings):
     @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
-        inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
-        return frozenset({self.state_dir}.union(*inboxes))
+        return frozenset({self.state_dir}.union(*(inbox.fixed_folders for inbox in self.inboxes)))
 
     @classmethod
     def settings_customise_sources(
@@ -366,6 +410,7 @@ class Settings(BaseSettings):
             "inboxes": inboxes,
             "source": reading.file and reading.file_or_default,
             "warnings": tuple(dict.fromkeys(reading.warnings)),
+            "unseen": tuple(dict.fromkeys(reading.unseen)),
             "origins": [
                 (table.label, name, entry.origin)
                 for table in (*tables, service)
@@ -376,7 +421,7 @@ class Settings(BaseSettings):
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
         reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *different_rates(rates)))
         if settings is None or reading.problems:
-            raise ConfigError(list(dict.fromkeys(reading.problems)))
+            raise ConfigError(list(dict.fromkeys([*reading.problems, *reading.unseen])))
         return settings
 
 
@@ -388,5 +433,7 @@ class TopLevel(Settings, Inbox):
 
 NAMES: Final = Names(
     inbox=tuple(Inbox.model_fields),
-    service=tuple(name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "origins"}),
+    service=tuple(
+        name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "unseen", "origins"}
+    ),
 )

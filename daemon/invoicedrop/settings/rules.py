@@ -3,17 +3,19 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.ledger_url import read_url_file
 from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading
 from invoicedrop.settings.tables import Table
 from invoicedrop.settings.token import check_token, read_token_file, readable_by_all
+from invoicedrop.system.dated_folder import DatedFolder
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -69,6 +71,8 @@ def check_tokens(tables: Iterable[Table], reading: Reading) -> None:
     for table in tables:
         try:
             _check_token(table, reading)
+        except NotSeen as error:
+            reading.unseen.extend(error.problems)
         except ConfigError as error:
             reading.problems.extend(error.problems)
 
@@ -118,8 +122,12 @@ def same_names(tables: Iterable[Table]) -> Iterator[str]:
 
 
 def same_folders(tables: Iterable[Table]) -> Iterator[str]:
-    """Yield a problem for each two settings that lead to one folder, also through symlinks and bind mounts."""
+    """Yield a problem for each two settings that lead to one folder, also through symlinks and bind mounts.
+
+    Of a folder for each month any may be the other one, at its time.
+    """
     settings: dict[tuple[int, int] | str, str] = {}
+    folders: list[tuple[str, Path]] = []
     clashing = set()
     for table in tables:
         for name in (*FOLDERS, "state_dir"):
@@ -127,12 +135,21 @@ def same_folders(tables: Iterable[Table]) -> Iterator[str]:
             if not isinstance(path, Path):
                 continue
             setting = f"{name} of inbox {table.label}" if table.label else name
+            folders.append((setting, path))
             identity = _identity(path)
             other = settings.setdefault(identity, setting)
             # Below one drop_dir that two inboxes share, processed and failed would only be named as well.
             if other != setting and _identity(path.parent) not in clashing:
                 clashing.add(identity)
                 yield f"{other} and {setting} are the same folder, {printable(path)}; give each its own"
+    for (setting, path), (other, folder) in permutations(folders, 2):
+        if DatedFolder.of(path).is_dated and path != folder and DatedFolder.of(path).may_be(folder):
+            yield f"{setting} may be the same folder as {other}, {printable(folder)}; give each its own"
+
+
+def is_same_place(folder: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder, which need not be there."""
+    return _identity(folder) == _identity(other)
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

@@ -46,7 +46,8 @@ def _of_shared(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, li
 
 def ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
     """Return the finding that the ledger cannot be used."""
-    return Finding("ledger", "", Level.PROBLEM, str(error))
+    by_rights = isinstance(error.__cause__, PermissionError)
+    return Finding("ledger", "", Level.PROBLEM, str(error), by_rights=by_rights)
 
 
 def _damage(settings: Settings) -> Finding | None:
