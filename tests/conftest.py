@@ -13,6 +13,7 @@ import pytest
 import bytecode  # noqa: F401 - before all that it is to keep
 from invoicedrop.sandbox import Options, Running, serve
 from merchant import Merchant
+from postgres_server import end_shared, new_schema, shared_url
 
 # Until the tests run everything that is made stays: there is nothing to collect (see `pytest_collection_finish`).
 gc.disable()
@@ -64,3 +65,21 @@ def sandbox() -> Iterator[Running]:
 def merchant(tmp_path: Path, sandbox: Running) -> Merchant:
     """A merchant whose daemon talks to the sandbox."""
     return Merchant(tmp_path, sandbox)
+
+
+@pytest.fixture
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty PostgreSQL database, as good as."""
+    with new_schema(shared_url(_shared_folder(tmp_path_factory))) as url:
+        yield url
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what all test processes share."""
+    if not hasattr(session.config, "workerinput"):
+        end_shared(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+
+
+def _shared_folder(factory: pytest.TempPathFactory) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

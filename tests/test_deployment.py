@@ -208,7 +208,7 @@ def _compose() -> dict[str, Any]:
 def test_every_service_of_the_compose_file_is_locked_down() -> None:
     """Read-only root, no capabilities, no new rights, an init process, and time for an answer, in each of them."""
     services = _compose()["services"]
-    assert set(services) == {"invoicedrop", "try", "sandbox", "try-invoices"}
+    assert set(services) == {"invoicedrop", "try", "sandbox", "try-invoices", "pair-one", "pair-two", "database"}
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -266,8 +266,10 @@ def test_the_profile_try_talks_to_its_own_sandbox(tmp_path: Path) -> None:
     assert services["sandbox"]["command"] == ["sandbox"]
     assert all(services[name]["build"]["target"] == "try" for name in ("try", "sandbox", "try-invoices"))
     assert services["invoicedrop"]["build"]["target"] == "live"
-    assert {name for name, service in services.items() if service["profiles"] == ["try"]} == set(services) - {
-        "invoicedrop"
+    assert {name for name, service in services.items() if service["profiles"] == ["try"]} == {
+        "try",
+        "sandbox",
+        "try-invoices",
     }
     account = services["try"]["environment"]
     defaults = Options()
@@ -278,6 +280,29 @@ def test_the_profile_try_talks_to_its_own_sandbox(tmp_path: Path) -> None:
     program = services["try-invoices"]["entrypoint"][2]
     exec(compile(program.replace("/invoices/drop", str(tmp_path)), "compose.yaml", "exec"), {})
     assert len(list(tmp_path.glob("*.pdf"))) == 5
+
+
+def test_the_profile_pair_is_the_service_twice_with_one_ledger_and_one_share() -> None:
+    """Both have the same folders, ledger and token, a state and a name of their own, and the driver in their image."""
+    compose = _compose()
+    services = compose["services"]
+    assert {name for name, service in services.items() if service["profiles"] == ["pair"]} == {
+        "pair-one",
+        "pair-two",
+        "database",
+    }
+    live, one, two = (services[name] for name in ("invoicedrop", "pair-one", "pair-two"))
+    own = {"hostname", "volumes"}
+    assert {name: value for name, value in one.items() if name not in own} == {
+        name: value for name, value in two.items() if name not in own
+    }
+    assert one["hostname"] != two["hostname"]
+    assert one["volumes"][:2] == two["volumes"][:2] == live["volumes"][:2]
+    assert one["volumes"][2:] != two["volumes"][2:]
+    assert one["environment"] == live["environment"] | {"INVOICEDROP_LEDGER_URL_FILE": "/run/secrets/ledger_url"}
+    assert one["build"]["target"] == "live"
+    assert one["build"]["args"] == live["build"]["args"] | {"LEDGER": "postgres"}
+    assert {"pair-one-state", "pair-two-state", "database"} <= set(compose["volumes"])
 
 
 def test_the_image_is_built_from_what_reaches_the_build_and_runs_as_no_root() -> None:
@@ -394,9 +419,12 @@ def _needed(name: str) -> set[str]:
     return found
 
 
-def test_requirements_txt_locks_everything_with_hashes() -> None:
+@pytest.mark.parametrize("extra", [None, "postgres"])
+def test_requirements_txt_locks_everything_with_hashes(extra: str | None) -> None:
     """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
     text = (PROJECT / "requirements.txt").read_text()
+    if extra is not None:
+        text += (PROJECT / f"requirements-{extra}.txt").read_text()
     entries = re.findall(
         r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
     )
@@ -404,7 +432,9 @@ def test_requirements_txt_locks_everything_with_hashes() -> None:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "--hash"))]
     assert len(lines) == len(pinned), "an entry without hashes, or an option"
     with (PROJECT / "pyproject.toml").open("rb") as file:
-        wanted = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
+        project = tomllib.load(file)["project"]
+    more = project["optional-dependencies"][extra] if extra is not None else []
+    wanted = [Requirement(line) for line in (*project["dependencies"], *more)]
     for requirement in wanted:
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
     assert {name for requirement in wanted for name in _needed(requirement.name)} <= set(pinned)

@@ -79,6 +79,18 @@ class Timing:
     confirm_give_up: float = 86_400.0
     """For how long after the last look was due an order that cannot be read is tried again."""
 
+    # Who works on an inbox, where several daemons share a ledger
+    lease_beat: float = 2.0
+    """Between two renewals of what is ours, and between two looks at what is not."""
+    lease_valid: float = 12.0
+    """For how long after a renewal something may be sent, or moved."""
+    lease_stale: float = 16.0
+    """After so long without a renewal another daemon takes over. It asks about what was perhaps sent only after that
+    time, too."""
+
+    database_answer: float = 10.0
+    """How long a database server's answer is waited for, before the connection counts as dead."""
+
     # Whose a drop folder is
     owner_look: float = 5.0
     """Between two looks whether a drop folder is still ours."""

@@ -12,7 +12,7 @@ from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
-from invoicedrop.ledger.schema import STEPS, VERSION
+from invoicedrop.ledger.schema import SQLITE, STEPS, VERSION, in_dialect
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.reasons import Reason
 
@@ -84,7 +84,7 @@ def test_the_first_step_makes_what_version_1_was(state_dir: Path, tmp_path: Path
     first.mkdir()
     with closing(sqlite3.connect(first / LEDGER_FILE)) as database:
         for statement in STEPS[0]:
-            database.execute(statement)
+            database.execute(in_dialect(SQLITE, statement))
     for table in ("invoices", "buckets"):
         assert form(state_dir, table) == form(first, table)
 
@@ -95,7 +95,7 @@ def test_a_crash_while_it_is_brought_up_to_date_leaves_the_old_ledger(state_dir:
         import os, sqlite3, sys
         from functools import partial
         from pathlib import Path
-        from invoicedrop.ledger import database
+        from invoicedrop.ledger import sqlite
         from invoicedrop.ledger.ledger import Ledger
 
         left = int(sys.argv[2])
@@ -112,7 +112,7 @@ def test_a_crash_while_it_is_brought_up_to_date_leaves_the_old_ledger(state_dir:
             def commit(self):
                 self.execute("COMMIT")
 
-        database.connect = partial(database.connect, factory=Dying)
+        sqlite.connect = partial(sqlite.connect, factory=Dying)
         Ledger.open(Path(sys.argv[1])).close()
     """
     before = dump(state_dir)

@@ -110,6 +110,11 @@ def test_what_a_person_has_paused_is_no_alarm() -> None:
     assert not held.kind.is_alarm
 
 
+def test_of_an_inbox_that_another_machine_works_on_that_one_tells() -> None:
+    """Its invoices that wait and that failed are no news of the daemon that stands by: nobody is told twice."""
+    assert troubles_in(_overview(oldest=NOW - 1e6, in_failed=5, standby="process 7 on alpha")) == []
+
+
 def test_failed_and_questioned_invoices_are_counted() -> None:
     """What failed, and what the order complains of, is told with its number and the time of the last one."""
     failed = [

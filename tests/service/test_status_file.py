@@ -41,6 +41,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "waiting": 2,
                 "mode": "events",
                 "unavailable": None,
+                "standby": None,
                 "unavailable_cause": None,
                 "unavailable_since": None,
                 "paused": "the API is out of service",

@@ -133,6 +133,8 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
     }
     assert settings.model_dump(exclude={"inboxes", "origins"}) == {
         "state_dir": host.places.user_state,
+        "ledger_url": None,
+        "ledger_url_file": None,
         "status_file": host.root / "state" / "service.json",
         "status_mode": "0644",
         "notify": (),
@@ -720,7 +722,7 @@ def test_two_tokens_in_one_place_are_refused(host: Host) -> None:
         ("tok€n".encode(), "has spaces or special characters"),
         (b"\xff\xfea\0b\0", "has spaces or special characters"),
         (b"a\0b", "has spaces or special characters"),
-        (b"x" * 9000, "is too long to be an API token"),
+        (b"x" * 9000, "is too long"),
     ],
 )
 def test_a_token_file_without_a_usable_token_is_a_sentence(host: Host, content: bytes, sentence: str) -> None:
@@ -905,7 +907,8 @@ def test_the_sample_file_has_every_setting_with_its_meaning_and_default(host: Ho
 
     environ = {"INVOICEDROP_API_TOKEN_FILE": str(host.token_file())}
     as_it_is = host.load(plain, environ)
-    defaults = re.sub(r"^(api_token|notify_file) = .*$", "", _uncommented(plain), flags=re.MULTILINE)
+    own = "api_token|notify_file|ledger_url|ledger_url_file"
+    defaults = re.sub(rf"^({own}) = .*$", "", _uncommented(plain), flags=re.MULTILINE)
     written_out = host.load(defaults, environ)
     assert written_out.inboxes == as_it_is.inboxes
     service = {"origins", "state_dir", "status_file"}
@@ -915,6 +918,8 @@ def test_the_sample_file_has_every_setting_with_its_meaning_and_default(host: Ho
     assert from_file == set(SETTINGS) - {
         "api_token",
         "api_token_file",
+        "ledger_url",
+        "ledger_url_file",
         "notify_file",
         "heartbeat_url",
         "metrics_address",

@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
@@ -151,6 +152,16 @@ class Filing:
         """
         text = reason_text(name, reason, detail, sha256, at=self._clock())
         return self._file(name, self._failed, Original(identity, sha256), resumed=resumed, reason=text)
+
+    def take_back(self, filed_as: Path) -> None:
+        """Move a file that was just filed back into the drop folder; if that fails, it stays where it is."""
+        with (
+            suppress(OSError, FolderUnavailable),
+            self._folders.held(filed_as.parent) as folder,
+            self._folders.held(self.drop_dir) as drop,
+        ):
+            self._moves.put_back(folder / filed_as.name, drop)
+        self._reasons.forget(filed_as)
 
     def forget_reason(self, filed_as: Path) -> None:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from invoicedrop.invoice import State, require_legal_move
-from invoicedrop.ledger.database import Row
+from invoicedrop.ledger.engine import Row
 from invoicedrop.ledger.step import Step, StepKind
 from invoicedrop.reasons import Reason
 
@@ -116,8 +117,6 @@ def values_of(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in _FIELDS} | {
         "waived": " ".join(sorted(entry.waived)),
         "base_line": None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line))),
-        "order_id": stored_id(entry.order_id),
-        "attachment_id": stored_id(entry.attachment_id),
     }
 
 
@@ -136,13 +135,13 @@ def entry_of(row: Row) -> Entry:
 
 
 def stored_id(number: Any) -> Any:
-    """Return an id as the database keeps it: as text, if it has more than 64 bits.
+    """Return an id as SQLite keeps it: as text, if it has more than 64 bits.
 
     The letters before it keep SQLite from making a rounded number out of it.
     """
     return f"{_LONG_ID}{number}" if number is not None and not -_INT64 <= number < _INT64 else number
 
 
-def read_id(value: int | str) -> int:
-    """Return an id that `stored_id` has made fit."""
-    return int(value.removeprefix(_LONG_ID)) if isinstance(value, str) else value
+def read_id(value: int | str | Decimal) -> int:
+    """Return an id as an engine has kept it: a number, or what `stored_id` has made of it."""
+    return int(value.removeprefix(_LONG_ID) if isinstance(value, str) else value)

@@ -7,20 +7,26 @@ the file name says them: "8355", or "8355_items-11-12". A committed entry surviv
 import secrets
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from invoicedrop.errors import Changed
+from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
-from invoicedrop.ledger.database import Database, Row
-from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id, values_of
+from invoicedrop.ledger.engine import Engine, Row
+from invoicedrop.ledger.entry import Entry, entry_of, read_id, values_of
+from invoicedrop.ledger.lease import InboxKey, Lease, Leases, LeaseTimes
+from invoicedrop.ledger.leases import fingerprint
 from invoicedrop.ledger.past import Past
+from invoicedrop.ledger.sqlite import Sqlite
 from invoicedrop.ledger.step import Step, StepKind, values_of_step
 from invoicedrop.ledger.stops import Stops
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
+from invoicedrop.timing import DEFAULT_TIMING
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
@@ -47,11 +53,12 @@ class Ledger:
     the row was written since it was read: by another copy of the same invoice, whose receipt or doubt must stand.
     """
 
-    def __init__(self, path: Path, database: Database) -> None:
+    def __init__(self, engine: Engine, path: Path | None = None, session: int | None = None) -> None:
         self.path = path
-        self._database = database
-        self.past = Past(database)
-        self.stops = Stops(database)
+        self._database = engine
+        self._session = session
+        self.past = Past(engine)
+        self.stops = Stops(engine)
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -62,7 +69,66 @@ class Ledger:
 
         """
         path = state_dir / LEDGER_FILE
-        return cls(path, Database.open(path))
+        return cls(Sqlite.open(path), path)
+
+    @classmethod
+    def at(cls, url: str, *, patience: float = DEFAULT_TIMING.database_answer) -> Self:
+        """Return the ledger in a PostgreSQL database, before it is connected to (`connect`).
+
+        An answer of the database is waited for for `patience` seconds.
+
+        Raises:
+            ConfigError: what it needs is not installed, or `url` is no address.
+
+        """
+        try:
+            # Here alone: who keeps the ledger in a file needs no PostgreSQL code.
+            from invoicedrop.ledger.postgres import Postgres  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                [f"ledger_url: {error}; install what it needs: pip install 'invoicedrop[postgres]'"]
+            ) from error
+        return cls(Postgres(url, patience=patience))
+
+    def connect(self, *, make: bool = True) -> bool:
+        """Be ready, with the tables up to date; return whether there are any. `make`: if not, they are made.
+
+        Raises:
+            ConfigError: a setting is wrong, or a newer program made the tables.
+
+        """
+        return self._database.connect(make=make)
+
+    def shortcoming(self) -> str | None:
+        """Return what keeps a commit from being on disk, in words; None if nothing does that can be seen from here."""
+        return self._database.shortcoming()
+
+    def under(self, lease: Lease) -> Self:
+        """Return this ledger for what is done under a lease: an entry is written only while it is not lost."""
+        return type(self)(self._database, self.path, lease.session)
+
+    def alone_with(self, *keys: object) -> AbstractContextManager[None]:
+        """Keep other daemons that share this ledger from what these keys name, as `order_locks` keeps other threads.
+
+        Raises:
+            Deferred: another daemon is at it.
+
+        """
+        return self._database.alone_with([repr(key) for key in keys], self._session)
+
+    def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes) -> Leases:
+        """Return who may work on these inboxes: this daemon, or one of several that share this ledger."""
+        return self._database.leases(inboxes, times, self.identity)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other daemons, on other machines, may use this ledger."""
+        return self.path is None
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence for a person."""
+        return self._database.name
 
     def close(self) -> None:
         """Close the database; what was committed is on disk already."""
@@ -324,6 +390,13 @@ class Ledger:
             rows = self._read(statements.IDENTITY)
         return str(rows[0][0])
 
+    def identity_of(self, inbox: InboxKey) -> str:
+        """Return what the owner file in the inbox's drop folder calls this ledger.
+
+        Of a shared ledger it is the ledger and the inbox: two daemons that call one folder differently do not share it.
+        """
+        return fingerprint(self.identity(), inbox)[:32] if self.is_shared else self.identity()
+
     # The rate limit's memory
 
     def bucket(self, account: str) -> BucketLevel | None:
@@ -335,6 +408,24 @@ class Ledger:
         """Write down what is in the account's bucket."""
         self._database.write(statements.REMEMBER_BUCKET, {"account": account, **bucket._asdict()})
 
+    def take_room(self, account: str, most: int, rate: float, capacity: float) -> tuple[int, float]:
+        """Take room for up to `most` requests in the account's bucket, which leaks `rate` a second.
+
+        Return for how many there is some (0: for none now), and what was in it before. Only a shared ledger has this:
+        it counts by the database's clock.
+        """
+        values = {"account": account, "most": float(most), "rate": float(rate), "capacity": float(capacity)}
+        rows = self._database.write(statements.TAKE_ROOM, values)
+        if not rows:
+            self._database.write(statements.NEW_BUCKET, {"account": account})
+            rows = self._database.write(statements.TAKE_ROOM, values)
+        taken, level = rows[0]
+        return int(taken), float(level)
+
+    def fill_bucket(self, account: str, capacity: float) -> None:
+        """The account's bucket is full, as the API says. Only a shared ledger has this."""
+        self._database.write(statements.FILL_BUCKET, {"account": account, "capacity": float(capacity)})
+
     # How
 
     def _move(self, entry: Entry, state: State, **changes: Any) -> Entry:
@@ -345,7 +436,8 @@ class Ledger:
         """Write an entry with these changes; return it as it is on disk now."""
         steps = [(statements.ADD_STEP, values_of_step(step, entry.rounds)) for step in entry.steps]
         entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1, steps=())
-        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values_of(entry), steps)
+        statement = statements.UPDATE if entry.id else statements.INSERT
+        rows = self._database.write(statement, values_of(entry), self._session, steps)
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])
@@ -358,8 +450,6 @@ class Ledger:
         return [entry_of(row) for row in self._read(statement, **values)]
 
     def _read(self, statement: str, **values: object) -> list[Row]:
-        if "order_id" in values:
-            values["order_id"] = stored_id(values["order_id"])
         return self._database.read(statement, values)
 
 

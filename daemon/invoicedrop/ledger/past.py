@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from invoicedrop.ledger import statements
-from invoicedrop.ledger.database import Database, Values
-from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id
+from invoicedrop.ledger.engine import Engine, Values
+from invoicedrop.ledger.entry import Entry, entry_of, read_id
 from invoicedrop.ledger.step import Step, StepKind
 
 _BEYOND_HEX: Final = "g"
@@ -36,7 +36,7 @@ class Past:
     Every method raises LedgerUnavailable when the database cannot be read now.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Engine) -> None:
         self._database = database
 
     def of_order(self, number: str, *, most: int) -> list[Entry]:
@@ -49,7 +49,7 @@ class Past:
         return self._entries(
             statements.OF_ORDER,
             {
-                "order_id": stored_id(order_id),
+                "order_id": order_id,
                 "reference": reference,
                 "with_items": f"{reference.translate(_ESCAPED)}!_items-%",
                 "number": number.upper(),

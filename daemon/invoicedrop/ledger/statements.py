@@ -11,6 +11,9 @@ Each is plain SQL that SQLite and PostgreSQL both execute:
 
 from typing import Final
 
+IDS: Final = frozenset({"order_id", "attachment_id"})
+"""The parameters that may have more than 64 bits: how an engine keeps such a number is its own."""
+
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
@@ -236,3 +239,31 @@ REMEMBER_BUCKET: Final = """
     ON CONFLICT (account) DO UPDATE SET level = excluded.level, at = excluded.at
     RETURNING account
 """
+
+# A bucket that several daemons use: PostgreSQL alone, by its clock, whatever that is set to meanwhile
+
+NOW: Final = "extract(epoch FROM clock_timestamp())"
+
+NEW_BUCKET: Final = """
+    INSERT INTO buckets (account, level, at) VALUES (:account, 0, 0) ON CONFLICT (account) DO NOTHING RETURNING account
+"""
+
+TAKE_ROOM: Final = f"""
+    UPDATE buckets SET level = now.level + now.taken, at = {NOW}
+    FROM (
+        SELECT account, level, floor(least(CAST(:most AS float), greatest(0, CAST(:capacity AS float) - level)))
+            AS taken
+        FROM (
+            SELECT account, greatest(0, level - greatest(0, {NOW} - at) * CAST(:rate AS float)) AS level
+            FROM buckets WHERE account = :account FOR UPDATE
+        ) AS leaked
+    ) AS now
+    WHERE buckets.account = now.account
+    RETURNING now.taken, now.level
+"""  # noqa: S608 - constants
+
+FILL_BUCKET: Final = f"""
+    UPDATE buckets SET level = greatest(level, CAST(:capacity AS float)), at = {NOW}
+    WHERE account = :account
+    RETURNING account
+"""  # noqa: S608

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from invoicedrop.ledger import statements
-from invoicedrop.ledger.database import Database
+from invoicedrop.ledger.engine import Engine
 from invoicedrop.printable import storable
 
 
@@ -41,7 +41,7 @@ class Stop:
 class Stops:
     """The stops of all inboxes. Thread-safe; raises LedgerUnavailable when the database cannot be used now."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Engine) -> None:
         self._database = database
 
     def all(self) -> dict[str, Stop]:

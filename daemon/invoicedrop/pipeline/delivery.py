@@ -199,13 +199,11 @@ class Delivery:
 
     @contextmanager
     def _alone_with_bytes_and_order(self) -> Iterator[None]:
-        """Keep other threads from sending these bytes to another order, or anything to this one, meanwhile."""
+        """Keep others from sending these bytes to another order, or anything to this one, meanwhile."""
         account, project_id, order_id = self.entry.account, self.entry.project_id, self.entry.order_id
+        pdf, order = ("bytes", account, self.entry.sha256), (account, project_id, order_id)
         # In this order everywhere: nobody who holds an order waits for bytes.
-        with (
-            self.context.orders.hold(("bytes", account, self.entry.sha256)),
-            self.context.orders.hold((account, project_id, order_id)),
-        ):
+        with self.context.orders.hold(pdf), self.context.orders.hold(order), self.ledger.alone_with(pdf, order):
             yield
 
     def _adopt_duplicate(self) -> None:
@@ -274,6 +272,8 @@ class Delivery:
         """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
         if self.entry.doubt_since is None:
             return None
+        if (quarantine := self.context.lease.quarantine) > 0:
+            raise Deferred(quarantine, "another machine, from which this one took over, may still be sending it")
         looks = self.entry.looks + 1
         is_waived = Reason.OUTCOME_UNCLEAR in self.entry.waived
         decides = is_waived or next_look(looks, self._look_times) is None
@@ -307,6 +307,7 @@ class Delivery:
         before = self.entry
 
         def intend() -> None:
+            self.context.lease.require()
             # It may have waited long for its turn.
             self.context.require_not_stopped()
             self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
@@ -318,6 +319,7 @@ class Delivery:
                 self.snapshot,
                 self.name.item_ids,
                 before_sending=intend,
+                may_leave=self.context.lease.require,
                 own_connection=before.doubt_since is not None,
             )
         except OutcomeUnknown as doubt:

@@ -1,13 +1,14 @@
 """How a delivery ends: in processed/, in failed/, or with the file left where it is, for later."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from invoicedrop.errors import Changed, Deferred, Rejected
+from invoicedrop.errors import Changed, Deferred, LedgerUnavailable, Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
@@ -35,7 +36,7 @@ class Ending:
     def processed(self, *, duplicate: bool) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
         entry = self.entry
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.processed(
                 self.file.name,
                 self.snapshot.identity,
@@ -43,6 +44,7 @@ class Ending:
                 resumed=self.resumed,
                 since=entry.uploaded_at,
             )
+        self._require_still_ours(filed_as)
         if entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
@@ -71,7 +73,7 @@ class Ending:
         ledger, entry = self.context.ledger, self.entry
         if not self.resumed:
             entry = ledger.rejected(entry, rejection.reason, rejection.detail)
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.failed(
                 self.file.name,
                 self.snapshot.identity,
@@ -80,6 +82,7 @@ class Ending:
                 rejection.detail,
                 resumed=self.resumed,
             )
+        self._require_still_ours(filed_as)
         ledger.failed(entry, filed_as, mtime_ns=self.snapshot.identity.mtime_ns)
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
@@ -123,6 +126,25 @@ class Ending:
         """Write down that the invoice waits, and return what to raise. `reason`: what it would fail for."""
         self.context.ledger.deferred(replace(self.entry, trouble_since=None), delay, detail)
         return self.context.deferrals.note(self.file.name, self.log, delay, detail, reason)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Move a file within the block, while the inbox is ours."""
+        self.context.lease.require()
+        with self.context.deferrals.noted(self.file.name, self.log):
+            yield
+
+    def _require_still_ours(self, filed_as: Path) -> None:
+        """Take a move back that was made too late: by a process that was stopped right before it.
+
+        Whoever owns the inbox now may have gone on with the file since, or a person has: back in the drop folder, it is
+        taken again, and its entry says what becomes of it.
+        """
+        try:
+            self.context.lease.require()
+        except LedgerUnavailable:
+            self.context.filing.take_back(filed_as)
+            raise
 
     def _next_delay(self) -> float:
         return backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)

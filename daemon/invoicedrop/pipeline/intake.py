@@ -57,8 +57,11 @@ class Intake:
             Paused: the ledger or a folder cannot be used now.
 
         """
-        for entry in self.context.ledger.in_state(State.UPLOADED, State.REJECTED):
-            if entry.inbox != self.context.inbox.name:
+        inbox, ledger = self.context.inbox, self.context.ledger
+        for entry in ledger.in_state(State.UPLOADED, State.REJECTED):
+            # Another company's daemon may share the ledger, and call its inbox the same.
+            is_others = (entry.account, entry.project_id) != (inbox.account, inbox.project_id)
+            if entry.inbox != inbox.name or (ledger.is_shared and is_others):
                 continue
             # After a trouble this runs beside the upload threads: one of them may be completing the entry now.
             with suppress(Changed, FileUnavailable), self.context.deferrals.noted(entry.file, self._log_of(entry)):
@@ -92,6 +95,7 @@ class Intake:
         known = fresh if row is None else self.context.ledger.retried(row) if retried else row
         entry = self.context.ledger.rejected(known, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
+        self.context.lease.require()
         with self.context.deferrals.noted(file.name, log):
             filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)
         self.context.ledger.failed(entry, filed_as)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ from invoicedrop.errors import Stopping
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.identity import Identity
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.lease import Lease
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.pdf.check.verdict import PdfFacts
@@ -63,7 +64,8 @@ class DeliveryContext:
 
     `is_stopped` tells whether a person has stopped the inbox meanwhile, `held_up` what keeps all of its invoices.
     `started` is when this process began to work, in seconds since the epoch.
-    `failures` counts, by reason, what failed since; `checks` is how long the checks of PDFs took.
+    `failures` counts, by reason, what failed since; `checks` is how long the checks of PDFs took. `lease` is the right
+    to work on them; what `ledger` writes of them is written under it.
     """
 
     inbox: Inbox
@@ -77,6 +79,7 @@ class DeliveryContext:
     is_stopped: Callable[[], bool] = lambda: False
     held_up: HeldUp = field(default_factory=lambda: HeldUp(least=DEFAULT_TIMING.told_wait))
     started: float = field(default_factory=time.time)
+    lease: Lease = field(default_factory=Lease)
     failures: Tally = field(default_factory=Tally)
     checks: Durations = field(default_factory=lambda: Durations(CHECK_BOUNDS))
     deferrals: Deferrals = field(init=False)
@@ -84,6 +87,12 @@ class DeliveryContext:
     def __post_init__(self) -> None:
         """Remember nothing of any file yet."""
         self.deferrals = Deferrals(self.timing)
+
+    def under(self, lease: Lease) -> "DeliveryContext":
+        """Return the same under another lease."""
+        context = replace(self, ledger=self.ledger.under(lease), lease=lease)
+        context.deferrals = self.deferrals
+        return context
 
     def require_not_stopped(self) -> None:
         """Check that nobody has stopped the inbox since the file was handed out.

@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
+from invoicedrop.service.ledger_place import shared_ledger
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
+
+_PATIENCE: Final = 60.0
+"""Seconds; what a command asks of a database may take longer than what the daemon does."""
 
 
 @contextmanager
@@ -17,9 +22,14 @@ def existing_ledger(settings: Settings) -> Iterator[Ledger | None]:
 
     Raises:
         LedgerUnavailable: there is one, but it cannot be used by this user, or not now.
-        ConfigError: a newer program wrote it.
+        ConfigError: a newer program wrote it, or its address is wrong.
 
     """
+    shared = shared_ledger(settings, patience=_PATIENCE)
+    if shared is not None:
+        with shared:
+            yield shared if shared.connect(make=False) else None
+        return
     if ledger_file(settings) is None:
         yield None
         return

@@ -88,8 +88,9 @@ class FolderOwner:
 
 @dataclass(frozen=True, slots=True)
 class InboxState:
-    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    """How an inbox is doing. `standby`: who works on it, if another daemon does while this one waits.
 
+    `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
     `stopped_by` says that a person has paused it, or that its first start holds it.
     `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
     those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
@@ -113,6 +114,7 @@ class InboxState:
     in_doubt: int = 0
     failed: int = 0
     token_since: float | None = None
+    standby: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,9 @@ def troubles_in(overview: Overview, timing: Timing = DEFAULT_TIMING) -> list[Tro
         found.append(Trouble(TroubleKind.LEDGER, None, None, overview.ledger_trouble))
     held = {inbox for kind, inbox in kinds if kind is TroubleKind.HELD}
     for inbox in overview.inboxes:
+        if inbox.standby is not None:
+            # The machine that works on it tells of its invoices: nobody is told twice.
+            continue
         if inbox.name not in held:
             found.extend(_waits_too_long(inbox, overview.now, timing))
         found.extend(_failed(inbox, overview))

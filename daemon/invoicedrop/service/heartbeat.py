@@ -110,7 +110,9 @@ class Heartbeat:
             return error.detail
         parts = [f"{sum(report.waiting for report in reports.values())} waiting", f"{sent} sent today"]
         for name, report in reports.items():
-            if report.unavailable is not None:
+            if report.standby is not None:
+                parts.append(f"{name} stands by: {report.standby}, works on it")
+            elif report.unavailable is not None:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")

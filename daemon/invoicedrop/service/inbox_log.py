@@ -29,6 +29,15 @@ class InboxLog:
             "inbox.watching", folder=str(folder), file_system=str(file_system_of(folder)), mode=self._mode(), **fields
         )
 
+    def standby(self, who: str) -> None:
+        """Another daemon works on the inbox; this one takes over when that one ends."""
+        self._log.info("inbox.standby", folder=str(self._inbox.drop_dir), detail=f"{who}, works on it")
+
+    def owner(self, before: str | None) -> None:
+        """This daemon works on the inbox from now on; `before` did, and has not given it up."""
+        taken = {} if before is None else {"taken_over_from": before}
+        self._log.info("inbox.owner", folder=str(self._inbox.drop_dir), **taken)
+
     def stopped(self, stop: Stop, detail: str) -> None:
         """A person has stopped the inbox, or its first start holds what waits."""
         self._held_up("stop", detail)

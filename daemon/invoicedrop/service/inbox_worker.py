@@ -32,6 +32,7 @@ from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.filing import Filing
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.inbox.watcher import Watcher
+from invoicedrop.ledger.lease import Leases
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.intake import Intake
@@ -41,6 +42,7 @@ from invoicedrop.service.deferral_report import DeferralReport
 from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
+from invoicedrop.service.inbox_lease import InboxLease
 from invoicedrop.service.inbox_log import InboxLog
 from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
@@ -65,6 +67,7 @@ class InboxWorker:
         *,
         state_dir: Path,
         claim: FolderClaim,
+        leases: Leases,
         token: Callable[[], str],
         rate_limiter: RateLimiter,
         ledger: Ledger,
@@ -80,8 +83,10 @@ class InboxWorker:
     ) -> None:
         self.inbox = inbox
         self.outcomes: Counter[Outcome] = Counter()
+        self._claim = claim
         held_up = HeldUp(least=timing.told_wait)
         self._log = InboxLog(inbox, lambda: self._watcher.mode, held_up.note)
+        self._lease = InboxLease(leases, inbox, self._log, patience=timing.lease_stale)
         self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
         self.answers = Tally()
@@ -139,7 +144,7 @@ class InboxWorker:
             on_many_ignored=self._log.many_ignored,
             own_folders=inbox.fixed_folders,
         )
-        self._upkeep = FolderUpkeep(known_folders, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
+        self._upkeep = FolderUpkeep(known_folders, filing, self._recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)
         self._busy = 0
         self._scanned = False
@@ -150,6 +155,11 @@ class InboxWorker:
     def name(self) -> str:
         """The inbox's name."""
         return self.inbox.name
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether this daemon works on the inbox, and no other. May be asked in any thread."""
+        return self._lease.held is not None
 
     @property
     def is_paused(self) -> bool:
@@ -180,6 +190,8 @@ class InboxWorker:
         """
         if self._busy:
             return False
+        if self._lease.held is None:
+            return True
         if self._folders.folders_fail or self._api.detail is not None:
             return True
         if self.is_stopped:
@@ -198,7 +210,8 @@ class InboxWorker:
         """Return how the inbox is doing, for the status file."""
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
         ahead = time.time() - time.monotonic()
-        unavailable, paused = self._folders.detail, self._api.detail
+        standby, paused = self._lease.standby, self._api.detail
+        unavailable = None if standby is not None else self._folders.detail
         checks, check_seconds = self._context.checks.summary()
         return InboxReport(
             waiting=self._watcher.waiting,
@@ -206,6 +219,7 @@ class InboxWorker:
             unavailable=unavailable,
             unavailable_cause=None if unavailable is None else self._folders.cause,
             unavailable_since=None if unavailable is None else self._folders.since + ahead,
+            standby=standby,
             paused=paused,
             paused_cause=None if paused is None else self._api.cause,
             paused_since=None if paused is None else self._api.since + ahead,
@@ -234,6 +248,9 @@ class InboxWorker:
         """See what is new: a token, files in the folder, or that a folder that was in trouble is back."""
         if self._token.has_new() or (self._api.detail is not None and self._client.token_changed()):
             self.reload_token()
+        self._lease.note_folders(fail=self._folders.folders_fail and not self._scanned)
+        if not self._is_leased():
+            return
         self.look_for_stop()
         if not self._folders.are_ours():
             self._scanned = False
@@ -257,7 +274,7 @@ class InboxWorker:
 
     def capacity(self, wanted: int) -> int:
         """Return how many files, at most `wanted`, may be dispatched now: all, one as a probe, or none."""
-        if not self._scanned or self.is_stopped:
+        if not self._scanned or self._lease.held is None or self.is_stopped:
             return 0
         return min(self._api.allowance(self._busy, wanted), self._folders.allowance(self._busy, wanted))
 
@@ -322,6 +339,8 @@ class InboxWorker:
 
     def next_due(self, wanted: int) -> float:
         """Return the monotonic time when there may be something to do without being woken."""
+        if self._lease.held is None:
+            return self._lease.next_look
         if self._folders.detail is not None and (not self._scanned or time.monotonic() < self._folders.until):
             # Until then `poll` does nothing but look at whose the folder is.
             return self._folders.next_trial
@@ -346,6 +365,22 @@ class InboxWorker:
 
     # How
 
+    def _is_leased(self) -> bool:
+        """Whether the inbox is ours to work on; if that has changed, begin with it, or leave it alone."""
+        if self._lease.look():
+            self._scanned = False
+            if self._lease.held is None:
+                self._claim.release()
+            else:
+                # What is still under way goes on under the lease before.
+                self._context = self._context.under(self._lease.held)
+                self._intake = Intake(self._context)
+                self._upkeep.begin_anew()
+                self._folders.try_now()
+        if self._lease.trouble is not None:
+            self._folders.folders_failed(self._lease.trouble, PauseCause.LEDGER)
+        return self._lease.held is not None
+
     def _prepare(self) -> None:
         """See that all folders can be used, finish what a crash left, and scan."""
         self._upkeep.prepare(busy=self._busy > 0)
@@ -356,6 +391,9 @@ class InboxWorker:
             self._stop.judge_first_start(self._watcher.waiting)
         self._scanned = True
         self._folders.trial_passed()
+
+    def _recover(self) -> None:
+        self._intake.recover()
 
     def _defer(self, name: str, delay: float, detail: str) -> None:
         self._tracker.put_off(name, delay)

@@ -17,6 +17,7 @@ from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.ledger.condition import Condition, File
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.known_ledger import known_ledger
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY
 
@@ -32,10 +33,15 @@ _MEND: Final = (
 )
 
 
+NO_FILE: Final = Condition(File.DATABASE, None, is_strange=False)
+"""Where the ledger is in a database, no file of it says anything."""
+
+
 def signs(settings: Settings, before: Condition, ledger: Ledger | None) -> list[str]:
     """Return what speaks against this ledger being the one that was at work here, in sentences; mostly nothing.
 
-    `before` is the condition of its file before it was opened; without a `ledger` there is none yet.
+    `before` is the condition of its file before it was opened (`NO_FILE` of one in a database); without a `ledger`
+    there is none yet.
 
     Raises:
         LedgerUnavailable: it cannot be read now.
@@ -44,13 +50,16 @@ def signs(settings: Settings, before: Condition, ledger: Ledger | None) -> list[
     identity = None if ledger is None else ledger.identity()
     known = 0 if ledger is None else ledger.last_id()
     if known:
-        return list(_of_one_in_use(settings, identity, known))
+        place = settings.state_dir if ledger is None or not ledger.is_shared else ledger.name
+        return list(_of_one_in_use(settings, f"the ledger in {place}", identity, known))
     found = [*_of_the_state_folder(settings.state_dir, before, identity)]
     for inbox in settings.inboxes:
-        found += _of_an_inbox(inbox, identity)
+        found += _of_an_inbox(inbox, None if ledger is None else ledger.identity_of(key_of(inbox)))
     if not found:
         return []
     what = "is no ledger yet" if ledger is None else "is a new ledger, which knows of no invoice"
+    if ledger is not None and ledger.is_shared:
+        return [f"{ledger.name} has {what[3:]}, but {'; '.join(found)}. Is ledger_url right? {_cost(settings)}"]
     return [f"in {settings.state_dir} {what}, but {'; '.join(found)}. {_MEND}. {_cost(settings)}"]
 
 
@@ -90,15 +99,15 @@ def _of_an_inbox(inbox: Inbox, identity: str | None) -> Iterator[str]:
         yield f"{inbox.processed.fixed} has invoices already"
 
 
-def _of_one_in_use(settings: Settings, identity: str | None, known: int) -> Iterator[str]:
+def _of_one_in_use(settings: Settings, what: str, identity: str | None, known: int) -> Iterator[str]:
     last = known_ledger(settings.state_dir)
     if last is None:
         return
     if last.identity != identity:
-        yield f"the ledger in {settings.state_dir} is another one than at the last start. {_cost(settings)}"
+        yield f"{what} is another one than at the last start. {_cost(settings)}"
     elif last.last_id > known:
         yield (
-            f"the ledger in {settings.state_dir} knows {known} invoices and knew {last.last_id}: it is an older "
+            f"{what} knows {known} invoices and knew {last.last_id}: it is an older "
             f"copy, it has lost its log (-wal), or the last ones were deleted. {_cost(settings)}"
         )
 

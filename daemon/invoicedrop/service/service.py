@@ -16,6 +16,7 @@ from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.errors import ConfigError, LedgerDamaged, LedgerUnavailable
 from invoicedrop.ledger.condition import condition_of, require_sound
+from invoicedrop.ledger.lease import Leases, LeaseTimes
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
@@ -29,6 +30,7 @@ from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.inbox_stops import InboxStops
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.ledger_place import key_of, shared_ledger
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
@@ -99,10 +101,15 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger, identity, self._ledger_signs = _open_ledger(settings)
-            state.keep(ledger.path)
+            ledger, self._ledger_signs = _open_ledger(settings, self._timing)
+            if ledger.path is not None:
+                state.keep(ledger.path)
             try:
-                claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
+                leases = self._start_leases(ledger)
+                if ledger.is_shared and leases.trouble is None:
+                    with suppress(LedgerUnavailable):
+                        self._ledger_signs = lost_ledger.signs(settings, lost_ledger.NO_FILE, ledger)
+                claims = held.enter_context(claimed(settings.inboxes, ledger, leases, state.trouble, self._timing))
             except BaseException:
                 ledger.close()
                 raise
@@ -111,7 +118,7 @@ class Service:
             try:
                 # Starting its process takes as long as building the workers and the first look at the folders.
                 validator.warm_up()
-                workers = self._build_workers(claims, ledger, validator, rate_limiters)
+                workers = self._build_workers(claims, leases, ledger, validator, rate_limiters)
                 dispatcher = Dispatcher(
                     workers,
                     rate_limiters,
@@ -123,10 +130,24 @@ class Service:
                 validator.close()
                 ledger.close()
                 raise
-            return self._run(workers, dispatcher, state, ledger, validator, rate_limiters, once=once)
+            return self._run(workers, dispatcher, state, leases, ledger, validator, rate_limiters, once=once)
+
+    def _start_leases(self, ledger: Ledger) -> Leases:
+        timing = self._timing
+        leases = ledger.leases(
+            [key_of(inbox) for inbox in self._settings.inboxes],
+            LeaseTimes(timing.lease_beat, timing.lease_valid, timing.lease_stale),
+        )
+        leases.start()
+        return leases
 
     def _build_workers(
-        self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
+        self,
+        claims: Sequence[FolderClaim],
+        leases: Leases,
+        ledger: Ledger,
+        validator: PdfCheck,
+        rate_limiters: RateLimiters,
     ) -> list[InboxWorker]:
         orders = KeyedLock()
         stops = InboxStops(ledger, look=self._timing.stop_look)
@@ -138,6 +159,7 @@ class Service:
                 inbox,
                 state_dir=self._settings.state_dir,
                 claim=claim,
+                leases=leases,
                 token=token_reader(inbox, hide),
                 rate_limiter=rate_limiters.limiter_of(inbox),
                 ledger=ledger,
@@ -171,6 +193,7 @@ class Service:
                     rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
                     is_paused=partial(_are_paused, sharing),
+                    others=partial(_not_owned, sharing),
                     switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
                     answers=looked_at[0].answers,
@@ -183,6 +206,7 @@ class Service:
         workers: list[InboxWorker],
         dispatcher: Dispatcher,
         state: StateFolder,
+        leases: Leases,
         ledger: Ledger,
         validator: PdfCheck,
         rate_limiters: RateLimiters,
@@ -196,7 +220,12 @@ class Service:
         status = StatusFile(settings.status_file, settings.state_dir, int(settings.status_mode or "0600", 8))
         heartbeat = Heartbeat(state, interval, ledger, systemd, status, self._companions)
         loop = MainLoop(
-            workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
+            workers=workers,
+            dispatcher=dispatcher,
+            heartbeat=heartbeat,
+            leases=leases,
+            signals=self._signals,
+            waker=self._waker,
         )
         confirmer = self._build_confirmer(workers, ledger, rate_limiters)
         shutdown = Shutdown(
@@ -206,6 +235,7 @@ class Service:
             confirmer=confirmer,
             validator=validator,
             ledger=ledger,
+            leases=leases,
             heartbeat=heartbeat,
             companions=self._companions,
             signals=self._signals,
@@ -252,6 +282,10 @@ def _are_paused(workers: Sequence[InboxWorker]) -> bool:
     return any(worker.is_paused for worker in workers) or all(worker.is_stopped for worker in workers)
 
 
+def _not_owned(workers: Sequence[InboxWorker]) -> frozenset[str]:
+    return frozenset(worker.name for worker in workers if not worker.is_owned)
+
+
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:
     if not once:
         return exit_codes.OK
@@ -274,8 +308,14 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
-    """Return the ledger, its identity, and what speaks against its being the one that was at work here before."""
+def _open_ledger(settings: Settings, timing: Timing) -> tuple[Ledger, list[str]]:
+    """Return the ledger, and what speaks against its being the one that was at work here before.
+
+    One in a database is connected to later, and waited for.
+    """
+    shared = shared_ledger(settings, patience=timing.database_answer)
+    if shared is not None:
+        return shared, []
     path = settings.state_dir / LEDGER_FILE
     try:
         before = condition_of(path)
@@ -284,7 +324,7 @@ def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
             require_sound(path, seconds=_LOOK_SECONDS)
         ledger = Ledger.open(settings.state_dir)
         try:
-            return ledger, ledger.identity(), lost_ledger.signs(settings, before, ledger)
+            return ledger, lost_ledger.signs(settings, before, ledger)
         except BaseException:
             ledger.close()
             raise

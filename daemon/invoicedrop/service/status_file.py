@@ -50,9 +50,9 @@ class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
     `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
-    `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
-    last upload left, if it did. `stopped_by` says that a person has paused it, or that its first start holds it.
-    `token` is a fingerprint of the API token in use.
+    `errors.PauseCause`), and their `_since` since when; an older version says the words only. `standby` is who works on
+    it, if another daemon does. `slow` is how slowly the last upload left, if it did. `stopped_by` says that a person
+    has paused it, or that its first start holds it. `token` is a fingerprint of the API token in use.
 
     Since the service began: how many invoices were `accepted`, were `duplicates`, or failed (`failures`, by reason);
     when the last one was accepted; the API's `answers` by status; how many `checks` of PDFs took how long
@@ -64,6 +64,7 @@ class InboxReport(BaseModel):
     waiting: int = 0
     mode: _Text = "scans"
     unavailable: _Text | None = None
+    standby: _Text | None = None
     unavailable_cause: _Text | None = None
     unavailable_since: float | None = None
     paused: _Text | None = None

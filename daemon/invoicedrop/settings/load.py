@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.settings.ledger_url import read_url_file
 from invoicedrop.settings.models import NAMES, Inbox, Settings
 from invoicedrop.settings.sources import Places, Reading, find_file
 from invoicedrop.settings.token import check_token, read_token_file
@@ -105,6 +106,18 @@ def read_token(inbox: Inbox) -> str:
     if inbox.api_token is not None:
         return check_token(inbox.api_token.get_secret_value(), f"api_token of inbox {printable(inbox.name)}")
     raise ConfigError([f"api_token_file of inbox {printable(inbox.name)}: is missing; set it to a file with the token"])
+
+
+def read_ledger_url(settings: Settings) -> str | None:
+    """Return the address of the ledger's database; None where the ledger is a file in `state_dir`.
+
+    Raises:
+        ConfigError: its file cannot be read, or holds no address; the sentence does not show it.
+
+    """
+    if settings.ledger_url_file is not None:
+        return read_url_file(settings.ledger_url_file)
+    return None if settings.ledger_url is None else settings.ledger_url.get_secret_value().strip()
 
 
 def token_reader(inbox: Inbox, hide: Callable[[str], None]) -> Callable[[], str]:

@@ -39,7 +39,9 @@ from invoicedrop.settings.fields import (
     Whole,
     sentence_error,
 )
+from invoicedrop.settings.ledger_url import is_url
 from invoicedrop.settings.rules import (
+    check_ledger_url,
     check_tokens,
     different_rates,
     is_same_place,
@@ -271,6 +273,15 @@ class Settings(BaseSettings):
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
     )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="The address of a PostgreSQL database in which the ledger is kept instead, for several machines at "
+        "one share (needs invoicedrop[postgres]); a file (ledger_url_file), or libpq's own password file, is the safer "
+        "place for a password.",
+    )
+    ledger_url_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds nothing but that address."
+    )
     status_file: AbsolutePath = Field(
         default_factory=lambda service: service["state_dir"] / FILE_NAME,
         description="Where the service writes how it is doing, for `invoicedrop health`, `status` and monitors; by "
@@ -334,6 +345,25 @@ class Settings(BaseSettings):
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
 
+    @field_validator("ledger_url")
+    @classmethod
+    def _check_ledger_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not is_url(url.get_secret_value().strip()):
+            raise sentence_error("must be an address like postgresql://user@host/database")
+        return url
+
+    @field_validator("ledger_url_file")
+    @classmethod
+    def _check_single_ledger_url(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("ledger_url") is not None:
+            raise sentence_error("stands beside ledger_url; keep one of the two")
+        return file
+
+    @property
+    def has_ledger_url(self) -> bool:
+        """Whether the ledger is in a database, which others may share, and not in a file in `state_dir`."""
+        return self.ledger_url is not None or self.ledger_url_file is not None
+
     @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
@@ -370,6 +400,7 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        check_ledger_url(service, reading)
         notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [

@@ -1,6 +1,7 @@
 """What is wrong with the settings, as sentences: single values, tokens, and what does not fit together."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import permutations
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.settings.ledger_url import read_url_file
 from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading
 from invoicedrop.settings.tables import Table
 from invoicedrop.settings.token import check_token, read_token_file, readable_by_all
@@ -26,6 +28,7 @@ _KINDS: Final = {
     "bool": "must be true or false",
     "string": "must be text in quotes",
 }
+_PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]*@|[?&]password=")
 _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
@@ -89,9 +92,24 @@ def _check_token(table: Table, reading: Reading) -> None:
             _warn_if_open(file.value, "600", reading)
 
 
-def _warn_if_open(file: Path, mode: str, reading: Reading) -> None:
+def check_ledger_url(service: Table, reading: Reading) -> None:
+    """Note what is wrong with the file that the ledger's address is in, and whether everybody can read a password."""
+    url, file = service.entries.get("ledger_url"), service.entries.get("ledger_url_file")
+    if url is not None and url.layer is Layer.FILE and isinstance(url.value, str) and _PASSWORD.search(url.value):
+        _warn_if_open(reading.file_or_default, "640", reading, what="the database's password")
+    if file is not None and isinstance(file.value, Path):
+        try:
+            found = read_url_file(file.value)
+        except ConfigError as error:
+            reading.problems.extend(error.problems)
+            return
+        if _PASSWORD.search(found) and file.value.parent != reading.places.secret.parent:
+            _warn_if_open(file.value, "600", reading, what="the database's password")
+
+
+def _warn_if_open(file: Path, mode: str, reading: Reading, *, what: str = "the API token") -> None:
     if readable_by_all(file):
-        reading.warnings.append(f"{printable(file)} holds the API token and everybody may read it: chmod {mode}")
+        reading.warnings.append(f"{printable(file)} holds {what} and everybody may read it: chmod {mode}")
 
 
 def same_names(tables: Iterable[Table]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from invoicedrop.system import permissions
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "state_dir", "status_file", "notify_file", "api_token_file")
+PATHS: Final = (*FOLDERS, "state_dir", "status_file", "notify_file", "api_token_file", "ledger_url_file")
 FILE_NAME: Final = "service.json"
 """The status file's name, where no setting gives it another one."""
 

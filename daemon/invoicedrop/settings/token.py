@@ -14,7 +14,7 @@ from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.system import permissions
 
-_TOKEN_LIMIT: Final = 8192
+_SECRET_LIMIT: Final = 8192
 """Bytes; no HTTP server takes a longer header line."""
 
 
@@ -55,17 +55,27 @@ def read_token_file(path: Path) -> str:
 
     """
     where = f"token file {printable(path)}"
+    return check_token(read_secret(path, where, "the API token"), where)
+
+
+def read_secret(path: Path, where: str, what: str) -> str:
+    """Return what a file holds that a secret (`what`, in words) is in.
+
+    Raises:
+        ConfigError: it cannot be read, or is too long; the sentence starts with `where`.
+
+    """
     try:
         # Not blocking: a FIFO without a writer would hold up the start forever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise ConfigError([f"{where}: is not a regular file; name the file that holds the token"])
-            content = os.read(fd, _TOKEN_LIMIT + 1)
+                raise ConfigError([f"{where}: is not a regular file; name the file that holds {what}"])
+            content = os.read(fd, _SECRET_LIMIT + 1)
         finally:
             os.close(fd)
     except FileNotFoundError:
-        raise ConfigError([f"{where}: does not exist; write the API token into it, or correct the path"]) from None
+        raise ConfigError([f"{where}: does not exist; write {what} into it, or correct the path"]) from None
     except PermissionError:
         user = permissions.user_name(os.geteuid())
         sentence = (
@@ -75,10 +85,10 @@ def read_token_file(path: Path) -> str:
         )
         raise NotSeen([sentence]) from None
     except OSError as error:
-        raise ConfigError([f"{where}: cannot be read ({error.strerror}); name the file that holds the token"]) from None
-    if len(content) > _TOKEN_LIMIT:
-        raise ConfigError([f"{where}: is too long to be an API token; it must hold nothing but the token"])
-    return check_token(content.decode("utf-8-sig", errors="replace"), where)
+        raise ConfigError([f"{where}: cannot be read ({error.strerror}); name the file that holds {what}"]) from None
+    if len(content) > _SECRET_LIMIT:
+        raise ConfigError([f"{where}: is too long; it must hold nothing but {what}"])
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def check_token(text: str, where: str) -> str:

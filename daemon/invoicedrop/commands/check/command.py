@@ -26,6 +26,7 @@ from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.wording import counted
 from invoicedrop.service import lock
 from invoicedrop.service.inbox_stops import stopped
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.service import new_validator
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox, Settings
@@ -61,11 +62,11 @@ def collect(settings: Settings) -> list[Finding]:
             validator.warm_up()
         findings = _user(settings)
         ledger, ledger_findings = of_ledger(settings, opened)
-        identity = _identity(ledger)
         reports = _reports(settings)
         for inbox in settings.inboxes:
             report = reports.get(inbox.name)
             put_off = None if report is None else report.put_off
+            identity = _identity(ledger, inbox)
             findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off)
             findings += left_alone.of_inbox(inbox, settings.folders)
             # Who cannot read the ledger does not know whether a start would be the first.
@@ -104,10 +105,10 @@ def _pdf_check(validator: Validator) -> Finding:
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
 
 
-def _identity(ledger: Ledger | None) -> str | None:
-    """Return the identity of the ledger; None where it cannot be read: that is told below."""
+def _identity(ledger: Ledger | None, inbox: Inbox) -> str | None:
+    """Return what the inbox's owner file calls our ledger; None where it cannot be read: that is told below."""
     with suppress(LedgerUnavailable):
-        return None if ledger is None else ledger.identity()
+        return None if ledger is None else ledger.identity_of(key_of(inbox))
     return None
 
 

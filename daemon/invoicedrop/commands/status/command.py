@@ -7,9 +7,11 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     ledger    why the ledger cannot be read now, or null
     troubles  [{kind, inbox, since, words, count}]: what is wrong, the worst first; `kind` is one of
               reporting.troubles.TroubleKind, `inbox` is null for the whole service
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, stopped_by, slow, seconds, owner, oldest, in_doubt,
-              failed, token_since, unseen}]: `trouble` and `paused` say in words why the folders or the API cannot be
-              used now, `stopped_by` that a person has paused the inbox, or that its first start holds what waits,
+    inboxes   [{name, folder, waiting, trouble, standby, paused, next_probe, stopped_by, slow, seconds, owner, oldest,
+              in_doubt, failed, token_since, unseen}]: `trouble` and `paused` say in words why the folders or the API
+              cannot be used now, `standby` which other daemon works on the inbox while this one stands by (process,
+              host, since when), `stopped_by` that a person has paused the inbox, or that its first start holds what
+              waits,
               `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since, last_beat, ours,
               writer} is the daemon that holds the drop folder (`writer`: the user whose file says so), or null,
               `oldest` is since when the oldest invoice waits, `in_doubt` and `failed` are counts, `token_since` is

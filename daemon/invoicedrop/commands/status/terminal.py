@@ -120,6 +120,8 @@ def _inbox(inbox: InboxState, overview: Overview, console: Console, *, several: 
             f"the file is {inbox.owner.writer}'s)"
         )
         _line(console, (line, "yellow"))
+    if inbox.standby:
+        _line(console, f"  {name}stands by: {inbox.standby}, works on it")
     if inbox.stopped_by:
         _line(console, (f"  {name}{inbox.stopped_by}", "bold yellow"))
     if inbox.unseen:
