@@ -21,6 +21,7 @@ Foreign errors (httpx, OSError, sqlite3) are translated into these at one bounda
 as `invoice.IllegalMoveError`) is none of them.
 """
 
+import errno
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -97,6 +98,8 @@ class PauseCause(StrEnum):
     PROJECT = "project"
     """The API knows none of several orders: `project_id` may be wrong."""
     FOLDER = "folder"
+    DISK = "disk"
+    """A disk is full, or a quota is used up."""
     LEDGER = "ledger"
     CHECK = "check"
     THREADS = "threads"
@@ -108,7 +111,18 @@ class Paused(InvoicedropError):  # noqa: N818
     def __init__(self, detail: str, cause: PauseCause) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.cause = cause
+        self._cause = cause
+
+    @property
+    def cause(self) -> PauseCause:
+        """What keeps everybody from uploading; a full disk, where the error that it was raised from says so."""
+        return PauseCause.DISK if _is_full_disk(self.__cause__) else self._cause
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "sqlite_errorname", None) == "SQLITE_FULL"
 
 
 class FolderUnavailable(Paused):

@@ -90,6 +90,14 @@ class Timing:
     last_wait: float = 5.0
     """What uploads get, beyond their own deadline, to end when the service stops."""
 
+    # What is told of trouble
+    longest_wait: float = 14_400.0
+    """An invoice that waits for longer is trouble (`reporting.troubles`)."""
+    token_age: float = 365 * 86_400.0
+    """Channable's tokens are valid for a year."""
+    token_notice: float = 30 * 86_400.0
+    """So long before that it is trouble."""
+
 
 DEFAULT_TIMING: Final = Timing()
 

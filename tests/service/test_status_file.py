@@ -35,7 +35,11 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "waiting": 2,
                 "mode": "events",
                 "unavailable": None,
+                "unavailable_cause": None,
+                "unavailable_since": None,
                 "paused": "the API is out of service",
+                "paused_cause": None,
+                "paused_since": None,
                 "next_probe": _BEAT + 4,
                 "slow": None,
                 "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
@@ -43,6 +47,7 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
         },
         "boot": "",
         "monotonic": None,
+        "reporting": {},
     }
     assert status_file.read(tmp_path) == report
     assert [path.name for path in tmp_path.iterdir()] == ["service.json"]

@@ -74,17 +74,18 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
     entries = {(entry.inbox, entry.file): entry for entry in reversed(sources.entries(*_UNFINISHED))}
     folders = {inbox.name: read_drop_folder(sources, inbox, entries) for inbox in inboxes}
     failed = _failed_files(sources)
+    in_failed = {inbox.name: _count_in(inbox.failed_dir) for inbox in inboxes}
     today = midnight(sources.now)
     return Overview(
         now=sources.now,
         daemon=sources.daemon,
         ledger_trouble=ledger_trouble,
         ledger_exists=sources.ledger is not None,
-        inboxes=[_inbox_state(sources, inbox, folders) for inbox in inboxes],
+        inboxes=[_inbox_state(sources, inbox, folders, in_failed[inbox.name]) for inbox in inboxes],
         waiting=sorted((file for folder in folders.values() for file in folder.files), key=urgency)[:MAX_FILES],
         left_alone=[file for folder in folders.values() for file in folder.left_alone][:MAX_FILES],
         failed=failed,
-        failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
+        failed_total=max(len(failed), sum(in_failed.values())),
         questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
@@ -99,7 +100,7 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
 # The inboxes
 
 
-def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder]) -> InboxState:
+def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder], failed: int) -> InboxState:
     report = sources.report(inbox)
     folder = folders[inbox.name]
     return InboxState(
@@ -112,6 +113,9 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),
+        oldest=folder.oldest,
+        in_doubt=folder.in_doubt,
+        failed=failed,
     )
 
 

@@ -90,6 +90,9 @@ class FolderOwner:
 class InboxState:
     """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
 
+    `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
+    those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
+    is when the token was first seen here, if that is known.
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
     it is there or was ended hard.
     """
@@ -103,6 +106,10 @@ class InboxState:
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
+    oldest: float | None = None
+    in_doubt: int = 0
+    failed: int = 0
+    token_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

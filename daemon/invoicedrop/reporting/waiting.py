@@ -27,13 +27,16 @@ MAX_FILES: Final = 1_000
 class DropFolder:
     """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
 
-    `left_alone` are those that are no invoices, and perhaps meant as some.
+    `left_alone` are those that are no invoices, and perhaps meant as some. `oldest` and `in_doubt` are of all files
+    (`overview.InboxState`).
     """
 
     files: list[WaitingFile]
     total: int
     left_alone: list[LeftAloneFile]
     trouble: str | None
+    oldest: float | None = None
+    in_doubt: int = 0
 
 
 def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str, str], Entry]) -> DropFolder:
@@ -42,7 +45,8 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
     files: list[WaitingFile] = []
     left_alone: list[LeftAloneFile] = []
     judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
-    total = 0
+    total = in_doubt = 0
+    oldest: float | None = None
     folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
     missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
     if missing[0] is not None:
@@ -64,13 +68,26 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
             else:
                 # Another file under the same name is another invoice.
                 own_entry = entry if entry is not None and entry.size == listed.status.st_size else None
+                # When it came: an old file that is moved in keeps the time of its last change.
+                since = listed.status.st_ctime if own_entry is None else own_entry.first_seen
+                if own_entry is None or not _waits_for_its_order(own_entry):
+                    oldest = since if oldest is None else min(oldest, since)
+                in_doubt += own_entry is not None and own_entry.doubt_since is not None
                 files.append(_waiting_file(sources, inbox, name, listed.status.st_mtime, own_entry, report))
             if len(files) >= 2 * MAX_FILES:
                 files = sorted(files, key=urgency)[:MAX_FILES]
     except OSError as error:
-        return DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+        why = permissions.explained(inbox.drop_dir, error).sentence
+        return DropFolder([], total, [], why, oldest, in_doubt)
     left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
-    return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, missing[1] or missing[2])
+    trouble = missing[1] or missing[2]
+    return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, trouble, oldest, in_doubt)
+
+
+def _waits_for_its_order(entry: Entry) -> bool:
+    """Whether an invoice waits because its order is still to come, or to be shipped: that is no trouble."""
+    own = (entry.trouble_since, entry.conflict_since, entry.doubt_since)
+    return entry.state is State.RECEIVED and entry.next_try is not None and own == (None, None, None)
 
 
 def _waiting_file(

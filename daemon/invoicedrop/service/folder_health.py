@@ -33,6 +33,16 @@ class FolderHealth:
         return self._breaker.detail
 
     @property
+    def cause(self) -> PauseCause:
+        """Why files are held back, or were last."""
+        return self._breaker.cause
+
+    @property
+    def since(self) -> float:
+        """Monotonic time since when files are held back; meaningless while all is well."""
+        return self._breaker.since
+
+    @property
     def until(self) -> float:
         """Monotonic time of the next probe; meaningless while all is well."""
         return self._breaker.until

@@ -13,6 +13,7 @@ from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service import status_file
+from invoicedrop.service.companion import Companion
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import StateFolder
 from invoicedrop.service.status_file import InboxReport, Report
@@ -27,8 +28,16 @@ _EARLY: Final = 0.1
 class Heartbeat:
     """The service's pulse. `interval` is the longest time between two beats while all is well, in seconds."""
 
-    def __init__(self, state: StateFolder, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
+    def __init__(
+        self,
+        state: StateFolder,
+        interval: float,
+        ledger: Ledger,
+        systemd: SystemdNotifier,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         self._state = state
+        self._companions = companions
         self._interval = interval
         self._ledger = ledger
         self._systemd = systemd
@@ -68,6 +77,7 @@ class Heartbeat:
             inboxes=reports,
             boot=boot_id(),
             monotonic=time.monotonic(),
+            reporting={what: words for each in self._companions for what, words in each.troubles().items()},
         )
         if self._state.trouble() is None:
             # What has its name otherwise may be another service's.

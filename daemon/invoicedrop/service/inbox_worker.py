@@ -170,13 +170,18 @@ class InboxWorker:
     def report(self) -> InboxReport:
         """Return how the inbox is doing, for the status file."""
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
-        next_probe = max(time.time(), self._api.until + time.time() - time.monotonic())
+        ahead = time.time() - time.monotonic()
+        unavailable, paused = self._folders.detail, self._api.detail
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
-            unavailable=self._folders.detail,
-            paused=self._api.detail,
-            next_probe=None if self._api.detail is None else next_probe,
+            unavailable=unavailable,
+            unavailable_cause=None if unavailable is None else self._folders.cause,
+            unavailable_since=None if unavailable is None else self._folders.since + ahead,
+            paused=paused,
+            paused_cause=None if paused is None else self._api.cause,
+            paused_since=None if paused is None else self._api.since + ahead,
+            next_probe=None if paused is None else max(time.time(), self._api.until + ahead),
             slow=self._client.slowness,
             put_off=self._deferral_report.current(),
         )

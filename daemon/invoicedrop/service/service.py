@@ -177,7 +177,7 @@ class Service:
         settings = self._settings
         systemd = SystemdNotifier()
         interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(state, interval, ledger, systemd)
+        heartbeat = Heartbeat(state, interval, ledger, systemd, self._companions)
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )

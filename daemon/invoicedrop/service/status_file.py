@@ -36,7 +36,9 @@ _Text = Annotated[str, BeforeValidator(_as_storable)]
 class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
-    `slow` is how slowly the last upload left, if it did.
+    `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
+    `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
+    last upload left, if it did.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -44,7 +46,11 @@ class InboxReport(BaseModel):
     waiting: int = 0
     mode: _Text = "scans"
     unavailable: _Text | None = None
+    unavailable_cause: _Text | None = None
+    unavailable_since: float | None = None
     paused: _Text | None = None
+    paused_cause: _Text | None = None
+    paused_since: float | None = None
     next_probe: float | None = None
     slow: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
@@ -54,7 +60,8 @@ class Report(BaseModel):
     """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
 
     `pid` is None once the service has stopped. `monotonic` is the beat by the monotonic clock of the machine's start
-    `boot`: an older version does not say it.
+    `boot`: an older version does not say it. `reporting` is what is wrong with those that tell others of the service
+    (`Companion.troubles`).
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -66,6 +73,7 @@ class Report(BaseModel):
     inboxes: dict[_Text, InboxReport]
     boot: str = ""
     monotonic: float | None = None
+    reporting: dict[_Text, _Text] = {}
 
     def age(self, now: float) -> float:
         """Return how old the report is, in seconds; `now` is the time of the wall clock.

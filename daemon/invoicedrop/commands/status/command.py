@@ -5,10 +5,12 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report, trouble}: `trouble` is
               why its report cannot be read, or null
     ledger    why the ledger cannot be read now, or null
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
-              words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
-              rate, `owner` {host, pid, since, last_beat, ours, writer} is the daemon that holds the drop folder
-              (`writer`: the user whose file says so), or null
+    inboxes   [{name, folder, waiting, trouble, paused, next_probe, slow, seconds, owner, oldest, in_doubt, failed,
+              token_since}]: `trouble` and `paused` say in words why the folders or the API cannot be used now,
+              `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since, last_beat, ours,
+              writer} is the daemon that holds the drop folder (`writer`: the user whose file says so), or null,
+              `oldest` is since when the oldest invoice waits, `in_doubt` and `failed` are counts, `token_since` is
+              when the token was first seen
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
@@ -42,7 +44,7 @@ from invoicedrop.reporting.overview import (
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
 
-_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat"})
+_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat", "oldest", "token_since"})
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
