@@ -17,6 +17,7 @@ from invoicedrop.inbox.held_folders import HeldFolders
 from invoicedrop.inbox.identity import Identity, digest
 from invoicedrop.inbox.moving import Original, OriginalMover, is_our_copy
 from invoicedrop.inbox.reason_files import ReasonFiles
+from invoicedrop.languages.catalogue import Language, phrase
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, file_errors, permissions
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
@@ -29,7 +30,7 @@ class Filing:
 
     `file_mode` are the rights that moved invoices and reasons get, `dir_mode` those of folders made here; without
     them, what is moved keeps its own and what is made follows the umask. `require_mounted` raises FolderUnavailable
-    where a folder has lost its mount. `clock` returns seconds since the epoch.
+    where a folder has lost its mount. `clock` returns seconds since the epoch. `language` is that of the reasons.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Filing:
         timing: Timing = DEFAULT_TIMING,
         mover: Mover = DEFAULT_MOVER,
         clock: Callable[[], float] = time.time,
+        language: Language = "en",
     ) -> None:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
@@ -52,6 +54,7 @@ class Filing:
         self._require_mounted = require_mounted
         self._timing = timing
         self._clock = clock
+        self._language: Language = language
         self._moves = OriginalMover(mover, file_mode=file_mode, clock=clock)
         self._folders = HeldFolders()
         self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
@@ -139,7 +142,7 @@ class Filing:
 
         Without `sha256` (a file that is never read) the file is known by its `identity` alone. Raises as `processed`.
         """
-        text = reason_text(name, reason, detail, sha256, at=self._clock())
+        text = reason_text(name, reason, detail, sha256, at=self._clock(), language=self._language)
         return self._file(name, self.failed_dir, Original(identity, sha256), resumed=resumed, reason=text)
 
     def forget_reason(self, filed_as: Path) -> None:
@@ -274,4 +277,11 @@ class Filing:
             return Deferred(1.0, f"{what}: {error.strerror or error}")
         refusal = permissions.sticky(self.drop_dir) if isinstance(error, PermissionError) else None
         words = f"{error.strerror}; {refusal.sentence}" if refusal is not None else file_errors.in_words(error)
-        return FileUnavailable(self._timing.file_retry, f"{what}: {words}")
+        detail = phrase(
+            "{file} cannot be moved from {source} to {target}: {why}",
+            file=source.name,
+            source=source.parent,
+            target=folder,
+            why=words,
+        )
+        return FileUnavailable(self._timing.file_retry, detail)

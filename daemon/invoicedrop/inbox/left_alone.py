@@ -10,6 +10,7 @@ from invoicedrop.inbox.filed_names import REASON_SUFFIX
 from invoicedrop.inbox.listing import TEMPORARY_FILE, FolderEntry
 from invoicedrop.inbox.names import begins_with_order, split_ending
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.system import disk
 
 _MAX_LOOKS: Final = 200
@@ -50,11 +51,15 @@ class LeftAlone:
         if entry.left_alone is None or name.startswith(disk.TEMPORARY) or name.endswith(REASON_SUFFIX):
             return None
         if entry.status is None:
-            return "named by an order, but it cannot be looked at" if self._is_orders(name) else None
+            return phrase("named by an order, but it cannot be looked at") if self._is_orders(name) else None
         if stat.S_ISDIR(entry.status.st_mode):
             return self._folder_awaited(name)
         if not stat.S_ISREG(entry.status.st_mode):
-            return f"{entry.left_alone}, named like an invoice: only files are taken" if self._is_meant(name) else None
+            return (
+                phrase("{what}, named like an invoice: only files are taken", what=entry.left_alone)
+                if self._is_meant(name)
+                else None
+            )
         return self._file_awaited(entry, entry.status.st_mtime)
 
     def _is_meant(self, name: str) -> bool:
@@ -69,10 +74,10 @@ class LeftAlone:
         if self._folder / name in self._own_folders:
             return None
         if self._is_meant(name):
-            return "a folder, named like an invoice: only files are taken"
+            return phrase("{what}, named like an invoice: only files are taken", what=phrase("a folder"))
         # Not a recycle bin, or what a file server keeps beside the files (".Trash", "#recycle", "@eaDir").
         if name[0].isalnum() and self._folder_holds_pdf(name):
-            return "a folder with PDFs in it: only files directly in the drop folder are taken"
+            return phrase("a folder with PDFs in it: only files directly in the drop folder are taken")
         return None
 
     def _file_awaited(self, entry: FolderEntry, modified: float) -> str | None:
@@ -80,8 +85,8 @@ class LeftAlone:
         if entry.left_alone == TEMPORARY_FILE or name.startswith("."):
             return self._unfinished(entry) if self._now - modified >= _STILL_COPIED else None
         if self._is_meant(name):
-            return "named by an order, but without the ending .pdf"
-        return "a PDF inside, but without the ending .pdf" if self._holds_pdf(name) else None
+            return phrase("named by an order, but without the ending .pdf")
+        return phrase("a PDF inside, but without the ending .pdf") if self._holds_pdf(name) else None
 
     def _unfinished(self, entry: FolderEntry) -> str | None:
         """Judge an old temporary or hidden name: a copy that was broken off, perhaps."""
@@ -89,9 +94,13 @@ class LeftAlone:
         if name in _OF_THE_SYSTEM:
             return None
         if entry.left_alone == TEMPORARY_FILE and not name.startswith("~$"):
-            return "a temporary name for more than an hour: its copying may have been broken off"
+            return phrase("a temporary name for more than an hour: its copying may have been broken off")
         # Most hidden files are not copied invoices, but notes of a program about others.
-        return f"a {entry.left_alone}, named like an invoice" if self._is_orders(name.lstrip(".~$")) else None
+        return (
+            phrase("a {what}, named like an invoice", what=entry.left_alone)
+            if self._is_orders(name.lstrip(".~$"))
+            else None
+        )
 
     def _folder_holds_pdf(self, name: str) -> bool:
         if not self._may_look():

@@ -19,6 +19,7 @@ from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, Paused, Rejec
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
@@ -251,7 +252,12 @@ class Delivery:
         if left > 0 and may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
             timing = self.context.timing
             delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
-            raise self._ending().waits(delay, f"it waits until order {order.id} is shipped ({status_words(order)} now)")
+            raise self._ending().waits(
+                delay,
+                phrase(
+                    "it waits until order {order} is shipped ({status} now)", order=order.id, status=status_words(order)
+                ),
+            )
         require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
 
     def _ask_first(self) -> Receipt | None:
@@ -273,7 +279,7 @@ class Delivery:
         if wait is not None:
             self.entry = self.ledger.looked_in_vain(self.entry, wait)
             raise Deferred(
-                wait, seen.unclear or "whether Channable has the invoice is not known: its order is looked at"
+                wait, seen.unclear or phrase("whether Channable has the invoice is not known: its order is looked at")
             )
         if seen.unclear is not None:
             raise Rejected(Reason.OUTCOME_UNCLEAR, seen.unclear)

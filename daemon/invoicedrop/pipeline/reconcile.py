@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import Rejected, Unanswered
 from invoicedrop.invoice import Receipt
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.timing import Timing
@@ -77,13 +78,18 @@ def look(entry: Entry, project: Project, ledger: Ledger) -> Look:
 
 def _unclear(ours: Sequence[int], beside: int, unknown: Sequence[int]) -> str | None:
     if ours:
-        return (
-            f"the order shows {len(ours)} of {beside + 1} uploads of this PDF for different order items, and does not "
-            "say for which"
+        return phrase(
+            "the order shows {shown} of {all} uploads of this PDF for different order items, and does not say for "
+            "which",
+            shown=len(ours),
+            all=beside + 1,
         )
     if unknown:
-        ids = ", ".join(map(str, sorted(unknown)[:_IDS_TOLD])) + (" and more" if len(unknown) > _IDS_TOLD else "")
-        return f"since the first try the order has new attachments ({ids}) that cannot be read, or have other bytes"
+        ids = ", ".join(map(str, sorted(unknown)[:_IDS_TOLD])) + (", ..." if len(unknown) > _IDS_TOLD else "")
+        return phrase(
+            "since the first try the order has new attachments ({ids}) that cannot be read, or have other bytes",
+            ids=ids,
+        )
     return None
 
 

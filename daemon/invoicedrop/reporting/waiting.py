@@ -10,6 +10,7 @@ from typing import Final
 from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
 from invoicedrop.reporting.overview import NO_DAEMON, LeftAloneFile, WaitingFile
@@ -128,21 +129,23 @@ def _why(sources: Sources, name: str, entry: Entry | None, report: InboxReport |
     elif not why and report is not None and (report.unavailable or report.paused):
         why = report.unavailable or report.paused or ""
         until = None if report.unavailable else report.next_probe
-    return why or "it waits for its turn", until
+    return why or phrase("it waits for its turn"), until
 
 
 def _own_trouble(sources: Sources, entry: Entry) -> tuple[str, float | None]:
     if entry.state is State.UPLOADED:
-        return "it was sent, and is about to be moved to the processed folder", None
+        return phrase("it was sent, and is about to be moved to the processed folder"), None
     if entry.state is State.REJECTED:
-        return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
+        return phrase(
+            "it cannot be sent, and is about to be moved to the failed folder: {detail}", detail=entry.detail
+        ), None
     due = entry.due(sources.now)
     if due is not None:
-        return entry.detail or "it is tried again later", due
+        return entry.detail or phrase("it is tried again later"), due
     if entry.state is State.UPLOADING and entry.next_try is None and sources.daemon.running:
-        return "it is being sent", None
+        return phrase("it is being sent"), None
     if entry.doubt_since is not None:
-        return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
+        return phrase("an upload had no answer: Channable is asked whether it has it before it is sent again"), None
     return "", None
 
 

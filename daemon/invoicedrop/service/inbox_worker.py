@@ -98,6 +98,7 @@ class InboxWorker:
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
             require_mounted=known_folders.require_mounted,
+            language=inbox.language,
             timing=timing,
             mover=mover,
         )

@@ -117,6 +117,17 @@ def same_folders(tables: Iterable[Table]) -> Iterator[str]:
                 yield f"{other} and {setting} are the same folder, {printable(path)}; give each its own"
 
 
+def same_pages(tables: Iterable[Table]) -> Iterator[str]:
+    """Yield a problem for each two inboxes with one status page: each would replace the other's."""
+    pages: dict[str, str] = {}
+    for table in tables:
+        page = table.entries["status_page"].value if "status_page" in table.entries else None
+        if isinstance(page, Path):
+            other = pages.setdefault(os.path.realpath(page), table.label)
+            if other != table.label:
+                yield f"status_page of inbox {other} and of inbox {table.label} are the same file, {printable(page)}"
+
+
 def _identity(path: Path) -> tuple[int, int] | str:
     try:
         stat = path.stat()

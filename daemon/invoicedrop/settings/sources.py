@@ -25,7 +25,9 @@ from invoicedrop.settings.token import exists, find_secret
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "state_dir", "api_token_file")
+PATHS: Final = (*FOLDERS, "status_page", "state_dir", "api_token_file")
+_MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
+"""The variables whose empty value means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class Environment(EnvSettingsSource):
         for variable, value in sorted(self._reading.environ.items()):
             if not variable.upper().startswith(PREFIX):
                 continue
-            if variable in variables and value.strip():
+            if variable in variables and (value.strip() or variable in _MAY_BE_EMPTY):
                 usable[variable.lower()] = value
                 continue
             problem = _unknown(variable, names, PREFIX)
