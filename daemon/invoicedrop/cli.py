@@ -81,15 +81,17 @@ def run(
 ) -> None:
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
+    from invoicedrop.reporting.page.writer import status_pages
     from invoicedrop.service.service import Service
 
+    companions = status_pages(settings)
     if once and sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(settings, on_progress=update).run(once=True)
+            code = Service(settings, on_progress=update, companions=companions).run(once=True)
     else:
-        code = Service(settings).run(once=once)
+        code = Service(settings, companions=companions).run(once=once)
     raise typer.Exit(code)
 
 

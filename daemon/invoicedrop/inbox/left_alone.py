@@ -27,7 +27,7 @@ _OF_THE_SYSTEM: Final = frozenset({"thumbs.db", "desktop.ini"})
 class LeftAlone:
     """Judges what one listing of a drop folder leaves alone. `now` is in seconds since the epoch.
 
-    `own_folders` are those of the inboxes, which may lie in the drop folder.
+    `own_paths` are the inboxes' folders and status pages, which may lie in the drop folder.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class LeftAlone:
         folder: Path,
         kind: OrderIdKind,
         *,
-        own_folders: Collection[Path],
+        own_paths: Collection[Path],
         now: float,
         max_looks: int = _MAX_LOOKS,
     ) -> None:
         self._folder = folder
         self._kind: OrderIdKind = kind
-        self._own_folders = own_folders
+        self._own_paths = own_paths
         self._now = now
         self._looks = max_looks
 
@@ -49,6 +49,8 @@ class LeftAlone:
         """Return why an entry may be meant as an invoice, and what keeps it from being one; None if it is not."""
         name = entry.name
         if entry.left_alone is None or name.startswith(disk.TEMPORARY) or name.endswith(REASON_SUFFIX):
+            return None
+        if self._folder / name in self._own_paths:
             return None
         if entry.status is None:
             return phrase("named by an order, but it cannot be looked at") if self._is_orders(name) else None
@@ -71,8 +73,6 @@ class LeftAlone:
         return begins_with_order(name, self._kind) or begins_with_order(split_ending(stem)[0], self._kind)
 
     def _folder_awaited(self, name: str) -> str | None:
-        if self._folder / name in self._own_folders:
-            return None
         if self._is_meant(name):
             return phrase("{what}, named like an invoice: only files are taken", what=phrase("a folder"))
         # Not a recycle bin, or what a file server keeps beside the files (".Trash", "#recycle", "@eaDir").

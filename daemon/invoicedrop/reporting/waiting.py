@@ -45,7 +45,7 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
     report = sources.report(inbox)
     files: list[WaitingFile] = []
     left_alone: list[LeftAloneFile] = []
-    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_paths=sources.settings.own_paths, now=sources.now)
     total = in_doubt = 0
     oldest: float | None = None
     folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)

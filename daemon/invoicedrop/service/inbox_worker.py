@@ -114,6 +114,7 @@ class InboxWorker:
             on_ignored=self._log.ignored,
             on_many_ignored=self._log.many_ignored,
             own_folders=(inbox.processed_dir, inbox.failed_dir),
+            own_files=() if inbox.page is None else (inbox.page,),
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._intake.recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)

@@ -268,6 +268,11 @@ class Settings(BaseSettings):
         inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
         return frozenset({self.state_dir}.union(*inboxes))
 
+    @property
+    def own_paths(self) -> frozenset[Path]:
+        """What of a drop folder's entries is ours: all folders, and the status pages."""
+        return self.folders | {inbox.page for inbox in self.inboxes if inbox.page is not None}
+
     @classmethod
     def settings_customise_sources(
         cls,

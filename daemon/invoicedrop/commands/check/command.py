@@ -51,7 +51,7 @@ def collect(settings: Settings) -> list[Finding]:
             findings += folders.of_inbox(
                 inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
             )
-            findings += left_alone.of_inbox(inbox, settings.folders)
+            findings += left_alone.of_inbox(inbox, settings.own_paths)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
