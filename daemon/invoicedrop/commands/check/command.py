@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network
+from invoicedrop.commands.check import folders, left_alone, network, status_page
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.output import Cell, counted, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
@@ -52,6 +52,7 @@ def collect(settings: Settings) -> list[Finding]:
                 inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
             )
             findings += left_alone.of_inbox(inbox, settings.own_paths)
+            findings += status_page.of_inbox(inbox)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))

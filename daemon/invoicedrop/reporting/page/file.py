@@ -21,9 +21,9 @@ class NotOurPage(Exception):  # noqa: N818 - a state of affairs, no fault
     """What has the page's name is somebody's own: it stays, and there is no page."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} is not a page of this service: rename it, or set status_page to another path (empty for no page)"
-        )
+        self.problem = f"{path} is somebody's own, no page of this service"
+        self.remedy = "rename it, or set status_page to another path (empty for no page)"
+        super().__init__(f"{self.problem}: {self.remedy}")
 
 
 def write_page(path: Path, content: bytes, *, mode: int | None) -> None:

@@ -23,6 +23,8 @@ from invoicedrop.reporting.page.html import Html, element, joined
 
 MOST_ROWS: Final = 100
 """Rows of a list."""
+_MOST_ALIKE: Final = 20
+"""Failed invoices that are named for each thing that can be wrong."""
 _LONGEST_NAME: Final = 120
 _LONGEST_TEXT: Final = 600
 """Characters."""
@@ -31,20 +33,25 @@ _Row = TypeVar("_Row")
 
 
 def failed(facts: PageFacts) -> Html | None:
-    """Return the invoices that could not be sent, each with what to do."""
+    """Return the invoices that could not be sent: by what is wrong, each time with what to do, the latest first."""
     total = facts.state.failed
     if not total:
         return None
     words = facts.words
     folder = facts.inbox.failed_dir
     where = folder.relative_to(facts.inbox.drop_dir) if folder.is_relative_to(facts.inbox.drop_dir) else folder
+    listed = facts.overview.failed
+    groups: dict[str, list[FailedFile]] = {}
+    for file in listed:
+        groups.setdefault(file.reason, []).append(file)
     return _section(
         "failed",
         words("Not sent"),
         total,
         element("p", words("They lie in the folder {folder}, each with a text beside it.", folder=printable(where))),
-        element("ul", *_rows(facts.overview.failed, lambda file: _failed_card(file, facts)), class_="cards"),
-        _more(total, len(facts.overview.failed), words),
+        element("ul", *(_failed_card(reason, files, facts) for reason, files in groups.items()), class_="cards"),
+        # What is listed is counted in its group.
+        _more(total - len(listed), 0, words),
     )
 
 
@@ -123,21 +130,20 @@ def accepted(facts: PageFacts) -> Html:
 # One row
 
 
-def _failed_card(file: FailedFile, facts: PageFacts) -> Html:
+def _failed_card(reason: str, files: Sequence[FailedFile], facts: PageFacts) -> Html:
     words = facts.words
-    problem, remedy = advice(Reason(file.reason), facts.inbox.language)
+    problem, remedy = advice(Reason(reason), facts.inbox.language)
     return element(
         "li",
-        _head("h3", file.file, file.when, facts),
-        element("p", problem),
+        element("h3", problem),
         element("dl", element("dt", words("What to do")), element("dd", remedy)),
-        element(
-            "details",
-            element("summary", words("Details")),
-            _told("p", file.detail, facts),
-            element("p", file.reason, lang="en"),
-        ),
+        element("ul", *(_failed_file(file, facts) for file in files[:_MOST_ALIKE]), class_="files"),
+        _more(len(files), min(len(files), _MOST_ALIKE), words),
     )
+
+
+def _failed_file(file: FailedFile, facts: PageFacts) -> Html:
+    return element("li", _head("div", file.file, file.when, facts), _told("p", file.detail, facts))
 
 
 def _questioned_card(file: QuestionedFile, facts: PageFacts) -> Html:

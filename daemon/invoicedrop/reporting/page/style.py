@@ -19,16 +19,15 @@ main{max-width:58rem;margin:0 auto;padding:2rem 1.25rem 3rem}
 h1,h2,h3,p,ul,dl,dd,figure{margin:0}
 h1{font-size:1.6rem;line-height:1.25;letter-spacing:-.01em}
 h1 small{font-size:1rem;font-weight:400;color:var(--pale);letter-spacing:0;margin-inline-start:.5rem}
-h2{font-size:1.15rem;line-height:1.35;display:flex;gap:.5rem;align-items:baseline;flex-wrap:wrap}
+h2{font-size:1.15rem;line-height:1.35}
 h3{font-size:1rem;line-height:1.4}
 a{color:var(--link)}
 bdi{font-weight:600}
 section{margin-top:2.25rem}
 section>p{color:var(--pale);margin-top:.25rem}
-.count{font-variant-numeric:tabular-nums;font-weight:600;color:var(--pale)}
+.count{margin-inline-start:.25rem;font-variant-numeric:tabular-nums;font-weight:600;color:var(--pale)}
 .state{margin-top:1.1rem;padding:1rem 1.15rem;border-radius:.75rem;border:1px solid var(--line);
 border-inline-start:.3rem solid var(--calm);background:var(--card)}
-.state h2{display:block}
 .state p{margin-top:.3rem}
 .state .seen{margin-top:.6rem;font-size:.9rem;color:var(--pale)}
 .state.good{border-inline-start-color:var(--good)}.state.good h2{color:var(--good)}
@@ -45,15 +44,19 @@ font-variant-numeric:tabular-nums}
 .figures a:hover,.figures a:focus-visible{border-color:var(--link)}
 .figures .none b{font-weight:400;color:var(--pale)}
 .cards,.rows{list-style:none;padding:0;margin-top:.75rem}
-.cards li{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:1rem 1.15rem;
+.cards>li{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:1rem 1.15rem;
 border-inline-start:.3rem solid var(--bad)}
-.cards.warn li{border-inline-start-color:var(--warn)}
-.cards li+li{margin-top:.75rem}
+.cards.warn>li{border-inline-start-color:var(--warn)}
+.cards>li+li{margin-top:.75rem}
 .cards p{margin-top:.35rem}
 .cards dl{margin-top:.6rem;padding:.6rem .8rem;border-radius:.5rem;background:var(--calm-back)}
+.cards dd{margin-top:.1rem}
 .cards dt{font-size:.85rem;font-weight:600;color:var(--calm)}
 .head{display:flex;gap:.15rem 1rem;justify-content:space-between;align-items:baseline;flex-wrap:wrap}
 .when{color:var(--pale);font-size:.9rem;font-variant-numeric:tabular-nums;white-space:nowrap}
+.files{list-style:none;padding:0;margin-top:.6rem}
+.files li{padding:.5rem 0}.files li+li{border-top:1px solid var(--line)}.files li:last-child{padding-bottom:0}
+.files p{color:var(--pale);font-size:.95rem;margin-top:.1rem}
 .rows{background:var(--card);border:1px solid var(--line);border-radius:.75rem}
 .rows li{padding:.65rem 1.15rem}
 .rows li+li{border-top:1px solid var(--line)}
@@ -77,9 +80,9 @@ footer{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line);color
 footer p+p{margin-top:.2rem}
 @media (max-width:40rem){main{padding:1.25rem .9rem 2.5rem}h1{font-size:1.4rem}
 .figures{grid-template-columns:repeat(2,1fr);gap:.6rem}.figures b{font-size:1.45rem}
-.state,.cards li{padding:.85rem .95rem}.rows li{padding:.6rem .95rem}th,td{padding:.45rem .95rem}}
+.state,.cards>li{padding:.85rem .95rem}.rows li{padding:.6rem .95rem}th,td{padding:.45rem .95rem}}
 @media print{:root{--back:#fff;--card:#fff;--ink:#000;--pale:#444;--line:#bbb;--bad-back:#fff;--warn-back:#fff;
---calm-back:#fff}main{max-width:none;padding:0}.cards li,.rows li,tr,.state{break-inside:avoid}h2{break-after:avoid}
+--calm-back:#fff}main{max-width:none;padding:0}.cards>li,.rows li,tr,.state{break-inside:avoid}h2{break-after:avoid}
 .scroll{overflow:visible}a{color:inherit}}
 """
 
