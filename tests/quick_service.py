@@ -1,4 +1,4 @@
-"""The real service with other waits, as a program: `python quick_service.py [--fault NAME] TIMING run [--once]`.
+"""The real service with other waits, as a program: `python quick_service.py [--fault NAME] [--unchecked] [--pages] TIMING run [--once]`.
 
 TIMING is a JSON object of `Timing`'s fields. Everything else is as in the command: settings from the environment, the
 log on stderr, the exit code.
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from invoicedrop import logs
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.reporting.page.writer import status_pages
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.service import Service, new_validator
 from invoicedrop.settings.load import load
@@ -28,10 +29,14 @@ QUICK = Timing(doubt_looks=(0.02,), first_retry=0.02, file_retry=0.02, first_pro
 _HELD, _GATE = Path("at the move"), Path("gate")
 
 
-def program(timing: Timing, *, fault: str | None = None, checked: bool = True) -> tuple[str, ...]:
-    """Return the arguments for Python that run this program; not `checked`: every PDF counts as good."""
+def program(timing: Timing, *, fault: str | None = None, checked: bool = True, pages: bool = False) -> tuple[str, ...]:
+    """Return the arguments for Python that run this program.
+
+    Not `checked`: every PDF counts as good. `pages`: status pages are written, as by the command.
+    """
     faults = ("--fault", fault) if fault else ()
-    return (__file__, *faults, *(() if checked else ("--unchecked",)), json.dumps(dataclasses.asdict(timing)))
+    switches = (*(() if checked else ("--unchecked",)), *(("--pages",) if pages else ()))
+    return (__file__, *faults, *switches, json.dumps(dataclasses.asdict(timing)))
 
 
 UNCHECKED = program(Timing(), checked=False)
@@ -87,6 +92,7 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=FAULTS)
     parser.add_argument("--unchecked", action="store_true")
+    parser.add_argument("--pages", action="store_true")
     parser.add_argument("timing", type=json.loads)
     parser.add_argument("command", choices=["run"])
     parser.add_argument("--once", action="store_true")
@@ -95,7 +101,9 @@ def main() -> NoReturn:
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
     validator = EveryPdfIsGood if arguments.unchecked else new_validator
-    service = Service(settings, timing=Timing(**arguments.timing), mover=mover, validator=validator)
+    timing = Timing(**arguments.timing)
+    pages = status_pages(settings, timing=timing) if arguments.pages else []
+    service = Service(settings, timing=timing, mover=mover, validator=validator, companions=pages)
     sys.exit(service.run(once=arguments.once))
 
 

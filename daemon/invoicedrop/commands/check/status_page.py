@@ -1,4 +1,4 @@
-"""What `invoicedrop check` finds about an inbox's status page: whether its name is free, and its folder can be written."""
+"""What `invoicedrop check` finds about a status page: whether its name is free, and its folder can be written."""
 
 from collections.abc import Iterator
 

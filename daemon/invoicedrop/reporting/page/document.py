@@ -88,6 +88,8 @@ def _state(facts: PageFacts, seen: float | None, *, quiet: bool) -> Html:
                 time=clock(moment),
             )
         )
+    elif facts.next_probe is not None:
+        sentences.append(words("Next try: {time}", time=when(facts.next_probe, words, now=facts.overview.now)))
     elif quiet and facts.condition is Condition.AT_WORK and not told:
         sentences.append(words("Nothing needs your attention."))
     life = None

@@ -60,6 +60,12 @@ class PageFacts:
         return Condition.AT_WORK if self.overview.daemon.report is not None else Condition.STARTING
 
     @property
+    def next_probe(self) -> float | None:
+        """When it is tried next whether Channable can be used again; None if it can, or if that does not help."""
+        ours = self.condition is Condition.HALTED and self.state.trouble is None
+        return self.state.next_probe if ours else None
+
+    @property
     def minor(self) -> list[Trouble]:
         """What is wrong, and keeps no invoice from being sent."""
         return [trouble for trouble in self.troubles if trouble.kind in _MINOR]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from invoicedrop.languages.catalogue import Catalogue
-from invoicedrop.languages.moments import when
+from invoicedrop.languages.moments import span, when
 from invoicedrop.printable import printable
 from invoicedrop.reasons import Reason, advice
 from invoicedrop.reporting.overview import (
@@ -240,7 +240,10 @@ def short(text: str) -> str:
 def _backlog(facts: PageFacts) -> Html | None:
     """Return when all that waits will be sent, as far as Channable's rate says it."""
     words, seconds = facts.words, facts.state.seconds
-    if seconds is None or seconds < _MINUTE or facts.condition is not Condition.AT_WORK:
+    if seconds is None or seconds < _MINUTE:
         return None
+    if facts.condition is not Condition.AT_WORK:
+        takes = span(seconds, words)
+        return element("p", words("Once it goes on, all of them can be sent within {span}.", span=takes))
     end = when(facts.overview.now + seconds, words, now=facts.overview.now)
     return element("p", words("At the rate that Channable allows, all of them can be sent by {time}.", time=end))
