@@ -1,5 +1,6 @@
-"""The real service with other waits, as a program: `python quick_service.py [--fault NAME] [--unchecked] [--pages] TIMING run [--once]`.
+"""The real service with other waits, as a program.
 
+`python quick_service.py [--fault NAME] [--unchecked] [--pages] TIMING run [--once]`.
 TIMING is a JSON object of `Timing`'s fields. Everything else is as in the command: settings from the environment, the
 log on stderr, the exit code.
 """

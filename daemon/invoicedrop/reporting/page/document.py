@@ -151,7 +151,11 @@ def _footer(facts: PageFacts) -> Html:
     words, owner = facts.words, facts.state.owner
     works = None
     if owner is not None:
-        works = words("At work on this folder: {host}, since {time}.", host=owner.host, time=_since(owner.since, facts))
+        works = words(
+            "At work on this folder: {host}, since {time}.",
+            host=sections.short(owner.host),
+            time=_since(owner.since, facts),
+        )
     return element(
         "footer",
         None if works is None else element("p", works),
@@ -164,4 +168,4 @@ def _since(stamp: str, facts: PageFacts) -> str:
     with suppress(ValueError):
         started = datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC).timestamp()
         return when(started, facts.words, now=facts.overview.now)
-    return stamp
+    return sections.short(stamp)
