@@ -1,6 +1,6 @@
 """The real service with other waits, as a program.
 
-`python quick_service.py [--fault NAME] [--unchecked] [--pages] TIMING run [--once]`.
+`python quick_service.py [--fault NAME] [--unchecked] TIMING run [--once]`.
 TIMING is a JSON object of `Timing`'s fields. Everything else is as in the command: settings from the environment, the
 log on stderr, the exit code.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from invoicedrop import logs
+from invoicedrop.cli import watch_of
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.reporting.page.writer import status_pages
 from invoicedrop.service.heartbeat import Heartbeat
@@ -30,14 +31,10 @@ QUICK = Timing(doubt_looks=(0.02,), first_retry=0.02, file_retry=0.02, first_pro
 _HELD, _GATE = Path("at the move"), Path("gate")
 
 
-def program(timing: Timing, *, fault: str | None = None, checked: bool = True, pages: bool = False) -> tuple[str, ...]:
-    """Return the arguments for Python that run this program.
-
-    Not `checked`: every PDF counts as good. `pages`: status pages are written, as by the command.
-    """
+def program(timing: Timing, *, fault: str | None = None, checked: bool = True) -> tuple[str, ...]:
+    """Return the arguments for Python that run this program; not `checked`: every PDF counts as good."""
     faults = ("--fault", fault) if fault else ()
-    switches = (*(() if checked else ("--unchecked",)), *(("--pages",) if pages else ()))
-    return (__file__, *faults, *switches, json.dumps(dataclasses.asdict(timing)))
+    return (__file__, *faults, *(() if checked else ("--unchecked",)), json.dumps(dataclasses.asdict(timing)))
 
 
 UNCHECKED = program(Timing(), checked=False)
@@ -93,7 +90,6 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=FAULTS)
     parser.add_argument("--unchecked", action="store_true")
-    parser.add_argument("--pages", action="store_true")
     parser.add_argument("timing", type=json.loads)
     parser.add_argument("command", choices=["run"])
     parser.add_argument("--once", action="store_true")
@@ -103,8 +99,8 @@ def main() -> NoReturn:
     logs.configure(settings.log_format, settings.log_level)
     validator = EveryPdfIsGood if arguments.unchecked else new_validator
     timing = Timing(**arguments.timing)
-    pages = status_pages(settings, timing=timing) if arguments.pages else []
-    service = Service(settings, timing=timing, mover=mover, validator=validator, companions=pages)
+    companions = [watch_of(settings, timing), *status_pages(settings, timing=timing)]
+    service = Service(settings, timing=timing, mover=mover, validator=validator, companions=companions)
     sys.exit(service.run(once=arguments.once))
 
 

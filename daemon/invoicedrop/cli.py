@@ -6,6 +6,7 @@ Results go to stdout, logs to stderr. A command imports what it needs when it ru
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -14,10 +15,12 @@ import typer
 from invoicedrop import __version__, exit_codes
 from invoicedrop.errors import ConfigError, InvoicedropError
 from invoicedrop.printable import printable
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from invoicedrop.reporting.watch import Watch
     from invoicedrop.settings.models import Settings
 
 
@@ -85,14 +88,68 @@ def run(
     from invoicedrop.service.service import Service
 
     companions = status_pages(settings)
-    if once and sys.stderr.isatty():
+    if not once:
+        raise typer.Exit(Service(settings, companions=[watch_of(settings), *companions]).run())
+    if sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
             code = Service(settings, on_progress=update, companions=companions).run(once=True)
     else:
-        code = Service(settings, companions=companions).run(once=once)
+        code = Service(settings, companions=companions).run(once=True)
     raise typer.Exit(code)
+
+
+def watch_of(settings: "Settings", timing: Timing = DEFAULT_TIMING) -> "Watch":
+    """Return what tells others of the service, as the settings ask for.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.reporting.watch import Watch
+
+    watch = Watch(settings, timing)
+    if addresses := _notify_addresses(settings):
+        from invoicedrop.reporting.notify.notifier import Notifier
+
+        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing))
+    if settings.heartbeat_url is not None:
+        from invoicedrop.reporting.pings import Pings
+
+        url = settings.heartbeat_url.get_secret_value()
+        hide(url)
+        watch.add(Pings(url, settings.inboxes[0].network, timing))
+    if settings.metrics_address is not None:
+        require("prometheus_client", "metrics", "metrics_address")
+        from invoicedrop.reporting.health import read_health
+        from invoicedrop.reporting.metrics_server import MetricsServer
+
+        inboxes = [inbox.name for inbox in settings.inboxes]
+        health = partial(read_health, [settings.status_file])
+        watch.add(MetricsServer(settings.metrics_address, inboxes, watch.picture, health, timing))
+    return watch
+
+
+def _notify_addresses(settings: "Settings") -> list[str]:
+    """Return the addresses that messages go to.
+
+    Raises:
+        ConfigError: one is none, or Apprise is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.settings.notify_addresses import read_addresses
+
+    addresses = read_addresses(settings.notify, settings.notify_file)
+    if addresses:
+        require("apprise", "notify", "notify")
+    for address in addresses:
+        hide(address)
+    return addresses
 
 
 @app.command()
@@ -170,10 +227,44 @@ def verify(
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
     """Check whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    settings = _settings(context, config)
-    from invoicedrop.commands.health import health
+    from invoicedrop.commands.health import find_health
 
-    raise typer.Exit(health(settings.state_dir))
+    raise typer.Exit(find_health(config or context.obj))
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    config: ConfigOption = None,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message.")] = False,
+) -> None:
+    """Send a test message to each address of `notify`, and say what came of it."""
+    settings = _settings(context, config)
+    addresses = _notify_addresses(settings)
+    if not test or not addresses:
+        _print_error("say --test to send a message" if addresses else "no address is set: see notify and notify_file")
+        raise typer.Exit(exit_codes.USAGE)
+    from invoicedrop.commands.notify import send_test
+
+    raise typer.Exit(send_test(addresses))
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    config: ConfigOption = None,
+    textfile: Annotated[
+        Path | None, typer.Option(help="Write them to this file (*.prom), for node_exporter.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print the service in numbers, in Prometheus's format."""
+    settings = _settings(context, config)
+    from invoicedrop.reporting.extras import require
+
+    require("prometheus_client", "metrics", "metrics")
+    from invoicedrop.commands.metrics import metrics
+
+    raise typer.Exit(metrics(settings, textfile))
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")

@@ -83,6 +83,8 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    longest_beat: float = 30.0
+    """The longest time between two heartbeats, however seldom the folders are looked through."""
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""
     once_patience: float = 60.0
@@ -98,7 +100,31 @@ class Timing:
     page_alive: float = 60.0
     """It is written as a sign of life when nothing has changed for this time."""
 
-    # What is told of trouble
+    # What is told of the service
+    report_look: float = 2.0
+    """Between two looks at what the service reports of itself."""
+    overview_look: float = 30.0
+    """Between two looks at what lies in the folders, at the least; one that takes long is followed by 20 times its
+    length of something else."""
+    ping: float = 60.0
+    """Between two heartbeats to the outside."""
+    ping_timeout: float = 10.0
+    """For one of them."""
+    outage_shown: float = 15.0
+    """An outage that is shorter is no reason for a heartbeat to say that something is wrong."""
+    outage_told: float = 900.0
+    """One that is shorter is not worth a message."""
+    trouble_told: float = 10.0
+    """Other trouble that is shorter is not worth one either."""
+    well_after: float = 60.0
+    """So long no trouble may be seen before all is said to be well again."""
+    message_timeout: float = 30.0
+    """For one message to one address."""
+    message_retry: float = 60.0
+    """Until a message is tried again that did not get out; each further time twice as long, up to an hour."""
+    longest_message_retry: float = 3600.0
+    server_retry: float = 60.0
+    """Until an address for metrics that is in use is tried again."""
     longest_wait: float = 14_400.0
     """An invoice that waits for longer is trouble (`reporting.troubles`)."""
     token_age: float = 365 * 86_400.0

@@ -11,7 +11,6 @@ from rich.console import Console
 from foreign_text import TRICKS, is_harmless
 from invoicedrop.commands import health
 from invoicedrop.commands.output import print_line, print_table
-from invoicedrop.service import status_file
 from invoicedrop.service.status_file import InboxReport, Report
 
 
@@ -30,6 +29,7 @@ def test_what_is_printed_is_harmless(text: str) -> None:
 def test_health_is_told_in_harmless_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What an inbox's trouble quotes (a file name, the API) is one line of `health`."""
     inbox = InboxReport(unavailable="8355\n\x1b[2J\u202e.pdf cannot be moved")
-    status_file.write(tmp_path, Report(pid=1, beat=time.time(), interval=60, inboxes={"shop": inbox}))
-    assert health.health(tmp_path) == 1
+    report = Report(pid=1, beat=time.time(), interval=60, inboxes={"shop": inbox})
+    (tmp_path / "service.json").write_text(report.model_dump_json())
+    assert health.health(tmp_path / "service.json") == 1
     assert capsys.readouterr().out == "inbox shop is unavailable: 8355\\n\\x1b[2J\\u202e.pdf cannot be moved\n"

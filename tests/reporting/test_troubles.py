@@ -55,7 +55,7 @@ def test_where_all_is_well_there_is_no_trouble() -> None:
 def test_what_holds_up_everybody_is_trouble_of_its_kind(field: str, cause: PauseCause) -> None:
     """Whatever keeps an inbox from sending is told by its cause, with the words and the time, and stops work."""
     daemon = _daemon(**{field: "why", f"{field}_cause": cause, f"{field}_since": NOW - 5})
-    assert troubles_in(_overview(daemon)) == [Trouble(TroubleKind[cause.name], "shop", NOW - 5, f"{field}: why")]
+    assert troubles_in(_overview(daemon)) == [Trouble(TroubleKind[cause.name], "shop", NOW - 5, f"is {field}: why")]
     assert not is_at_work(troubles_in(_overview(daemon)))
 
 

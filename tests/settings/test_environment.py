@@ -202,7 +202,6 @@ COMMANDS = [
     ("orders",),
     ("verify", "--days", "1"),
     ("config",),
-    ("health",),
     ("demo",),
 ]
 

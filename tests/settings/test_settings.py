@@ -134,6 +134,13 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
     }
     assert settings.model_dump(exclude={"inboxes", "origins"}) == {
         "state_dir": host.places.user_state,
+        "status_file": host.root / "state" / "service.json",
+        "status_mode": "0644",
+        "notify": (),
+        "notify_file": None,
+        "notify_after": 3600,
+        "heartbeat_url": None,
+        "metrics_address": None,
         "upload_workers": 8,
         "validator_timeout": 20,
         "validator_memory_mb": 1024,
@@ -898,14 +905,20 @@ def test_the_sample_file_has_every_setting_with_its_meaning_and_default(host: Ho
 
     environ = {"INVOICEDROP_API_TOKEN_FILE": str(host.token_file())}
     as_it_is = host.load(plain, environ)
-    defaults = re.sub(r"^api_token = .*$", "", _uncommented(plain), flags=re.MULTILINE)
+    defaults = re.sub(r"^(api_token|notify_file) = .*$", "", _uncommented(plain), flags=re.MULTILINE)
     written_out = host.load(defaults, environ)
     assert written_out.inboxes == as_it_is.inboxes
-    service = {"origins", "state_dir"}
+    service = {"origins", "state_dir", "status_file"}
     assert written_out.model_dump(exclude=service) == as_it_is.model_dump(exclude=service)
     assert set(dict(sources(written_out))) == set(dict(sources(as_it_is)))
     from_file = {name for (_, name), (_, source) in sources(written_out).items() if source.endswith("given.toml")}
-    assert from_file == set(SETTINGS) - {"api_token", "api_token_file"}
+    assert from_file == set(SETTINGS) - {
+        "api_token",
+        "api_token_file",
+        "notify_file",
+        "heartbeat_url",
+        "metrics_address",
+    }
 
 
 def test_the_sample_files_inboxes_load(host: Host) -> None:

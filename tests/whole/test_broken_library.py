@@ -87,5 +87,5 @@ def test_no_invoice_is_blamed_for_a_broken_library(merchant: Merchant, fault: st
 
 def unavailable(merchant: Merchant) -> str:
     """Return what the service says of its inbox."""
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json")
     return "" if report is None else report.inboxes["default"].unavailable or ""

@@ -40,7 +40,7 @@ def _reason(merchant: Merchant, name: str) -> str:
 
 def _beat(merchant: Merchant) -> float:
     """Return when the daemon wrote its status file last, in seconds since the epoch."""
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json")
     return 0.0 if report is None else report.beat
 
 

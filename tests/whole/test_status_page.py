@@ -36,7 +36,7 @@ needs_browser = pytest.mark.skipif(_BROWSER is None, reason="needs chromium")
 def _service(merchant: Merchant, timing: object = _TIMING, **changes: str) -> Iterator[Daemon]:
     """Run the service with a page in the drop folder while the block runs."""
     wanted = {"status_page": str(merchant.drop / "status.html"), **changes}
-    arguments = program(timing, checked=False, pages=True)  # type: ignore[arg-type]
+    arguments = program(timing, checked=False)  # type: ignore[arg-type]
     with running(merchant, program=arguments, **wanted) as daemon:
         yield daemon
 
@@ -104,7 +104,7 @@ def test_nothing_of_other_inboxes_is_on_a_page(merchant: Merchant) -> None:
     for name in ("INVOICEDROP_DROP_DIR", "INVOICEDROP_STATUS_PAGE"):
         merchant.environment.pop(name)
     merchant.environment["INVOICEDROP_CONFIG"] = str(inboxes)
-    with running(merchant, program=program(_TIMING, checked=False, pages=True)) as daemon:
+    with running(merchant, program=program(_TIMING, checked=False)) as daemon:
         merchant.drop_pdf("7.pdf")
         merchant.drop_pdf("ours.pdf")
         merchant.drop_pdf("8.pdf")

@@ -10,7 +10,8 @@ from rich.console import Console
 from invoicedrop.channable.channels import find_channel
 from invoicedrop.channable.models import Order
 from invoicedrop.commands.orders_listing import ListedOrder, Listing
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
+from invoicedrop.commands.output import Cell, print_line, print_table
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.local_time import day
 

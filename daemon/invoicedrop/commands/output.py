@@ -45,11 +45,6 @@ def print_line(console: Console, *parts: Cell, unbroken: bool = False) -> None:
     console.print(line, soft_wrap=unbroken or not console.is_terminal)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 order", "2 orders"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _text(cell: Cell) -> Text:
     text, style = (cell, "") if isinstance(cell, str) else cell
     return Text(printable(text), style=style)

@@ -259,15 +259,17 @@ class Filing:
 
         """
         what = f"{source.name} cannot be moved from {source.parent} to {folder}"
+        # The same for all files: none is named.
+        for_all = f"files cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
         if file_errors.is_everybodys(error):
             why = f"; {permissions.explained(folder, error).sentence}" if error.errno == errno.ENOSPC else ""
-            return FolderUnavailable(f"{what}: {error.strerror or error}{why}")
+            return FolderUnavailable(f"{for_all}{why}")
         try:
             if not is_there(source):
                 if error.errno == errno.ENOENT and is_folder(source.parent):
                     return Changed("the file is gone")
                 # A file that has left is never tried again: only the recovery of a whole folder completes its entry.
-                return FolderUnavailable(f"{what}: {error.strerror or error}")
+                return FolderUnavailable(for_all)
         except OSError as unseen:
             # Whether it has left, nobody knows: it is looked at again.
             error = unseen

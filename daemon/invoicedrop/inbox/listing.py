@@ -99,7 +99,7 @@ def is_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> bool:
         return is_there(path)
     except OSError as error:
         if file_errors.is_everybodys(error):
-            raise FolderUnavailable(f"{path} cannot be looked at: {error.strerror or error}") from error
+            raise FolderUnavailable(f"files in {path.parent} cannot be looked at: {error.strerror or error}") from error
         raise FileUnavailable(timing.file_retry, unseen_in_words(path.name, error)) from error
 
 

@@ -139,7 +139,7 @@ def _copy_chunk(source: int, target: int, count: int) -> int:
 def _trouble(path: Path, error: OSError, timing: Timing) -> FileUnavailable | FolderUnavailable:
     where = f"{path.name} in {path.parent} cannot be read"
     if file_errors.is_everybodys(error):
-        return FolderUnavailable(f"{where}: {error.strerror or error}")
+        return FolderUnavailable(f"files in {path.parent} cannot be read: {error.strerror or error}")
     with suppress(OSError):
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
             words = f"{error.strerror}; {permissions.unreadable(path).sentence}"

@@ -79,6 +79,7 @@ class Ending:
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED
 
     def put_off(self, detail: str, delay: float | None = None) -> Outcome:

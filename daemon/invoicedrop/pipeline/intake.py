@@ -92,4 +92,5 @@ class Intake:
             filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)
         self.context.ledger.failed(entry, filed_as)
         log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED

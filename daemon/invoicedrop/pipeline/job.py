@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
@@ -17,7 +17,11 @@ from invoicedrop.pipeline.deferrals import Deferrals
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
 from invoicedrop.settings.models import Inbox
+from invoicedrop.tally import Durations, Tally
 from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+CHECK_BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+"""Seconds; those between which the times of checks are told apart."""
 
 
 class Outcome(Enum):
@@ -54,7 +58,8 @@ class PdfCheck(Protocol):
 class DeliveryContext:
     """What the invoices of one inbox need on their way.
 
-    `started` is when this process began to work, in seconds since the epoch.
+    `started` is when this process began to work, in seconds since the epoch. `failures` counts, by reason, what failed
+    since; `checks` is how long the checks of PDFs took.
     """
 
     inbox: Inbox
@@ -66,6 +71,8 @@ class DeliveryContext:
     order_book: OrderBook
     timing: Timing = DEFAULT_TIMING
     started: float = field(default_factory=time.time)
+    failures: Tally = field(default_factory=Tally)
+    checks: Durations = field(default_factory=lambda: Durations(CHECK_BOUNDS))
     deferrals: Deferrals = field(init=False)
 
     def __post_init__(self) -> None:

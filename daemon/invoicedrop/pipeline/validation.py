@@ -1,6 +1,7 @@
 """One invoice's PDF checked: what was learned of it, and whether it may still become whole."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -32,6 +33,7 @@ def validate(
 
     """
     inbox = context.inbox
+    began = time.monotonic()
     try:
         facts = context.validator.check(snapshot.fd, snapshot.size, max_pages=inbox.max_pages, expect=numbers)
     except Rejected as rejection:
@@ -41,6 +43,8 @@ def validate(
             detail = phrase("it may still be being written ({detail})", detail=rejection.detail)
             raise context.deferrals.note(file.name, log, left, detail, rejection.reason) from rejection
         raise
+    finally:
+        context.checks.add(time.monotonic() - began)
     _log_facts(facts, log)
     return facts
 

@@ -6,18 +6,19 @@ length takes the memory of its first thousand files.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.printable import printable
 from invoicedrop.reasons import advice
+from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.overview import (
-    DaemonState,
     FailedFile,
     FolderOwner,
     InboxState,
@@ -26,9 +27,10 @@ from invoicedrop.reporting.overview import (
     SentFile,
 )
 from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
-from invoicedrop.service import lock, status_file
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
@@ -51,25 +53,12 @@ def read_overview(settings: Settings, *, only: str | None = None, last_sent: int
 
     """
     now = time.time()
-    daemon = _daemon_state(settings.state_dir, now)
+    daemon = read_daemon(settings.status_file, now, state_dir=settings.state_dir)
     try:
         with existing_ledger(settings) as ledger:
             return _overview(Sources(settings, ledger, daemon, now, only), None, last_sent)
     except LedgerUnavailable as error:
         return _overview(Sources(settings, None, daemon, now, only), str(error), last_sent)
-
-
-def _daemon_state(state_dir: Path, now: float) -> DaemonState:
-    running = lock.is_held(state_dir)
-    try:
-        report = None if running is False else status_file.read(state_dir)
-    except OSError as error:
-        trouble = status_file.unreadable_in_words(state_dir, error)
-        return DaemonState(running, None, is_fresh=False, trouble=trouble)
-    if report is None or report.pid is None:
-        # Without a process it is the last report of a daemon that has stopped.
-        return DaemonState(running, None, is_fresh=False)
-    return DaemonState(running, report, report.is_fresh(now))
 
 
 def _overview(sources: Sources, ledger_trouble: str | None, last_sent: int) -> Overview:
@@ -119,7 +108,14 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         oldest=folder.oldest,
         in_doubt=folder.in_doubt,
         failed=failed,
+        token_since=_token_since(sources, inbox),
     )
+
+
+def _token_since(sources: Sources, inbox: Inbox) -> float | None:
+    with suppress(ConfigError):
+        return token_since(sources.settings.state_dir, read_token(inbox))
+    return None
 
 
 def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:

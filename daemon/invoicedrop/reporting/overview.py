@@ -1,6 +1,6 @@
 """What `invoicedrop status` shows, as data. Times are in seconds since the epoch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from invoicedrop.languages.catalogue import phrase
@@ -145,6 +145,10 @@ class Overview:
     today_since: float
     sent_today: int
     failed_today: int
+
+    def beside(self, daemon: DaemonState, now: float) -> "Overview":
+        """Return it with what a later look at the daemon's report has found."""
+        return replace(self, daemon=daemon, now=now)
 
     @property
     def waiting_total(self) -> int:

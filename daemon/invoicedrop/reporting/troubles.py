@@ -10,6 +10,7 @@ from typing import Final
 
 from invoicedrop.errors import PauseCause
 from invoicedrop.reporting.overview import DaemonState, InboxState, Overview
+from invoicedrop.reporting.wording import counted
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.system.local_time import minute
 from invoicedrop.timing import DEFAULT_TIMING, Timing
@@ -82,7 +83,10 @@ _HOUR: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that is wrong now. `inbox` is None for the whole service; `words` are for an administrator, one line.
+    """One thing that is wrong now.
+
+    `words` are for an administrator, on one line: what the `inbox` is or has; a sentence where that is None, for the
+    whole service.
 
     `since` is in seconds since the epoch, None if it is not known; of what comes one by one (failed invoices) it is
     when the last one came. `count` is how many invoices it is about, if that can be counted.
@@ -96,8 +100,8 @@ class Trouble:
 
     @property
     def sentence(self) -> str:
-        """What is wrong, with the inbox."""
-        return self.words if self.inbox is None else f"inbox {self.inbox}: {self.words}"
+        """What is wrong, whole."""
+        return self.words if self.inbox is None else f"inbox {self.inbox} {self.words}"
 
 
 def troubles_in(overview: Overview, timing: Timing = DEFAULT_TIMING) -> list[Trouble]:
@@ -124,7 +128,7 @@ def service_troubles(daemon: DaemonState, now: float) -> Iterator[Trouble]:
     if daemon.trouble is not None:
         yield Trouble(TroubleKind.STOPPED, None, None, daemon.trouble)
     elif daemon.running is False:
-        yield Trouble(TroubleKind.STOPPED, None, None, "the service does not run")
+        yield Trouble(TroubleKind.STOPPED, None, None, "the service has stopped")
     if report is None:
         return
     if not daemon.is_fresh and daemon.running is not False:
@@ -146,13 +150,13 @@ def is_at_work(found: list[Trouble]) -> bool:
 def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
     held_by = getattr(inbox, "stopped_by", None)
     if held_by is not None:
-        yield Trouble(TroubleKind.HELD, name, None, f"paused by {held_by}")
+        yield Trouble(TroubleKind.HELD, name, None, f"is paused by {held_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
-        yield Trouble(kind, name, inbox.unavailable_since, f"unavailable: {inbox.unavailable}")
+        yield Trouble(kind, name, inbox.unavailable_since, f"is unavailable: {inbox.unavailable}")
     if inbox.paused is not None and inbox.paused_cause != PauseCause.RATE_LIMIT:
         kind = _kind_of(inbox.paused_cause, TroubleKind.OUTAGE)
-        yield Trouble(kind, name, inbox.paused_since, f"paused: {inbox.paused}")
+        yield Trouble(kind, name, inbox.paused_since, f"is paused: {inbox.paused}")
 
 
 def _kind_of(cause: str | None, otherwise: TroubleKind) -> TroubleKind:
@@ -175,21 +179,21 @@ _KINDS: Final[Mapping[str, TroubleKind]] = {
 def _waits_too_long(inbox: InboxState, now: float, timing: Timing) -> Iterator[Trouble]:
     if inbox.oldest is not None and now - inbox.oldest > timing.longest_wait:
         hours = f"{(now - inbox.oldest) / _HOUR:.0f} hours"
-        words = f"the oldest invoice has waited for {hours} ({inbox.waiting} wait)"
+        words = f"has invoices waiting, {inbox.waiting} in all, the oldest for {hours}"
         yield Trouble(TroubleKind.WAITING, inbox.name, inbox.oldest, words, inbox.waiting)
 
 
 def _failed(inbox: InboxState, overview: Overview) -> Iterator[Trouble]:
     if inbox.failed:
         last = max((file.when for file in overview.failed if file.inbox == inbox.name), default=None)
-        words = f"{inbox.failed} in the failed folder, each with a text beside it that says why"
+        words = f"has {counted(inbox.failed, 'invoice')} in the failed folder, with a text beside each that says why"
         yield Trouble(TroubleKind.FAILED, inbox.name, last, words, inbox.failed)
 
 
 def _questioned(inbox: InboxState, overview: Overview) -> Iterator[Trouble]:
     files = [file for file in overview.questioned if file.inbox == inbox.name]
     if files:
-        words = f"{len(files)} accepted, but their orders report trouble: see `invoicedrop status`"
+        words = f"has {counted(len(files), 'accepted invoice')} whose orders report trouble: see `invoicedrop status`"
         yield Trouble(TroubleKind.QUESTIONED, inbox.name, max(file.when for file in files), words, len(files))
 
 
@@ -199,6 +203,6 @@ def _token_age(inbox: InboxState, now: float, timing: Timing) -> Iterator[Troubl
     end = inbox.token_since + timing.token_age
     if now >= end - timing.token_notice:
         days = (end - now) / _DAY
-        when = f"expires in about {days:.0f} days" if days >= 1 else "has been in use for a year and may expire"
-        words = f"the API token {when} (first seen {minute(inbox.token_since)}): make a new one in Channable"
+        when = f"expires in about {days:.0f} days" if days >= 1 else "is a year old, and may expire at any time"
+        words = f"has an API token that {when} (first seen {minute(inbox.token_since)}): make a new one in Channable"
         yield Trouble(TroubleKind.TOKEN_AGE, inbox.name, end - timing.token_notice, words)

@@ -20,6 +20,7 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.confirm import Confirmation
 from invoicedrop.settings.models import Inbox
+from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing
 
 _BETWEEN_ABORTS: Final = 0.05
@@ -39,6 +40,7 @@ class ConfirmedProject:
         is_paused: Callable[[], bool],
         switched_off: frozenset[str],
         timing: Timing,
+        answers: Tally,
     ) -> None:
         self._account = inbox.account
         self._project_id = inbox.project_id
@@ -55,6 +57,7 @@ class ConfirmedProject:
             connections=1,
             spare=True,
             network=inbox.network,
+            answers=answers,
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._breaker)
         self._confirmation = Confirmation(project, ledger, timing)

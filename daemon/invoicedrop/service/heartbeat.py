@@ -12,13 +12,14 @@ from invoicedrop import __version__
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.service import status_file
+from invoicedrop.logs import get_logger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.lock import StateFolder
-from invoicedrop.service.status_file import InboxReport, Report
+from invoicedrop.service.status_file import InboxReport, Report, StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.system.boot import boot_id
+from invoicedrop.system.life import Life
 from invoicedrop.system.local_time import midnight
 
 _EARLY: Final = 0.1
@@ -34,9 +35,14 @@ class Heartbeat:
         interval: float,
         ledger: Ledger,
         systemd: SystemdNotifier,
+        status: StatusFile,
         companions: Sequence[Companion] = (),
     ) -> None:
         self._state = state
+        self._file = status
+        self._unwritten: str | None = None
+        self._life = Life.ours()
+        self._began = time.time()
         self._companions = companions
         self._interval = interval
         self._ledger = ledger
@@ -71,17 +77,24 @@ class Heartbeat:
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
         report = Report(
             pid=pid,
+            started=self._life.started,
+            namespace=self._life.namespace,
             version=__version__,
             beat=time.time(),
             interval=self._interval,
             inboxes=reports,
+            began=self._began,
             boot=boot_id(),
             monotonic=time.monotonic(),
             reporting={what: words for each in self._companions for what, words in each.troubles().items()},
         )
-        if self._state.trouble() is None:
+        if self._state.trouble() is not None:
             # What has its name otherwise may be another service's.
-            status_file.write(self._state.path, report)
+            return
+        unwritten = self._file.write(report)
+        if unwritten is not None and unwritten != self._unwritten:
+            get_logger().warning("status.unwritten", detail=unwritten)
+        self._unwritten = unwritten
 
     def _status_line(self, reports: Mapping[str, InboxReport]) -> str:
         try:

@@ -45,12 +45,14 @@ from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.mover import Mover
+from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing
 
 
 class InboxWorker:
     """One inbox at work. `upload_slots` are shared by all inboxes, `uploads` by those of one API address.
 
+    `outcomes` counts how invoices ended, `answers` the API's answers by their status.
     `wake` may be called from any thread.
     """
 
@@ -76,6 +78,8 @@ class InboxWorker:
         self.outcomes: Counter[Outcome] = Counter()
         self._log = InboxLog(inbox, lambda: self._watcher.mode)
         self._timing = timing
+        self.answers = Tally()
+        self._last_accepted: float | None = None
         self._client = ApiClient.open(
             inbox.api_url,
             token,
@@ -86,6 +90,7 @@ class InboxWorker:
             largest_body=encoded_length(inbox.max_file_bytes),
             uploads=uploads,
             network=inbox.network,
+            answers=self.answers,
         )
         self._api = CircuitBreaker(self._log.api_changed, timing=timing)
         self._folders = FolderHealth(claim, self._log.folders_changed, timing=timing)
@@ -174,6 +179,7 @@ class InboxWorker:
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
         ahead = time.time() - time.monotonic()
         unavailable, paused = self._folders.detail, self._api.detail
+        checks, check_seconds = self._context.checks.summary()
         return InboxReport(
             waiting=self._watcher.waiting,
             mode=self._watcher.mode,
@@ -186,6 +192,14 @@ class InboxWorker:
             next_probe=None if paused is None else max(time.time(), self._api.until + ahead),
             slow=self._client.slowness,
             put_off=self._deferral_report.current(),
+            accepted=self.outcomes[Outcome.PROCESSED],
+            duplicates=self.outcomes[Outcome.DUPLICATE],
+            failures=self._context.failures.counts(),
+            last_accepted=self._last_accepted,
+            answers=self.answers.counts(),
+            rate=self._client.rate_limiter.rate,
+            checks=checks,
+            check_seconds=check_seconds,
         )
 
     # What the main loop has it do
@@ -240,6 +254,8 @@ class InboxWorker:
         match result:
             case Outcome():
                 self.outcomes[result] += 1
+                if result is Outcome.PROCESSED:
+                    self._last_accepted = time.time()
                 self._tracker.release(name)
                 self._context.deferrals.forget(name)
                 self._folders.file_passed()

@@ -30,6 +30,7 @@ from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
 from invoicedrop.service.shutdown import Shutdown
 from invoicedrop.service.signals import SignalQueue
+from invoicedrop.service.status_file import StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
@@ -149,16 +150,18 @@ class Service:
             by_project.setdefault((worker.inbox.account, worker.inbox.project_id), []).append(worker)
         projects = []
         for sharing in by_project.values():
-            inboxes = [worker.inbox for worker in sharing if worker.inbox.confirm == "on"]
-            if inboxes:
+            looked_at = [worker for worker in sharing if worker.inbox.confirm == "on"]
+            if looked_at:
+                inbox = looked_at[0].inbox
                 project = ConfirmedProject(
-                    inboxes[0],
-                    token=token_reader(inboxes[0], hide),
-                    rate_limiter=rate_limiters.limiter_of(inboxes[0]),
+                    inbox,
+                    token=token_reader(inbox, hide),
+                    rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
                     is_paused=partial(_is_any_paused, sharing),
-                    switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
+                    switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
+                    answers=looked_at[0].answers,
                 )
                 projects.append(project)
         return Confirmer(projects, self._timing)
@@ -176,8 +179,10 @@ class Service:
     ) -> int:
         settings = self._settings
         systemd = SystemdNotifier()
-        interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(state, interval, ledger, systemd, self._companions)
+        scans = (inbox.scan_interval for inbox in settings.inboxes)
+        interval = min(systemd.watchdog_seconds / 2, self._timing.longest_beat, *scans)
+        status = StatusFile(settings.status_file, settings.state_dir, int(settings.status_mode or "0600", 8))
+        heartbeat = Heartbeat(state, interval, ledger, systemd, status, self._companions)
         loop = MainLoop(
             workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
         )

@@ -68,6 +68,8 @@ def describe(settings: Settings) -> list[Described]:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return _MASK
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
 from invoicedrop.languages.catalogue import Language
+from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
     AbsolutePath,
@@ -29,7 +30,10 @@ from invoicedrop.settings.fields import (
     AnyCase,
     FileMode,
     FolderMode,
+    HeartbeatUrl,
     InboxName,
+    MetricsAddress,
+    NotifyAddresses,
     Number,
     PagePath,
     Switch,
@@ -37,7 +41,7 @@ from invoicedrop.settings.fields import (
     sentence_error,
 )
 from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, same_pages, validated
-from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
+from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
 from invoicedrop.system.network import DIRECT, Network
 
@@ -235,6 +239,40 @@ class Settings(BaseSettings):
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
     )
+    status_file: AbsolutePath = Field(
+        default_factory=lambda service: service["state_dir"] / FILE_NAME,
+        description="Where the service writes how it is doing, for `invoicedrop health`, `status` and monitors; by "
+        "default service.json in $RUNTIME_DIRECTORY (systemd), else in state_dir. It names no invoice and no customer.",
+    )
+    status_mode: FileMode = Field(
+        default="0644",
+        description="The rights of that file, as an octal number in quotes; with 0644 every user of this machine may "
+        "read it.",
+    )
+    notify: Annotated[NotifyAddresses, NoDecode] = Field(
+        default=(),
+        description="Who gets messages about trouble: a list of addresses of Apprise (mailto://..., slack://..., a "
+        "hundred services), each with its password; a file (notify_file) is the safer place for them.",
+    )
+    notify_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds such addresses, one a line; a line that begins with # is none."
+    )
+    notify_after: Number = Field(
+        default=3600.0,
+        ge=0,
+        description="The least time between two messages about the same thing, in seconds; failed invoices that come "
+        "meanwhile are told together.",
+    )
+    heartbeat_url: HeartbeatUrl = Field(
+        default=None,
+        description="An address of a service that watches for signs of life (healthchecks.io and its kin): it is asked "
+        "for about once a minute while all is well, and with /fail and the cause while something is wrong.",
+    )
+    metrics_address: MetricsAddress = Field(
+        default=None,
+        description="Where /metrics for Prometheus and /health for probes are served, without any password: an address "
+        "of this machine and a port, like 127.0.0.1:9709.",
+    )
     upload_workers: Whole = Field(
         default=8,
         ge=1,
@@ -322,6 +360,8 @@ class Settings(BaseSettings):
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
         reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *same_pages(tables)))
         reading.problems.extend(different_rates(rates))
+        if settings is not None:
+            notify_addresses.check(settings.notify_file, reading)
         if settings is None or reading.problems:
             raise ConfigError(list(dict.fromkeys(reading.problems)))
         return settings

@@ -25,7 +25,9 @@ from invoicedrop.settings.token import exists, find_secret
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "status_page", "state_dir", "api_token_file")
+PATHS: Final = (*FOLDERS, "status_page", "state_dir", "status_file", "notify_file", "api_token_file")
+FILE_NAME: Final = "service.json"
+"""The status file's name, where no setting gives it another one."""
 _MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
 """The variables whose empty value means something."""
 
@@ -37,6 +39,8 @@ class Places:
     config: Path = Path("/etc/invoicedrop/invoicedrop.toml")
     secret: Path = Path("/run/secrets/api_token")
     user_state: Path | None = None
+    runtime: Path = Path("/run/invoicedrop")
+    """The folder that the systemd unit makes for the status file."""
 
 
 class Names(NamedTuple):
@@ -90,7 +94,7 @@ class Reading:
 
     def entry(self, name: str, value: Any, origin: str, layer: Layer, folder: Path | None = None) -> SetValue:
         """Return a value with its origin, absolute if it is a path."""
-        return SetValue(_located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
+        return SetValue(located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
 
     def entries(
         self, values: Mapping[str, Any], names: Collection[str], origin: str, layer: Layer, folder: Path | None
@@ -118,7 +122,7 @@ def _unknown(name: str, names: Collection[str], prefix: str = "") -> str:
     return f"{printable(name)}: did you mean {prefix + near[0].upper() if prefix else near[0]}?"
 
 
-def _located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
+def located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
     """Make a path absolute, ~ expanded; return what cannot be made so as it is, for the model to refuse."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         return value
@@ -139,7 +143,7 @@ def find_file(config: Path | None, environ: Mapping[str, str], places: Places) -
         return config, ", given by --config"
     variable = environ.get(_CONFIG, "")
     if variable.strip():
-        return Path(_located(variable, None, environ)), f", given by {_CONFIG}"
+        return Path(located(variable, None, environ)), f", given by {_CONFIG}"
     return (places.config if exists(places.config) else None), ""
 
 
@@ -218,14 +222,22 @@ class TomlFile(TomlConfigSettingsSource):
         return self._reading.entries(super().__call__(), names, printable(file), Layer.FILE, file.parent)
 
 
+def user_state(places: Places) -> Path:
+    """Return the folder for a user's own state."""
+    return places.user_state or platformdirs.user_state_path("invoicedrop")
+
+
 def provided(reading: Reading) -> dict[str, SetValue]:
     """Return what the system provides: a state folder, and the token put in place by systemd or a container engine."""
     state = reading.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         values = {"state_dir": reading.entry("state_dir", state, "$STATE_DIRECTORY", Layer.SYSTEM)}
     else:
-        folder = reading.places.user_state or platformdirs.user_state_path("invoicedrop")
-        values = {"state_dir": SetValue(folder, "user state folder")}
+        values = {"state_dir": SetValue(user_state(reading.places), "user state folder")}
+    runtime = reading.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if runtime:
+        file = f"{runtime}/{FILE_NAME}"
+        values["status_file"] = reading.entry("status_file", file, "$RUNTIME_DIRECTORY", Layer.SYSTEM)
     if secret := find_secret(reading.environ, reading.places.secret):
         values["api_token_file"] = SetValue(secret.path, secret.shown)
     return values

@@ -17,12 +17,14 @@ from rich.console import Console
 from invoicedrop import exit_codes
 from invoicedrop.commands.check import folders, left_alone, network, status_page
 from invoicedrop.commands.check.finding import Finding, Level
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
+from invoicedrop.commands.output import Cell, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
+from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.existing_ledger import existing_ledger
-from invoicedrop.service import lock, status_file
+from invoicedrop.reporting.wording import counted
+from invoicedrop.service import lock
 from invoicedrop.service.service import new_validator
 from invoicedrop.settings.models import Settings
 from invoicedrop.system import permissions
@@ -99,11 +101,10 @@ def _identity(ledger: Ledger | None) -> str | None:
 
 def _put_off(settings: Settings) -> dict[str, dict[str, tuple[float, str]]]:
     """Return, by inbox, what a running service reports of deferred files; what cannot be believed is nothing."""
-    with suppress(OSError):
-        report = status_file.read(settings.state_dir)
-        if report is not None and report.pid is not None and report.is_fresh(time.time()):
-            return {name: inbox.put_off for name, inbox in report.inboxes.items()}
-    return {}
+    daemon = read_daemon(settings.status_file, time.time(), state_dir=settings.state_dir)
+    if daemon.report is None or not daemon.is_fresh:
+        return {}
+    return {name: inbox.put_off for name, inbox in daemon.report.inboxes.items()}
 
 
 def _user(settings: Settings) -> list[Finding]:

@@ -5,6 +5,8 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report, trouble}: `trouble` is
               why its report cannot be read, or null
     ledger    why the ledger cannot be read now, or null
+    troubles  [{kind, inbox, since, words, count}]: what is wrong, the worst first; `kind` is one of
+              reporting.troubles.TroubleKind, `inbox` is null for the whole service
     inboxes   [{name, folder, waiting, trouble, paused, next_probe, slow, seconds, owner, oldest, in_doubt, failed,
               token_since}]: `trouble` and `paused` say in words why the folders or the API cannot be used now,
               `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since, last_beat, ours,
@@ -41,6 +43,7 @@ from invoicedrop.reporting.overview import (
     SentFile,
     WaitingFile,
 )
+from invoicedrop.reporting.troubles import Trouble, troubles_in
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
 
@@ -76,6 +79,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             "trouble": overview.daemon.trouble,
         },
         "ledger": overview.ledger_trouble,
+        "troubles": [_fields(trouble) for trouble in troubles_in(overview)],
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],
         "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
         "left_alone": [_fields(file) for file in overview.left_alone],
@@ -87,7 +91,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
 
 
 def _fields(
-    record: WaitingFile | LeftAloneFile | FailedFile | QuestionedFile | SentFile | InboxState,
+    record: Trouble | WaitingFile | LeftAloneFile | FailedFile | QuestionedFile | SentFile | InboxState,
 ) -> dict[str, Any]:
     return {name: _shown(name, value) for name, value in asdict(record).items()}
 

@@ -5,12 +5,16 @@ from typing import Final
 
 from rich.console import Console
 
-from invoicedrop.commands.output import counted, print_line, print_table
+from invoicedrop.commands.output import print_line, print_table
 from invoicedrop.reporting.overview import NO_DAEMON, InboxState, Overview
+from invoicedrop.reporting.troubles import TroubleKind, troubles_in
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import local, minute
 
 _MAX_ROWS: Final = 20
+_NOWHERE_ELSE: Final = frozenset({TroubleKind.REPORTING, TroubleKind.TOKEN_AGE})
+"""The kinds of trouble that no other line here tells of."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -20,6 +24,9 @@ def show(overview: Overview, settings: Settings, console: Console) -> None:
     """Print the overview, what waits first."""
     several = len(settings.inboxes) > 1
     print_line(console, _daemon(overview))
+    for trouble in troubles_in(overview):
+        if trouble.kind in _NOWHERE_ELSE:
+            print_line(console, (f"{trouble.sentence}.", "yellow"))
     _waiting(overview, console, several=several)
     _left_alone(overview, console, several=several)
     if overview.ledger_trouble is None and not overview.ledger_exists:
