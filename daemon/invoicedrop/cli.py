@@ -115,7 +115,9 @@ def watch_of(settings: "Settings", timing: Timing = DEFAULT_TIMING) -> "Watch":
     if addresses := _notify_addresses(settings):
         from invoicedrop.reporting.notify.notifier import Notifier
 
-        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing))
+        # Messages are about the whole service: in the language of its first inbox.
+        language = settings.inboxes[0].language
+        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing, language=language))
     if settings.heartbeat_url is not None:
         from invoicedrop.reporting.pings import Pings
 

@@ -18,7 +18,7 @@ Language = Literal["en", "de", "nl", "fr"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 _LONGEST: Final = 10_000
 """Characters of a sentence that is looked for among the templates."""
-_LEAST_WEIGHT: Final = 12
+_LEAST_WEIGHT: Final = 10
 """Characters of a template's own without which a sentence may look like it by chance."""
 _DEEPEST: Final = 3
 """Sentences in sentences."""

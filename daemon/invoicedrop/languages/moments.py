@@ -21,11 +21,16 @@ def clock(moment: float) -> str:
     return f"{local(moment):%H:%M}"
 
 
-def when(moment: float, words: Catalogue, *, now: float) -> str:
+def moment(at: float, words: Catalogue) -> str:
+    """Return the local day and time of day."""
+    return f"{day(at, words)} {clock(at)}"
+
+
+def when(at: float, words: Catalogue, *, now: float) -> str:
     """Return the local time, with the day if it is not that of `now`."""
-    if local(moment).date() == local(now).date():
-        return clock(moment)
-    return f"{day(moment, words)} {clock(moment)}"
+    if local(at).date() == local(now).date():
+        return clock(at)
+    return moment(at, words)
 
 
 def span(seconds: float, words: Catalogue) -> str:
