@@ -143,6 +143,14 @@ def test_what_cannot_be_looked_into_is_passed_over(tmp_path: Path) -> None:
     assert LeftAlone(tmp_path, "channable", own_paths=(), now=NOW).why_awaited(entry) is None
 
 
+def test_our_own_page_is_nothing_to_wonder_about(tmp_path: Path) -> None:
+    """A status page is not told of, however it is called; another file of such a name is."""
+    for name in ("8355.html", "8356.html"):
+        (tmp_path / name).write_text("<!doctype html>")
+    judge = LeftAlone(tmp_path, "channable", own_paths={tmp_path / "8355.html"}, now=NOW)
+    assert {entry.name for entry in list_folder(tmp_path) if judge.why_awaited(entry)} == {"8356.html"}
+
+
 def test_a_hundred_thousand_foreign_names_cost_little(tmp_path: Path) -> None:
     """Judging names costs a fraction of listing them."""
     for name in ("notes.txt", "2026-11-25 backup.log"):

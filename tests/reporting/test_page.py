@@ -14,6 +14,7 @@ from invoicedrop.languages.catalogue import LANGUAGES, Language
 from invoicedrop.reasons import Reason, advice
 from invoicedrop.reporting.overview import LeftAloneFile, QuestionedFile, SentFile
 from invoicedrop.reporting.page.document import document
+from invoicedrop.reporting.page.facts import PAGE_OF
 from invoicedrop.reporting.page.html import Html, element, joined
 from invoicedrop.reporting.page.style import POLICY, STYLE
 from invoicedrop.reporting.plain_words import in_plain_words
@@ -254,10 +255,12 @@ def test_other_inboxes_trouble_is_not_on_the_page() -> None:
     report = shown.daemon.report
     assert report is not None
     reports = {**report.inboxes, "other": InboxReport(paused="secret trouble", paused_cause="token")}
-    daemon = replace(shown.daemon, report=report.model_copy(update={"inboxes": reports}))
+    pages = {f"{PAGE_OF}other": "secret trouble of its page"}
+    daemon = replace(shown.daemon, report=report.model_copy(update={"inboxes": reports, "reporting": pages}))
     text = page(replace(shown, daemon=daemon)).text
     assert "secret trouble" not in text
     assert "At work" in text
+    assert "Nothing needs your attention" in text
     hanging = page(replace(shown, daemon=replace(shown.daemon, is_fresh=False))).text
     assert "does not respond" in hanging
 

@@ -12,6 +12,8 @@ from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _SHOWN_BELOW: Final = frozenset({TroubleKind.FAILED, TroubleKind.QUESTIONED})
 """Each of their invoices stands on the page."""
+PAGE_OF: Final = "status page of inbox "
+"""How a page is called in what the service reports of itself, with the inbox's name behind it."""
 _MINOR: Final = frozenset({TroubleKind.WAITING, TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 
 
@@ -84,5 +86,7 @@ def page_facts(
         trouble
         for trouble in troubles_in(overview, timing)
         if trouble.inbox in {None, inbox.name} and trouble.kind not in _SHOWN_BELOW
+        # Another page's trouble names another inbox; this one's own cannot be read on it.
+        if not (trouble.kind is TroubleKind.REPORTING and trouble.words.startswith(PAGE_OF))
     )
     return PageFacts(inbox, overview, troubles, stopped_at, is_only)

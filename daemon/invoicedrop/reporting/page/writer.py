@@ -18,7 +18,7 @@ from invoicedrop.logs import get_logger
 from invoicedrop.reporting.facts import read_overview
 from invoicedrop.reporting.overview import Overview
 from invoicedrop.reporting.page.document import document
-from invoicedrop.reporting.page.facts import page_facts
+from invoicedrop.reporting.page.facts import PAGE_OF, page_facts
 from invoicedrop.reporting.page.file import NotOurPage, clear_unfinished, write_page
 from invoicedrop.reporting.page.sections import MOST_ROWS
 from invoicedrop.service.known_folders import missing_mount
@@ -69,7 +69,7 @@ class StatusPage:
     def troubles(self) -> Mapping[str, str]:
         """Return why there is no page, if so."""
         trouble = self._trouble
-        return {} if trouble is None else {f"status page of inbox {self._inbox.name}": trouble}
+        return {} if trouble is None else {f"{PAGE_OF}{self._inbox.name}": trouble}
 
     # In its thread
 
