@@ -13,6 +13,11 @@ import bytecode  # noqa: F401 - before all that it is to keep
 from invoicedrop.sandbox import Options, Running, serve
 from merchant import Merchant
 
+# How this machine reaches the network is no test's: and a file of certificates is read anew by each daemon.
+for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+    os.environ.pop(variable, None)
+    os.environ.pop(variable.lower(), None)
+
 # The same examples in every run: a new find comes from a search (--hypothesis-profile=search), not from bad luck in CI.
 hypothesis.settings.register_profile("search", max_examples=20_000, deadline=None)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -26,7 +27,8 @@ class Rule:
 
     What: it waits `delay` seconds, passes the request on (unless it is not `passed_on`), waits `delay_after` seconds,
     and then sends `reply` in the API's place, or drops the connection without a word (`drop`), or breaks it off after
-    `cut` bytes of the body; otherwise it sends the API's own response.
+    `cut` bytes of the body; otherwise it sends the API's own response. If it `keeps` answers, the API's first 200 for
+    each address (`without_query`: for each path) is given again, with these headers more (`kept_headers`).
     """
 
     method: str = ""
@@ -39,6 +41,10 @@ class Rule:
     reply: Reply | None = None
     drop: bool = False
     cut: int | None = None
+    keeps: bool = False
+    without_query: bool = False
+    kept_headers: tuple[tuple[str, str], ...] = ()
+    kept: dict[str, Reply] = field(default_factory=dict)
 
     def takes(self, method: str, path: str) -> bool:
         """Whether this rule is for the request; a rule is used up by what it is for."""
@@ -51,15 +57,23 @@ class Rule:
             self.count -= 1
         return True
 
+    def key(self, path: str) -> str:
+        """Return by what an answer is kept."""
+        return path.partition("?")[0] if self.without_query else path
+
 
 class Passage(NamedTuple):
-    """A request that came to the proxy: when (monotonic), what, by which rule, and the API's own status, if any."""
+    """A request that came to the proxy: when (monotonic), what, by which rule, and the API's own status, if any.
+
+    `port` is the client's, and tells its connections apart.
+    """
 
     time: float
     method: str
     path: str
     rule: Rule | None
     status: int | None
+    port: int
 
 
 class FaultProxy:
@@ -122,16 +136,29 @@ class FaultProxy:
         with self._lock:
             rule = next((rule for rule in self._rules if rule.takes(handler.command, handler.path)), None)
         time.sleep(0.0 if rule is None else rule.delay)
-        reply = None if rule is not None and not rule.passed_on else self._ask(handler, body)
+        reply = self._kept(rule, handler.path)
+        if reply is None and (rule is None or rule.passed_on):
+            reply = self._ask(handler, body)
+            self._keep(rule, handler.path, reply)
         time.sleep(0.0 if rule is None else rule.delay_after)
         status = None if reply is None else reply.status
-        self.passages.append(Passage(time.monotonic(), handler.command, handler.path, rule, status))
+        port = handler.client_address[1]
+        self.passages.append(Passage(time.monotonic(), handler.command, handler.path, rule, status, port))
         if rule is not None and rule.reply is not None:
             reply = rule.reply
         if reply is None or (rule is not None and rule.drop):
             handler.close_connection = True
             return
         _send(handler, reply, None if rule is None else rule.cut)
+
+    def _kept(self, rule: Rule | None, path: str) -> Reply | None:
+        """Return what a cache has kept for this address, if the rule makes it one and it has."""
+        reply = None if rule is None else rule.kept.get(rule.key(path))
+        return None if reply is None or rule is None else reply._replace(headers=(*reply.headers, *rule.kept_headers))
+
+    def _keep(self, rule: Rule | None, path: str, reply: Reply | None) -> None:
+        if rule is not None and rule.keeps and reply is not None and reply.status == HTTPStatus.OK:
+            rule.kept.setdefault(rule.key(path), reply)
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Reply | None:
         """Ask the API; return what it answers, None if it does not."""

@@ -7,6 +7,7 @@ and of memory, run the command as a user does (`Merchant.start(forked=False)`).
 """
 
 import array
+import atexit
 import contextlib
 import errno
 import gc
@@ -18,7 +19,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, Self
@@ -148,16 +151,35 @@ def _become(job: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
     os.umask(job["umask"])
     sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))  # noqa: SIM115 - its standard streams
     sys.stderr.reconfigure(line_buffering=True)  # type: ignore[attr-defined, union-attr]
-    program, *arguments = job["arguments"]
+    try:
+        _run(*job["arguments"])
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+        code = 1
+    # What the interpreter does at the end, but for taking apart each object that was there before the fork: that would
+    # copy all their pages, and be most of what a short life takes.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    os._exit(code or 0)
+
+
+def _run(program: str, *arguments: str) -> None:
     if program == "-m":
         from invoicedrop import cli  # noqa: PLC0415 - imported before the fork
 
         sys.argv = ["invoicedrop", *arguments[1:]]
         cli.main()
-    import quick_service  # noqa: PLC0415 - imported before the fork
+    else:
+        import quick_service  # noqa: PLC0415 - imported before the fork
 
-    sys.argv = [program, *arguments]
-    quick_service.main()
+        sys.argv = [program, *arguments]
+        quick_service.main()
 
 
 def _serve(address: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import count
 
 import httpx
 import pytest
@@ -50,6 +51,18 @@ def test_a_rule_is_for_the_requests_that_it_names(proxy: FaultProxy) -> None:
     assert httpx.post(f"{proxy.url}/a").status_code == httpx.get(f"{proxy.url}/ab").status_code == 201
     assert proxy.count("GET", "/a$", faulty=True) == 3
     assert proxy.count(faulty=False) == 4
+
+
+@pytest.mark.parametrize("without_query", [False, True])
+def test_a_cache_gives_the_first_answer_of_each_address_again(*, without_query: bool) -> None:
+    """What is kept is given again, with the cache's own headers; whether another query is another address, is told."""
+    numbers = count()
+    with scripted(lambda _request: as_json(next(numbers))) as api, fault_proxy(api.url) as proxy:
+        proxy.add(Rule("GET", "/a", keeps=True, without_query=without_query, kept_headers=(("age", "7"),)))
+        answers = [httpx.get(f"{proxy.url}/{path}") for path in ("a", "a", "a?b=c", "b", "b")]
+    another = 0 if without_query else 1
+    assert [answer.json() for answer in answers] == [0, 0, another, another + 1, another + 2]
+    assert ["age" in answer.headers for answer in answers] == [False, True, without_query, False, False]
 
 
 def test_answers_are_dropped_cut_and_delayed(api: ScriptedApi, proxy: FaultProxy) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import ConfigError, InvoicedropError
+from invoicedrop.errors import ConfigError, InvoicedropError, LedgerDamaged
 from invoicedrop.printable import printable
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -269,6 +269,19 @@ def metrics(
     raise typer.Exit(metrics(settings, textfile))
 
 
+@app.command(short_help="Copy the ledger into FILE, while the service runs.")
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an older one is replaced in one step.")],
+    config: ConfigOption = None,
+) -> None:
+    """Copy the ledger, the memory of what was sent, into FILE, while the service runs; the copy is checked."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.backup import backup
+
+    raise typer.Exit(backup(settings, file))
+
+
 @app.command("config", short_help="Print the settings in force; secrets masked.")
 def show_config(context: typer.Context, config: ConfigOption = None) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
@@ -358,6 +371,9 @@ def main() -> NoReturn:
         _print_error(f"invoicedrop cannot start{count}:")
         for problem in error.problems:
             _print_error(f"  - {problem}")
+        sys.exit(exit_codes.CONFIG)
+    except LedgerDamaged as error:
+        _print_error(str(error))
         sys.exit(exit_codes.CONFIG)
     except InvoicedropError as error:
         _print_error(str(error))

@@ -11,10 +11,12 @@
         FolderUnavailable    because of a folder of the inbox
         CheckUnavailable     because no PDF can be checked
         LedgerUnavailable    because of the ledger
+          LedgerDamaged        which does not heal by waiting     -> at the start: exit 78
         NoThreads            because of threads
       Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
       Stopping             the service is being stopped           -> stays, for the next start
       ConfigError          the program cannot start               -> exit 78, all problems at once
+      BackupFailed         the copy cannot be written now         -> exit 75
       InstanceRunning      the state or a drop folder is in use   -> exit 75
 
 Foreign errors (httpx, OSError, sqlite3) are translated into these at one boundary each. A mistake in this program (such
@@ -146,6 +148,10 @@ class LedgerUnavailable(Paused):
         super().__init__(detail, PauseCause.LEDGER)
 
 
+class LedgerDamaged(LedgerUnavailable):
+    """The ledger's file is damaged, or is no ledger: somebody has to put another one in its place, or to remove it."""
+
+
 class NoThreads(Paused):
     """The system gives this process no more threads."""
 
@@ -167,6 +173,10 @@ class ConfigError(InvoicedropError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class BackupFailed(InvoicedropError):  # noqa: N818
+    """No backup could be written now; an older one of the same name is as it was."""
 
 
 class InstanceRunning(InvoicedropError):  # noqa: N818

@@ -10,6 +10,7 @@ long; `verify`: a difference; `health`: not at work; `demo`: an invoice did not 
 USAGE: Final = 2
 """Wrong usage."""
 TRY_LATER: Final = 75
-"""EX_TEMPFAIL: what was asked for cannot be done now; `run`: work is left, or another instance is at work."""
+"""EX_TEMPFAIL: what was asked for cannot be done now; `run`: work is left, or another instance is at work;
+`backup`: no copy can be written."""
 CONFIG: Final = 78
-"""EX_CONFIG: the settings are wrong."""
+"""EX_CONFIG: the settings are wrong, or the ledger is damaged: somebody has to act."""

@@ -235,8 +235,8 @@ _ADVICE: Final[dict[Reason, tuple[str, ...]]] = {
     ),
     Reason.OUTCOME_UNCLEAR: (
         phrase(
-            "Channable did not say whether it took the invoice, and the order shows a new document that may be this "
-            "one: nobody can tell."
+            "Channable did not say whether it took the invoice, and the order does not tell for certain either: a new "
+            "document there may be this one, or what it shows may be old."
         ),
         phrase(
             "Look at the order in Channable. If the invoice is there, take the PDF out of this folder. If it is not, "

@@ -52,9 +52,14 @@ class Timing:
 
     # The rate limit
     rate_recovery: float = 150.0
-    """Without a 429, a lowered rate is back at the allowed one after this time at the latest."""
+    """Without a 429, a lowered rate is back at the allowed one after this time at the latest; after twice as long where
+    too many requests were refused before."""
     unstated_wait: float = 2.0
     """The wait after a 429 that names none."""
+    first_refusal_wait: float = 5.0
+    """The first wait after a 429 that comes soon after the one before; each further one doubles."""
+    longest_refusal_wait: float = 180.0
+    """The longest such wait: until then it is not noticed that the other programs have stopped."""
     same_refusal: float = 1.0
     """Several 429 within this time slow the rate down once."""
     arrival_jitter: float = 1.0

@@ -5,11 +5,12 @@ import socket
 import struct
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from api_caller import Caller, caller_of
+from api_caller import Caller, caller_of, invoice_of
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import (
     Conflict,
@@ -27,6 +28,7 @@ from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.sandbox import Kind, Options, Running, serve
 from invoicedrop.timing import Timing
 from scripted_api import Reply, Request, as_json, scripted, served
+from tcp_peer import Peer, read_request
 
 MB = 1 << 20
 
@@ -457,3 +459,50 @@ def test_an_upload_may_have_a_connection_of_its_own(invoice: Snapshot) -> None:
             caller.project.upload(8, invoice)
         caller.project.order(8)
         assert caller.project.upload(8, invoice, own_connection=True).attachment_id == 5
+
+
+_RECEIPT = json.dumps({"status": "success", "order_attachment_id": 5}).encode()
+
+
+def _response(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        status,
+        len(body),
+        body,
+    )
+
+
+@pytest.mark.parametrize(
+    "more", [_response(202, _RECEIPT), _response(408, b""), b"noise", b"\r\n"], ids=["receipt", "408", "noise", "line"]
+)
+def test_what_comes_behind_an_answer_answers_nothing(invoice: Snapshot, more: bytes) -> None:
+    """A server that says more than one answer to a request: no later request takes the rest for its own answer."""
+
+    def talk(connection: socket.socket) -> None:
+        while request := read_request(connection):
+            if request.startswith(b"GET"):
+                connection.sendall(_response(200, b'{"order": {"id": 8}, "events": []}') + more)
+            else:
+                connection.sendall(_response(202, _RECEIPT.replace(b"5", b"99")))
+
+    with Peer(talk) as peer, caller_of(peer.url) as caller:
+        caller.project.order(8)
+        assert caller.project.upload(8, invoice).attachment_id == 99
+        assert peer.connections == 2
+
+
+def test_a_receipt_before_the_invoice_has_left_is_a_doubt(tmp_path: Path) -> None:
+    """A success that comes, and ends the connection, while most of the invoice is still here cannot be about it."""
+
+    def hasty(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(_response(202, _RECEIPT))
+
+    with (
+        Peer(hasty) as peer,
+        caller_of(peer.url) as caller,
+        invoice_of(b"%PDF-1.7" + b"x" * 5_000_000, tmp_path) as large,
+        pytest.raises(OutcomeUnknown, match="before the invoice had left") as caught,
+    ):
+        caller.project.upload(8, large)
+    assert caught.value.is_whole

@@ -342,6 +342,37 @@ def test_an_unreadable_hit_is_not_taken_for_none() -> None:
         caller.project.find_order("N")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": None},
+        {"id": None, "channel_id": "N"},
+        {"id": 7, "channel_id": "N", "attachments": [{"id": "x"}]},
+        None,
+        5,
+    ],
+    ids=str,
+)
+def test_one_hit_beside_an_unreadable_one_is_no_certain_hit(odd: object) -> None:
+    """Where another order that mentions the number cannot be read and may have it too, none is guessed."""
+    page = as_json({"orders": [{"id": 1, "channel_id": "N"}, odd], "total": 2})
+    with (
+        scripted(lambda _request: page) as server,
+        caller_of(server.url) as caller,
+        pytest.raises(Unanswered, match="1 cannot be read: which one is meant"),
+    ):
+        caller.project.find_order("N")
+
+
+@pytest.mark.parametrize("number", ["channel_id", "channel_order_number"])
+def test_an_unreadable_order_of_another_number_stops_no_look_up(number: str) -> None:
+    """An order that cannot be read but certainly has another number only mentions this one."""
+    numbers = {"channel_id": "M"} if number == "channel_id" else {"data": {"extra": {"channel_order_number": "M"}}}
+    page = as_json({"orders": [{"id": 1, "channel_id": "N"}, {"id": None, **numbers}], "total": 2})
+    with scripted(lambda _request: page) as server, caller_of(server.url) as caller:
+        assert caller.project.find_order("N").id == 1
+
+
 def test_the_id_of_one_order_on_two_pages_is_not_ambiguous() -> None:
     """The same order seen twice is one order."""
 

@@ -144,6 +144,37 @@ def test_the_rate_never_falls_to_nothing() -> None:
     assert second - first <= 4.01
 
 
+def test_where_others_leave_nothing_we_ask_ever_less_often() -> None:
+    """A 429 that comes soon after the one before is waited for longer each time; nothing is saved up meanwhile."""
+    company = Company()
+    waits = [company.rate_limiter.refused(None)]
+    for _ in range(8):
+        *_, left = company.send_times(2)
+        waits.append(company.rate_limiter.refused(None))
+        first, second = company.send_times(2)
+        assert first >= left + waits[-1]
+        assert second >= first + 1
+    assert waits == [2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 180.0, 180.0]
+
+
+def test_enough_requests_that_pass_end_the_long_waits() -> None:
+    """Once others have left room for some requests, a 429 is waited for as a first one is."""
+    company = Company()
+    for _ in range(4):
+        list(company.send_times(1))
+        company.rate_limiter.refused(None)
+    list(company.send_times(40))
+    assert company.rate_limiter.refused(None) == 2.0
+
+
+def test_a_wait_that_the_server_asks_for_is_obeyed_as_it_is() -> None:
+    """However many 429 come in a row, `Retry-After: 1` is one second."""
+    company = Company()
+    for _ in range(5):
+        list(company.send_times(1))
+        assert company.rate_limiter.refused(1.0) == 1.0
+
+
 def test_a_restart_does_not_spend_the_burst_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was in the bucket when we stopped is in it, less what has leaked, when we start."""
     wall = ManualClock()

@@ -1,6 +1,8 @@
 """What is read from any response, however odd."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -102,3 +104,39 @@ def test_any_header_can_be_read(value: str) -> None:
     )
     assert response.retry_after is None or response.retry_after >= 0
     assert response.date is None or response.date.year
+
+
+_DATE = "Thu, 26 Nov 2026 09:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        ("120", _DATE, 120.0),
+        (" 0 ", _DATE, 0.0),
+        ("Thu, 26 Nov 2026 09:02:30 GMT", _DATE, 150.0),
+        ("Thursday, 26-Nov-26 09:02:30 GMT", _DATE, 150.0),
+        ("Thu Nov 26 09:02:30 2026", _DATE, 150.0),
+        ("Thu, 26 Nov 2026 08:00:00 GMT", _DATE, 0.0),
+        # A clock that is years behind ours: the server's two moments belong together.
+        ("Mon, 01 Jan 2001 00:01:00 GMT", "Mon, 01 Jan 2001 00:00:00 GMT", 60.0),
+        ("soon", _DATE, None),
+        ("-5", _DATE, None),
+        ("1.5", _DATE, None),
+        ("", _DATE, None),
+    ],
+)
+def test_a_retry_after_is_read_in_both_of_its_forms(value: str, date: str, seconds: float | None) -> None:
+    """Seconds, or a moment in each of HTTP's three forms, by the server's own clock."""
+    response = ApiResponse(httpx.Response(503, headers={"retry-after": value, "date": date}), b"")
+    assert response.retry_after == seconds
+
+
+@pytest.mark.parametrize("date", [None, "nonsense"])
+def test_without_a_date_our_own_clock_tells_how_long_to_wait(date: str | None) -> None:
+    """Where the response does not tell its time, a moment is compared with ours."""
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    headers = {"retry-after": moment} | ({} if date is None else {"date": date})
+    seconds = ApiResponse(httpx.Response(503, headers=headers), b"").retry_after
+    assert seconds is not None
+    assert 60 < seconds <= 100

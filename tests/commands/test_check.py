@@ -140,7 +140,7 @@ def test_a_check_by_another_user_than_the_service_is_a_warning(merchant: Merchan
 
 
 def test_the_ledger_is_opened_once(merchant: Merchant) -> None:
-    """The check opens the ledger as often as it must: once, with a connection that writes and one that reads."""
+    """The check opens the ledger as often as it must: to look for damage, and then once, to write and to read."""
     merchant.state.mkdir()
     Ledger.open(merchant.state).close()
     program = """
@@ -155,7 +155,7 @@ print(len(connections))
     done = subprocess.run(
         [sys.executable, "-c", program], env=merchant.environment, capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) == 2
+    assert int(done.stdout) == 3
 
 
 def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:

@@ -16,19 +16,13 @@ RESEND_AFTER = "3"
 
 
 class Scene:
-    """One kind of trouble, with a merchant, a state folder and orders of its own.
-
-    Attributes:
-        numbers: the orders whose invoices were dropped so far.
-
-    """
+    """One kind of trouble, with a merchant, a state folder and orders of its own."""
 
     def __init__(
         self, home: Path, sandbox: Running, findings: Findings, title: str, orders: Iterator[int], api_url: str
     ) -> None:
         self.title = title
         self.sandbox = sandbox
-        self.numbers: list[int] = []
         self._findings = findings
         self._orders = orders
         self._dropped: dict[int, bytes] = {}
@@ -58,7 +52,6 @@ class Scene:
         for number in numbers:
             content = invoice_pdf(str(number), pages=pages)
             self._dropped[number] = self._merchant.drop_pdf(f"{number}.pdf", content)
-        self.numbers += numbers
         return numbers
 
     def events(self, *names: str) -> list[dict[str, object]]:
@@ -132,11 +125,6 @@ class Scene:
             not wrong,
             f"attachments of orders: {wrong}\n{self.log()}",
         )
-
-    def doubled(self) -> list[int]:
-        """Return the orders that have more than one attachment."""
-        orders = [upload.order_id for upload in self.sandbox.uploads()]
-        return [number for number in self.numbers if orders.count(number) > 1]
 
     def log(self) -> str:
         """Return the daemon's log so far."""

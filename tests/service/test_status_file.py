@@ -63,6 +63,8 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
         "boot": "",
         "monotonic": None,
         "reporting": {},
+        "ledger": "",
+        "entries": 0,
     }
     assert json.loads((tmp_path / "details.json").read_bytes()) == {
         "default": {"paused": "the API is out of service", "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]}}

@@ -16,7 +16,7 @@ from merchant import Daemon, Merchant, running
 from quick_service import QUICK, program
 from waiting import wait_until
 
-GOOD: Final = 20
+GOOD: Final = 10
 BAD: Final = "99.pdf"
 
 

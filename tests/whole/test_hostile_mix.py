@@ -15,7 +15,7 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import Merchant, running
 from waiting import wait_until
 
-GOOD, HOSTILE, TO_WARM_UP = 200, 30, 20
+HOSTILE, TO_WARM_UP = 30, 20
 LIMIT = 5.0
 """Seconds that one check may take."""
 EITHER_LIMIT = {"deflate bomb", "deflate bomb in an object stream"}
@@ -65,7 +65,8 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.pdf")}
 
 
-def test_good_invoices_among_hostile_files(merchant: Merchant) -> None:
+@pytest.mark.parametrize("good_ones", [90, pytest.param(200, marks=pytest.mark.soak)])
+def test_good_invoices_among_hostile_files(merchant: Merchant, good_ones: int) -> None:
     """All good ones go, all hostile ones fail for their reasons, and neither memory nor waiting shows they were there.
 
     How long a good file waits is told by the log: from when it was found to when it was checked.
@@ -74,7 +75,7 @@ def test_good_invoices_among_hostile_files(merchant: Merchant) -> None:
     bad = {f"{9000 + number}.pdf": content for number, (content, _) in enumerate(files.values())}
     right = [{why, "check_timeout"} if name in EITHER_LIMIT else {why} for name, (_, why) in files.items()]
     assert len(bad) == HOSTILE
-    good = {f"{1 + number}.pdf": invoice_pdf(f"{1 + number}") for number in range(TO_WARM_UP + GOOD)}
+    good = {f"{1 + number}.pdf": invoice_pdf(f"{1 + number}") for number in range(TO_WARM_UP + good_ones)}
     with running(merchant, forked=False, validator_timeout=str(LIMIT)) as daemon:
         everything = list(good.items())
         for name, content in everything[:TO_WARM_UP]:
@@ -85,7 +86,7 @@ def test_good_invoices_among_hostile_files(merchant: Merchant) -> None:
         waiting = list(bad.items())
         for number, (name, content) in enumerate(everything[TO_WARM_UP:]):
             merchant.drop_pdf(name, content)
-            if number % (GOOD // HOSTILE) == 0 and waiting:
+            if number % (good_ones // HOSTILE) == 0 and waiting:
                 merchant.drop_pdf(*waiting.pop(0))
         assert not waiting
 

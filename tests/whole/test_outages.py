@@ -281,14 +281,14 @@ def _sit_out(backlog: Backlog, kind: Kind, *, files: int, probes: int, then: int
     assert ahead < (2 * backlog.workers if backlog.workers > 1 else 1), f"one was {ahead} places early"
 
 
-@pytest.mark.parametrize(("kind", "workers", "then"), [("refused", 1, 200), ("503", 8, 400), ("hang", 1, 200)])
+@pytest.mark.parametrize(("kind", "workers", "then"), [("refused", 1, 150), ("503", 8, 250), ("hang", 1, 150)])
 def test_an_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     home: Path, api: Running, kind: str, workers: int, then: int | None
 ) -> None:
-    """Of 2,000 waiting, or 800, none fails; one probe a step; the first success lets hundreds go, in order."""
+    """Of 2,000 waiting, or 600, none fails; one probe a step; the first success lets hundreds go, in order."""
     # A share of them with the PDF check as well.
     backlog = Backlog(home, api, workers=workers, checked=kind == "503")
-    _sit_out(backlog, _KINDS[kind], files=2000 if kind == "503" else 800, probes=16, then=then)
+    _sit_out(backlog, _KINDS[kind], files=2000 if kind == "503" else 600, probes=16, then=then)
 
 
 @pytest.mark.soak

@@ -280,7 +280,7 @@ def test_a_second_signal_leaves_behind_what_cannot_be_broken_off(merchant: Merch
         _assert_ends(daemon, interrupted=1)
     assert _states(merchant) == {5: ("uploading", True)}
     with _proxy(merchant, port):
-        assert _requests_of_the_next_run(merchant, api_url=_url(port)) == ["order", "order", "upload"]
+        assert _requests_of_the_next_run(merchant, api_url=_url(port)) == ["order", "order", "orders", "upload"]
     _assert_stored_once(merchant, "5.pdf")
 
 
@@ -316,7 +316,11 @@ _LATE_ANSWERS: dict[str, tuple[dict[str, Any], tuple[str, bool], list[str]]] = {
         ("uploading", True),
         ["order", "attachment", "download"],
     ),
-    "trouble, not stored": ({"kind": "status", "status": 500}, ("uploading", True), ["order", "order", "upload"]),
+    "trouble, not stored": (
+        {"kind": "status", "status": 500},
+        ("uploading", True),
+        ["order", "order", "orders", "upload"],
+    ),
 }
 
 
@@ -350,7 +354,7 @@ def test_an_answer_that_never_comes_is_not_waited_for_beyond_the_deadline(mercha
         daemon.signal(signal.SIGTERM)
         _assert_ends(daemon, within=1 + _LAST_WAIT + _SLACK)
     assert _states(merchant) == {5: ("uploading", True)}
-    requests = ["order", "attachment", "download"] if stored else ["order", "order", "upload"]
+    requests = ["order", "attachment", "download"] if stored else ["order", "order", "orders", "upload"]
     assert _requests_of_the_next_run(merchant) == requests
     _assert_stored_once(merchant, "5.pdf")
 
@@ -390,7 +394,10 @@ def test_a_stop_between_two_looks_keeps_count_of_them(merchant: Merchant, stored
     assert order is not None
     for attachment in order.attachments:
         attachment.visible_at = 0
-    assert _requests_of_the_next_run(merchant) == ["order", *(["attachment", "download"] if stored else ["upload"])]
+    assert _requests_of_the_next_run(merchant) == [
+        "order",
+        *(["attachment", "download"] if stored else ["orders", "upload"]),
+    ]
     _assert_stored_once(merchant, "5.pdf")
 
 
@@ -404,7 +411,7 @@ def test_a_look_that_is_answered_after_the_stop_counts(merchant: Merchant) -> No
         wait_until(lambda: api.journal.arrived("order") == 2, what="a question")
         daemon.signal(signal.SIGTERM)
         _assert_ends(daemon)
-    assert _requests_of_the_next_run(merchant) == ["order", "upload"]
+    assert _requests_of_the_next_run(merchant) == ["order", "orders", "upload"]
     _assert_stored_once(merchant, "5.pdf")
 
 

@@ -6,6 +6,7 @@ what lies where, and what the log says.
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -361,6 +362,45 @@ def test_a_conflict_that_does_not_pass_is_a_refusal(merchant: Merchant, proxy: F
         assert failed["reason"] == "refused_by_api"
         assert "still being handled" in str(failed["detail"])
     assert 3 <= proxy.count("POST") <= 9
+
+
+@pytest.mark.parametrize("how", ["outage", "stopped"])
+def test_a_conflict_does_not_count_time_in_which_nothing_could_be_tried(
+    merchant: Merchant, proxy: FaultProxy, how: str
+) -> None:
+    """After an outage, or a stop, longer than one waits for a conflict, one more conflict is no refusal yet."""
+    proxy.add(Rule("POST", passed_on=False, reply=_CONFLICT, count=1))
+    merchant.drop_pdf("5.pdf")
+    timing = replace(QUICK, conflict_patience=1.0, first_probe=2.0, longest_probe=2.0)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
+        daemon.wait_for("invoice.deferred")
+        outage = proxy.add(Rule(passed_on=False, reply=as_json({"status": "error", "message": "maintenance"}, 503)))
+        began = time.monotonic()
+        daemon.wait_for("api.paused")
+        if how == "stopped":
+            assert daemon.stop() == 0
+            wait_until(lambda: time.monotonic() > began + 1.2, what="more than one waits for a conflict")
+        proxy.add(Rule("POST", passed_on=False, reply=_CONFLICT, count=2))
+        proxy.remove(outage)
+        if how == "outage":
+            _wait_until_processed(merchant, daemon, {"5.pdf"})
+    if how == "stopped":
+        with running(merchant, program=program(timing, checked=False)) as daemon:
+            _wait_until_processed(merchant, daemon, {"5.pdf"})
+
+
+def test_what_is_sent_again_goes_on_a_connection_of_its_own(merchant: Merchant, proxy: FaultProxy) -> None:
+    """The upload after a doubt uses no connection that was used before: a box may have closed it in silence."""
+    proxy.add(Rule("POST", count=1, passed_on=False, drop=True))
+    merchant.drop_pdf("5.pdf")
+    with running(merchant, program=program(QUICK, checked=False)) as daemon:
+        _wait_until_processed(merchant, daemon, {"5.pdf"})
+    passages = list(proxy.passages)
+    lost, again = (index for index, passage in enumerate(passages) if passage.method == "POST")
+    looks = {passage.port for passage in passages[lost + 1 : again]}
+    assert looks
+    assert passages[again].port not in {passage.port for passage in passages[:again]}
+    assert passages[lost].port in {passage.port for passage in passages[:lost]}
 
 
 @pytest.mark.parametrize("odd", _ODD_BODIES)

@@ -141,7 +141,13 @@ class ApiClient:
         requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, trusting whom.
         `answers` counts the requests by the status that came back, "none" where none did.
         """
-        transport = DeadlineTransport.to(api_url, total=request_timeout, connections=connections, network=network)
+        transport = DeadlineTransport.to(
+            api_url,
+            total=request_timeout,
+            connections=connections,
+            network=network,
+            is_wanted=lambda: not rate_limiter.is_closed,
+        )
         destinations = Destinations(api_url, is_public)
         downloads = Downloads(transport.restricted(destinations, connections=_DOWNLOAD_HOSTS * connections))
         slots = slots or threading.BoundedSemaphore(connections)

@@ -120,7 +120,19 @@ class _Data(BaseModel):
     products: Annotated[list[Product], _readable(Product)] = []
 
 
-class Order(BaseModel):
+class _Numbered(BaseModel):
+    """The marketplace's own numbers of an order."""
+
+    channel_id: Text = None
+    data: Annotated[_Data, BeforeValidator(_object)] = _Data()
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The marketplace's own numbers of this order."""
+        return frozenset(number for number in (self.channel_id, self.data.extra.channel_order_number) if number)
+
+
+class Order(_Numbered):
     """One order, as far as invoices are concerned.
 
     `platform_name` is "channable" where the order came through a Channable API connection: only such orders take
@@ -129,7 +141,6 @@ class Order(BaseModel):
 
     id: Id
     channel_name: Text = None
-    channel_id: Text = None
     platform_name: Text = None
     status_shipped: Text = None
     supports_order_attachments: Flag = None
@@ -137,12 +148,6 @@ class Order(BaseModel):
     modified: UtcTime = None
     # Strict: one that cannot be read may be ours, so such an order is as good as unread.
     attachments: Annotated[list[Attachment], BeforeValidator(_list)] = []
-    data: Annotated[_Data, BeforeValidator(_object)] = _Data()
-
-    @property
-    def numbers(self) -> frozenset[str]:
-        """The marketplace's own numbers of this order."""
-        return frozenset(number for number in (self.channel_id, self.data.extra.channel_order_number) if number)
 
     @property
     def invoices(self) -> list[Attachment]:
@@ -193,11 +198,15 @@ class OrdersPage(BaseModel):
     """One page of orders, newest first: those that can be read, and how many cannot.
 
     `entries` is how many orders the page has in all: a list ends with a page that has fewer than its limit. The API's
-    `total` is not read: in the vendor's examples it counts the orders of the page.
+    `total` is not read: in the vendor's examples it counts the orders of the page. `unreadable_numbers` are the
+    marketplace's numbers of each order that cannot be read, as far as they can be. `kept_by` is what the cache calls
+    itself that the page comes from, if something says that it does.
     """
 
     orders: list[Order]
     unreadable: int = 0
+    unreadable_numbers: list[frozenset[str]] = []
+    kept_by: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -206,7 +215,13 @@ class OrdersPage(BaseModel):
         if not isinstance(entries, list):
             return page  # refused by its type, with words
         readable = [entry for entry in entries if _reads(Order, entry)]
-        return {"orders": readable, "unreadable": len(entries) - len(readable)}
+        unreadable = [entry for entry in entries if not _reads(Order, entry)]
+        numbers = [_Numbered.model_validate(_object(entry)).numbers for entry in unreadable]
+        return {"orders": readable, "unreadable": len(unreadable), "unreadable_numbers": numbers}
+
+    def may_hide(self, number: str) -> int:
+        """Return how many of the orders that cannot be read may have this marketplace number."""
+        return sum(not numbers or number in numbers for numbers in self.unreadable_numbers)
 
     @property
     def entries(self) -> int:

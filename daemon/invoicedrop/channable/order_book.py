@@ -9,11 +9,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from invoicedrop.channable.models import Order, OrdersPage
 from invoicedrop.channable.project import Project
+from invoicedrop.channable.uncached_order import uncached_order
 from invoicedrop.errors import Unanswered
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -77,7 +79,14 @@ class OrderBook:
 
         """
         order = self._fresh_order(order_id) or self._paged(order_id)
-        return order or self.put(self._project.order(order_id).order)
+        return order or self.put(self._read(order_id))
+
+    def _read(self, order_id: int) -> Order:
+        read = self._project.order(order_id)
+        if read.kept_by is not None:
+            with suppress(Unanswered):  # then there is nothing newer to be had
+                return uncached_order(self._project, read.order)
+        return read.order
 
     def put(self, order: Order, *, by_page: bool = False) -> Order:
         """Keep an order that was read just now; return it."""
@@ -126,20 +135,23 @@ class OrderBook:
         self._pages = self._project.pages(optional=True)
 
     def _next_page(self) -> int | None:
-        """Read a page; return the smallest id on it. A list that cannot be read now costs no invoice anything."""
+        """Read a page; return the smallest id on it. A list that is of no use now costs no invoice anything."""
         self._pages_left -= 1
         self._pages_read += 1
+        page, is_usable = None, False
         try:
             page = next(self._pages, None)
+            is_usable = page is None or page.kept_by is None
         except Unanswered:
-            page = None
-            self._next_round = self._clock() + _UNPROFITABLE
+            pass
         except BaseException:
             # Nobody can be asked now (Paused, Stopping): the round begins again when that is over.
             self._pages_left = self._pages_read = self._served = 0
             self._next_round = self._clock()
             raise
-        if page is None or not page.orders:
+        if not is_usable:
+            self._next_round = self._clock() + _UNPROFITABLE
+        if not is_usable or page is None or not page.orders:
             self._pages_left = 0
             return None
         for order in page.orders:

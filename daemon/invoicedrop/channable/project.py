@@ -45,11 +45,17 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class AttachedOrder(NamedTuple):
-    """An order, how far the server's clock is ahead of ours, and what has happened to the order."""
+    """An order, how far the server's clock is ahead of ours, and what has happened to the order.
+
+    `kept_by` is what the cache calls itself that the answer comes from, if something says that it does; `server` what
+    the sender calls itself.
+    """
 
     order: Order
     clock_ahead: timedelta
     events: list[Event]
+    kept_by: str | None = None
+    server: str = ""
 
 
 class Project:
@@ -128,6 +134,8 @@ class Project:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
             raise Rejected(Reason.REFUSED_BY_API, response.summary())
+        if not body.is_whole:
+            raise OutcomeUnknown("HTTP 202, before the invoice had left whole")
         answer = _parse(UploadResponse, response, OutcomeUnknown)
         if answer.status in {"success", "warning", "debug"} and answer.order_attachment_id is not None:
             return Receipt(answer.order_attachment_id, answer.message if answer.status == "warning" else None)
@@ -157,39 +165,53 @@ class Project:
         if body.order.id != order_id:
             raise Unanswered(f"asked about order {order_id}, the answer is about {body.order.id}")
         self._missing.known()
-        return AttachedOrder(body.order, ahead, body.events)
+        return AttachedOrder(body.order, ahead, body.events, response.kept_by, response.server)
 
     def orders(
         self,
         *,
         search: str = "",
         since: datetime | None = None,
+        until: datetime | None = None,
         offset: int = 0,
         limit: int = PAGE_SIZE,
         optional: bool = False,
     ) -> OrdersPage:
         """Return a page of orders, newest first. `search` is loose: compare before you believe a hit.
 
-        `optional`: one can do without the list, so that its trouble is its own.
+        `since` and `until` are about when orders were created. `optional`: one can do without the list, so that its
+        trouble is its own.
         """
         params: dict[str, str | int] = {"limit": limit, "offset": offset}
         if search:
             params["search"] = search
         if since is not None:
-            params["start_date"] = f"{since.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+            params["start_date"] = _moment(since)
+        if until is not None:
+            params["end_date"] = _moment(until)
         path = f"/v2/{self._ids}/orders"
-        if search:
-            return _read(OrdersPage, self._get_one(path, subject=f"orders {search}", form=_ORDERS, params=params))
-        page = _read(OrdersPage, self._get(path, subject="orders", form=_ORDERS, params=params, alone=optional))
-        if page.orders:
+        if search and not optional:
+            response = self._get_one(path, subject=f"orders {search}", form=_ORDERS, params=params)
+        else:
+            response = self._get(path, subject="orders", form=_ORDERS, params=params, alone=optional)
+        page = _read(OrdersPage, response)
+        page.kept_by = response.kept_by
+        if page.orders and not search:
             self._missing.known()
         return page
 
-    def pages(self, *, search: str = "", since: datetime | None = None, optional: bool = False) -> Iterator[OrdersPage]:
+    def pages(
+        self,
+        *,
+        search: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        optional: bool = False,
+    ) -> Iterator[OrdersPage]:
         """Yield the pages of a list of orders, newest first, up to one that is not full; see `orders`."""
         offset = 0
         while True:
-            page = self.orders(search=search, since=since, offset=offset, optional=optional)
+            page = self.orders(search=search, since=since, until=until, offset=offset, optional=optional)
             yield page
             offset += page.entries
             if page.entries < PAGE_SIZE:
@@ -216,15 +238,15 @@ class Project:
 
         Raises:
             Rejected: there is none, or more than one.
-            Unanswered: far too many orders mention it, or some of those that do cannot be read; or there is none, nor
-                one with several other numbers before it.
+            Unanswered: far too many orders mention it, or of those that do some cannot be read, which may have it too;
+                or there is none, nor one with several other numbers before it.
 
         """
         hits: dict[int, Order] = {}
         unreadable = 0
         for count, page in enumerate(self.pages(search=number), 1):
             hits |= {order.id: order for order in page.orders if number in order.numbers}
-            unreadable += page.unreadable
+            unreadable += page.may_hide(number)
             if count == _LOOK_UP_PAGES and page.entries == PAGE_SIZE:
                 raise Unanswered(f"more than {count * PAGE_SIZE} orders mention {number}")
         if len(hits) > 1:
@@ -233,8 +255,8 @@ class Project:
                 Reason.ORDER_AMBIGUOUS,
                 phrase("the orders {ids} all have the marketplace number {number}", ids=ids, number=number),
             )
-        if not hits and unreadable:
-            raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read")
+        if unreadable:
+            raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read: which one is meant?")
         if not hits:
             raise self._no_order(number, phrase("no order has the marketplace number {number}", number=number))
         self._missing.known()
@@ -333,6 +355,11 @@ class Project:
                 if error.cause is not PauseCause.RATE_LIMIT or time.monotonic() + wait > deadline:
                     raise
                 time.sleep(wait)
+
+
+def _moment(moment: datetime) -> str:
+    """Return a moment as the API's parameters have it."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def _read(model: type[_Model], response: ApiResponse) -> _Model:

@@ -7,7 +7,11 @@ to 429), and a request arrives a little earlier or later than it was counted (so
 
 After a 429 the rate is cut deeply, kept for a quarter of `rate_recovery`, and grows back in the rest of it. While it is
 below our share, the company's bucket leaks and so has room for the other programs; and a deep cut is a long time until
-the next 429. tests/channable/test_room_for_others.py measures that beside a shop, for the rate limits of four servers.
+the next 429; twice as long where too many are refused. Where the other programs leave nothing, no rate is low enough:
+whatever we send is refused, or takes the place of what they send. So after a 429 that comes soon after the one before
+nothing is sent, ever longer, up to `longest_refusal_wait`. That is a price: a longer wait would not notice in minutes
+that they have stopped, and a shorter one costs them and us more refusals. tests/channable/test_room_for_others.py
+measures all that beside a shop, for the rate limits of four servers.
 
 What nobody waits for takes what is left over (`spare`): one drop into a bucket that is empty, and not more often than
 a quarter of the rate. An upload that comes right after it finds one drop in the bucket, never more, however many such
@@ -20,7 +24,7 @@ from collections.abc import Callable
 from typing import Final
 
 from invoicedrop.errors import Stopping
-from invoicedrop.timing import DEFAULT_TIMING, Timing
+from invoicedrop.timing import DEFAULT_TIMING, Timing, backoff
 
 _SLOWEST_SHARE: Final = 1 / 16
 """Share of the allowed rate that always remains, so that we notice when the other client stops."""
@@ -28,6 +32,12 @@ _SLOW_DOWN: Final = 0.25
 """Factor by which a 429 lowers the rate."""
 _KEPT: Final = 1 / 4
 """Share of `rate_recovery` for which a lowered rate is kept."""
+_PER_REFUSAL: Final = 100.0
+"""Requests that are to be let in for each refusal, so that fewer than 2% are refused."""
+_FEW: Final = 10
+"""After fewer requests than this, the next refusal says that the others leave nothing."""
+_PATIENT: Final = 2.0
+"""Factor by which `rate_recovery` is longer where too many are refused."""
 _SPARE_SHARE: Final = 1 / 4
 """Share of the rate that is for what nobody waits for."""
 
@@ -52,6 +62,10 @@ class RateLimiter:
         self._leaked_at = clock()
         self._not_before = self._leaked_at
         self._slowed_at = float("-inf")
+        self._passed = _FEW  # since the last refusal
+        self._balance = _PER_REFUSAL
+        self._patience = 1.0
+        self._refusal_wait = 0.0
         self._waiting = 0
         self._next_spare = self._leaked_at
         self._closed = False
@@ -98,6 +112,7 @@ class RateLimiter:
             wait = max(self._level / self._allowed, self._next_spare - now, 1 / self._rate if self._waiting else 0.0)
             if wait <= 0:
                 self._level += 1
+                self._passed += 1
                 self._next_spare = now + 1 / (self._rate * _SPARE_SHARE)
             return max(0.0, wait)
 
@@ -107,6 +122,7 @@ class RateLimiter:
             return wait
         if self._level + 1 <= self._capacity:
             self._level += 1
+            self._passed += 1
             return 0.0
         return (self._level + 1 - self._capacity) / self._rate
 
@@ -122,10 +138,11 @@ class RateLimiter:
     def _leak(self, now: float) -> None:
         passed = max(0.0, now - self._leaked_at)
         self._leaked_at = now
-        kept = self._timing.rate_recovery * _KEPT
+        recovery = self._timing.rate_recovery * self._patience
+        kept = recovery * _KEPT
         growing = min(passed, now - self._slowed_at - kept)
         if growing > 0:
-            growth = self._allowed / (self._timing.rate_recovery - kept)
+            growth = self._allowed / (recovery - kept)
             self._rate = min(self._allowed, self._rate + growth * growing)
         self._level = max(0.0, self._level - passed * self._rate)
 
@@ -145,11 +162,28 @@ class RateLimiter:
                 self._leak(now)
                 if now - self._slowed_at > self._timing.same_refusal:
                     self._rate = max(self._allowed * _SLOWEST_SHARE, self._rate * _SLOW_DOWN)
-                    self._slowed_at = now
-                self._level = self._capacity
+                    longer = self._learn_from_refusal()
+                    # What the server itself asks for is obeyed as it is.
+                    more = max(0.0, longer - wait) if retry_after is None else 0.0
+                    wait += more
+                    self._slowed_at = now + more
+                    # Nothing is saved up meanwhile.
+                    self._level = self._capacity + more * self._rate
+                self._level = max(self._level, self._capacity)
             self._not_before = max(self._not_before, now + wait)
             self._changed.notify_all()
             return wait
+
+    def _learn_from_refusal(self) -> float:
+        """Become more, or less, patient; return for how long nothing is sent, as others leave nothing, in seconds."""
+        timing, passed, self._passed = self._timing, self._passed, 0
+        if passed < _FEW:
+            self._refusal_wait = backoff(self._refusal_wait, timing.first_refusal_wait, timing.longest_refusal_wait)
+            return self._refusal_wait
+        self._refusal_wait = 0.0
+        self._balance = max(-_PER_REFUSAL, min(_PER_REFUSAL, self._balance + passed - _PER_REFUSAL))
+        self._patience = _PATIENT if self._balance < 0 else 1.0
+        return 0.0
 
     def level(self) -> tuple[float, float]:
         """Return how many drops are in the bucket, and the wall-clock time of that: to be kept across a restart."""
@@ -163,6 +197,11 @@ class RateLimiter:
             elapsed = max(0.0, time.time() - at)
             self._leak(self._clock())
             self._level = min(self._capacity, max(self._level, level - elapsed * self._allowed))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: nothing new may leave."""
+        return self._closed
 
     def require_open(self) -> None:
         """Raise Stopping after `close`: nothing new may leave."""

@@ -17,7 +17,7 @@ Spring's errors and RFC 9457 have it.
 """
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from functools import cached_property
@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import httpx
 
+from invoicedrop.channable.caches import kept_by
 from invoicedrop.printable import printable
 
 _MAX_MESSAGE: Final = 500
@@ -91,18 +92,28 @@ class ApiResponse:
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds to wait that a Retry-After header asks for, if there is one in seconds."""
-        value = self._headers.get("retry-after", "")
-        return float(value) if value.isdecimal() else None
+        """The seconds to wait that a Retry-After header asks for (RFC 9110, 10.2.3), if there is one that can be read.
+
+        It gives seconds, or a moment: by the server's own clock, where the response tells that, else by ours.
+        """
+        value = self._headers.get("retry-after", "").strip()
+        if value.isdecimal():
+            return float(value)
+        moment = _moment(value)
+        if moment is None:
+            return None
+        now = self.date or datetime.now(UTC)
+        return max(0.0, (_aware(moment) - _aware(now)).total_seconds())
 
     @property
     def date(self) -> datetime | None:
         """The time of the server's own clock, if there is a Date header."""
-        try:
-            date = parsedate_to_datetime(self._headers.get("date", ""))
-        except (ValueError, OverflowError):
-            return None
-        return date if _FIRST_YEAR <= date.year <= _LAST_YEAR else None
+        return _moment(self._headers.get("date", ""))
+
+    @property
+    def kept_by(self) -> str | None:
+        """What a cache calls itself that this response comes from; None if nothing says that it comes from one."""
+        return kept_by(self._headers)
 
     @property
     def server(self) -> str:
@@ -130,6 +141,19 @@ class ApiResponse:
             phrase = ""
         message = self.message()
         return f"HTTP {self.status} {phrase}".rstrip() + (f": {message}" if message else "")
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that a header gives in one of HTTP's three forms (RFC 9110, 5.6.7)."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _message_in(content: Any) -> str:

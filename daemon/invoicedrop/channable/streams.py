@@ -145,6 +145,11 @@ class Stream(httpcore.NetworkStream):
         self._to_api = to_api
         self._progress = progress
         self._streams = streams
+        self._spoiled = False
+
+    def spoil(self) -> None:
+        """See that no further request goes on this connection: what comes next on it answers none."""
+        self._spoiled = True
 
     def tracked(self) -> Self:
         """Return this stream, ready for use, after registering it for `DeadlineTransport.abort`."""
@@ -232,5 +237,7 @@ class Stream(httpcore.NetworkStream):
         return Stream(inner, self._progress, self._streams, to_api=True).tracked()
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for."""
+        """Return what httpcore asks for; an idle connection that `is_readable` is used no more."""
+        if info == "is_readable" and self._spoiled:
+            return True
         return self._inner.get_extra_info(info)

@@ -6,7 +6,6 @@ network backend (https://www.encode.io/httpcore/network-backends/), the document
 that closes connections under httpx, which leaks pool slots.
 """
 
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from invoicedrop.channable import proxies
 from invoicedrop.channable.destinations import Destinations, refusal_of
 from invoicedrop.channable.dialing import Dialer
 from invoicedrop.channable.handshake import HandshakeFailed, ProxyHandshakeFailed, TcpStream, tls_to_proxy
+from invoicedrop.channable.resolving import Resolver
 from invoicedrop.channable.streams import OpenStreams, Progress, Stream
 from invoicedrop.channable.upload_progress import UploadProgress
 from invoicedrop.system.network import DIRECT, Network, Proxy
@@ -78,6 +78,7 @@ class _Backend(httpcore.SyncBackend):
         allows: Callable[[str, str], bool] | None,
         *,
         tls: bool,
+        resolver: Resolver,
         dialer: Dialer,
         proxy: Proxy | None,
         ssl_context: ssl.SSLContext | None,
@@ -87,6 +88,7 @@ class _Backend(httpcore.SyncBackend):
         self._streams = streams
         self._allows = allows
         self._tls = tls
+        self._resolver = resolver
         self._dialer = dialer
         self._proxy = proxy
         self._ssl_context = ssl_context
@@ -100,7 +102,10 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,  # noqa: ARG002 - the signature is httpcore's
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        addresses = _addresses(host, port)
+        try:
+            addresses = self._resolver.addresses(host, port, self._progress.remaining(timeout))
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
         if self._allows is not None:
             # What is judged is what is connected to: the name is not resolved again.
             addresses = [address for address in addresses if self._allows(host, address)]
@@ -121,14 +126,17 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
+    def __init__(self, stream: Iterable[bytes], connection: object) -> None:
         self._stream = stream
+        self._connection = connection
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
         except _ERRORS as error:
             raise MaybeSent(_describe(error)) from error
+        if _left_over(self._stream) and isinstance(self._connection, Stream):
+            self._connection.spoil()
 
     def close(self) -> None:
         close = getattr(self._stream, "close", None)
@@ -154,6 +162,7 @@ class DeadlineTransport(httpx.BaseTransport):
         tls: bool,
         total: float,
         connections: int,
+        resolver: Resolver,
         destinations: Destinations | None = None,
         keep_alive: bool = True,
     ) -> None:
@@ -166,18 +175,31 @@ class DeadlineTransport(httpx.BaseTransport):
         self._keep_alive = keep_alive
         self._progress = Progress()
         self._streams = OpenStreams()
+        self._resolver = resolver
         self._dialer = Dialer()
         self._lock = threading.Lock()
         self._pools: dict[Proxy | None, httpcore.ConnectionPool] = {}
 
     @classmethod
-    def to(cls, base_url: str, *, total: float, connections: int, network: Network = DIRECT) -> Self:
-        """Return a transport to this origin, by the proxies and with the certificates of this network."""
+    def to(
+        cls,
+        base_url: str,
+        *,
+        total: float,
+        connections: int,
+        network: Network = DIRECT,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Self:
+        """Return a transport to this origin, by the proxies and with the certificates of this network.
+
+        Where a request `is_wanted` no more, its host's name is not waited for.
+        """
         tls = base_url.startswith("https:")
         ssl_context = network.ssl_context
         if ssl_context is None and (tls or any(proxy.scheme == "https" for proxy in network.proxies.values())):
             ssl_context = httpx.create_ssl_context(trust_env=False)
-        return cls(network, ssl_context, tls=tls, total=total, connections=connections)
+        resolver = Resolver(is_wanted)
+        return cls(network, ssl_context, tls=tls, total=total, connections=connections, resolver=resolver)
 
     def restricted(self, destinations: Destinations, *, connections: int) -> Self:
         """Return a transport like this one, with connections of its own, that goes to these destinations only."""
@@ -187,6 +209,7 @@ class DeadlineTransport(httpx.BaseTransport):
             tls=self._tls,
             total=self._total,
             connections=connections,
+            resolver=self._resolver,
             destinations=destinations,
         )
 
@@ -198,6 +221,7 @@ class DeadlineTransport(httpx.BaseTransport):
             tls=self._tls,
             total=self._total,
             connections=self._connections,
+            resolver=self._resolver,
             keep_alive=False,
         )
 
@@ -222,6 +246,7 @@ class DeadlineTransport(httpx.BaseTransport):
                 self._streams,
                 allows,
                 tls=self._tls,
+                resolver=self._resolver,
                 dialer=self._dialer,
                 proxy=proxy,
                 ssl_context=self._ssl_context,
@@ -275,7 +300,7 @@ class DeadlineTransport(httpx.BaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
-            stream=_Body(response.stream),
+            stream=_Body(response.stream, response.extensions.get("network_stream")),
             extensions=dict(response.extensions),
         )
 
@@ -288,12 +313,11 @@ class DeadlineTransport(httpx.BaseTransport):
         self.rebuild()
 
 
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+def _left_over(body: object) -> bytes:
+    """Return what came behind a whole response. httpcore keeps it, and would take it for the next request's answer."""
+    connection = getattr(getattr(body, "_stream", None), "_connection", None)
+    state = getattr(connection, "_h11_state", None)
+    return b"" if state is None else bytes(state.trailing_data[0])
 
 
 def _describe(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.ledger.condition import make_ready, require_ours
 from invoicedrop.ledger.schema import migrate
+from invoicedrop.ledger.trouble import explained
 
 Row = tuple[Any, ...]
 Values = Mapping[str, object]
@@ -52,7 +53,8 @@ class Database:
     Every method raises LedgerUnavailable when the database cannot be used now.
     """
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._path = path
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
@@ -68,12 +70,14 @@ class Database:
             ConfigError: a newer program wrote it.
 
         """
-        with _explained("written"):
+        make_ready(path)
+        with _explained("written", path):
             writer = connect(path)
             try:
                 with _transaction(writer):
+                    require_ours(writer, path)
                     migrate(writer, path)
-                return cls(writer, connect(path))
+                return cls(path, writer, connect(path))
             except BaseException:
                 writer.close()
                 raise
@@ -88,7 +92,7 @@ class Database:
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
-        with _explained("read"), self._reading:
+        with _explained("read", self._path), self._reading:
             return self._reader.execute(statement, values).fetchall()
 
     def write(self, statement: str, values: Values) -> list[Row]:
@@ -109,7 +113,7 @@ class Database:
                         each.done = True
                     self._writing = False
                     self._turn.notify_all()
-        with _explained("written"):
+        with _explained("written", self._path):
             return write.result()
 
     def _commit(self, batch: Sequence["_Write"]) -> None:
@@ -159,8 +163,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(done: str) -> Iterator[None]:
+def _explained(done: str, path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LedgerUnavailable(f"the ledger cannot be {done}: {error}") from error
+        raise explained(error, done, path) from error

@@ -26,7 +26,8 @@ class Entry:
     `filed_mtime_ns` is when the file that failed was last written: moved back, it is the same file.
     `base_line` are the ids of the order's attachments before the first try; None where nobody looked.
     `trouble_since` is when its own trouble began that goes on now.
-    `conflict_since` is when the API first said that the order's state is against it now.
+    `conflict_since` is when the API first said that the order's state is against it now, later by the time in which it
+    could not be tried.
     `confirm_at` is when the order is looked at again after it was accepted (None: no more), `confirm_looks` how often
     that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
     showed trouble, and `question` the words of that, which may name people: they are for whoever asks, never for the

@@ -148,6 +148,15 @@ class Ledger:
         ((number,),) = self._read(statement, state=state, since=since, **names)
         return int(number)
 
+    def last_id(self) -> int:
+        """Return the highest id that an entry has: it grows with each new one; 0 if there is none."""
+        return int(self._read(statements.LAST_ID)[0][0] or 0)
+
+    def begins(self) -> float | None:
+        """Return when the first invoices that it knows were first seen (by now, if they came again); None if new."""
+        first = self._read(statements.FIRST_SEEN)[0][0]
+        return None if first is None else float(first)
+
     # What happens
 
     def uploading(self, entry: Entry, base_line: frozenset[int] | None = None, *, anew: bool = False) -> Entry:
@@ -179,11 +188,15 @@ class Ledger:
             looks=before.looks,
             base_line=before.base_line,
             waived=before.waived,
+            next_try=before.next_try,
         )
 
     def looked_in_vain(self, entry: Entry, delay: float) -> Entry:
-        """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away."""
-        return self.delayed(replace(entry, looks=entry.looks + 1), delay)
+        """The API was asked and does not have it, so far; the next look, whoever takes it, is `delay` seconds away.
+
+        A conflict before the doubt is over: nobody knows for how long nothing was tried.
+        """
+        return self.delayed(replace(entry, looks=entry.looks + 1, conflict_since=None), delay)
 
     def uploaded(self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None) -> Entry:
         """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never)."""
@@ -235,10 +248,9 @@ class Ledger:
         since = time.time() if entry.trouble_since is None else entry.trouble_since
         return self.deferred(replace(entry, trouble_since=since, conflict_since=None), delay, detail)
 
-    def conflicted(self, entry: Entry, delay: float, detail: str) -> Entry:
-        """It must wait `delay` seconds, as the order's state is against it; from the first time on, that is counted."""
-        since = time.time() if entry.conflict_since is None else entry.conflict_since
-        return self.deferred(replace(entry, conflict_since=since), delay, detail)
+    def conflicted(self, entry: Entry, delay: float, detail: str, *, since: float | None = None) -> Entry:
+        """It must wait `delay` seconds, as the order's state is against it `since` then (None: since now)."""
+        return self.deferred(replace(entry, conflict_since=time.time() if since is None else since), delay, detail)
 
     def delayed(self, entry: Entry, delay: float) -> Entry:
         """It must wait `delay` seconds from now; nothing else changes."""

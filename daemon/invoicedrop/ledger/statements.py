@@ -96,6 +96,11 @@ COUNT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >
 COUNT_SENT: Final = "SELECT count(*) FROM invoices WHERE state = :state AND changed >= :since AND attempts > 0"
 """Without those that their orders had already."""
 
+LAST_ID: Final = "SELECT max(id) FROM invoices"
+
+FIRST_SEEN: Final = "SELECT min(first_seen) FROM (SELECT first_seen FROM invoices ORDER BY id LIMIT 20) AS first"
+"""Of several: one that was dropped again is seen anew."""
+
 
 def counting(statement: str, *, of_inbox: bool) -> str:
     """Return a statement that counts, for all inboxes, or for `:inbox` alone."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
@@ -264,25 +265,28 @@ class Delivery:
         """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
         if self.entry.doubt_since is None:
             return None
-        seen = look(self.entry, self.project, self.ledger)
-        if seen.receipt is not None:
-            self.log.info("upload.reconciled", attachment_id=seen.receipt.attachment_id, found=True, by=seen.by)
-            return seen.receipt
         looks = self.entry.looks + 1
-        unclear = {} if seen.unclear is None else {"unclear": seen.unclear}
-        self.log.info("upload.reconciled", found=False, looks=looks, **unclear)
-        if Reason.OUTCOME_UNCLEAR in self.entry.waived:
+        is_waived = Reason.OUTCOME_UNCLEAR in self.entry.waived
+        decides = is_waived or next_look(looks, self._look_times) is None
+        seen = look(self.entry, self.project, self.ledger, decides=decides)
+        log = self.log.info if seen.cache is None else partial(self.log.warning, detail=seen.cache)
+        if seen.receipt is not None:
+            log("upload.reconciled", attachment_id=seen.receipt.attachment_id, found=True, by=seen.by)
+            return seen.receipt
+        unclear = seen.unclear or seen.unproven
+        log("upload.reconciled", found=False, looks=looks, **({} if unclear is None else {"unclear": unclear}))
+        if is_waived:
             # What a person has looked at stops nothing any more, nor counts for a later doubt.
             self.base_line, self.decided = seen.attachments, True
             return None
-        wait = next_look(looks, self._look_times)
+        wait = next_look(looks, self._look_times, unproven=seen.unproven is not None)
         if wait is not None:
             self.entry = self.ledger.looked_in_vain(self.entry, wait)
             raise Deferred(
-                wait, seen.unclear or phrase("whether Channable has the invoice is not known: its order is looked at")
+                wait, unclear or phrase("whether Channable has the invoice is not known: its order is looked at")
             )
-        if seen.unclear is not None:
-            raise Rejected(Reason.OUTCOME_UNCLEAR, seen.unclear)
+        if unclear is not None:
+            raise Rejected(Reason.OUTCOME_UNCLEAR, unclear)
         return None
 
     @property

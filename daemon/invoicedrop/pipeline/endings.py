@@ -103,12 +103,17 @@ class Ending:
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
 
     def wait_for_order(self, detail: str) -> Outcome:
-        """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up."""
-        since = self.entry.conflict_since
+        """Put off an invoice that conflicts with its order's state (a twin still being handled), or give it up.
+
+        Only time in which it could be tried counts, not by how much this try came late after an outage or a stop.
+        """
+        since, due = self.entry.conflict_since, self.entry.next_try
+        if since is not None and due is not None:
+            since += self.age(due)
         if since is not None and self.age(since) >= self.context.timing.conflict_patience:
             return self.failed(Rejected(Reason.REFUSED_BY_API, detail))
         delay = self._next_delay()
-        self.context.ledger.conflicted(self.entry, delay, detail)
+        self.context.ledger.conflicted(self.entry, delay, detail, since=since)
         raise self.context.deferrals.note(
             self.file.name, self.log, delay, phrase("the order is not ready for this invoice: {detail}", detail=detail)
         )

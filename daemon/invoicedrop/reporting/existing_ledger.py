@@ -20,28 +20,36 @@ def existing_ledger(settings: Settings) -> Iterator[Ledger | None]:
         ConfigError: a newer program wrote it.
 
     """
-    path = settings.state_dir / LEDGER_FILE
-    if not _is_usable(path):
+    if ledger_file(settings) is None:
         yield None
         return
     with Ledger.open(settings.state_dir) as ledger:
         yield ledger
 
 
-def _is_usable(path: Path) -> bool:
-    """Whether the ledger exists; LedgerUnavailable if it does and this user cannot use it."""
+def ledger_file(settings: Settings) -> Path | None:
+    """Return the ledger's file, if there is one with something in it.
+
+    Raises:
+        LedgerUnavailable: there is one, and this user cannot use it.
+
+    """
+    path = settings.state_dir / LEDGER_FILE
     try:
-        owner = path.stat().st_uid
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return None
     except PermissionError as error:
         raise LedgerUnavailable(permissions.explained(path.parent, error).sentence) from error
     except OSError as error:
         raise LedgerUnavailable(f"{path} cannot be used: {error.strerror}") from error
+    if status.st_size == 0:
+        # To SQLite an empty database, of which it would make a ledger.
+        return None
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        name = permissions.user_name(owner)
+        name = permissions.user_name(status.st_uid)
         raise LedgerUnavailable(
             f"{path} belongs to {name} and we run as {permissions.ourselves()}: "
             f"run this command as that user (sudo -u {name} invoicedrop ...)"
         )
-    return True
+    return path

@@ -6,6 +6,7 @@ Fed by the main loop after a whole turn, never by a thread of its own: a loop th
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from invoicedrop import __version__
@@ -49,6 +50,8 @@ class Heartbeat:
         self._systemd = systemd
         self._due = 0.0
         self._ready = False
+        self._identity = ""
+        self._last_id = 0
 
     @property
     def due(self) -> float:
@@ -75,6 +78,10 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
+        # Once it is closed, or while it cannot be read, what it was before.
+        with suppress(LedgerUnavailable):
+            self._identity = self._identity or self._ledger.identity()
+            self._last_id = self._ledger.last_id()
         report = Report(
             pid=pid,
             started=self._life.started,
@@ -87,6 +94,8 @@ class Heartbeat:
             boot=boot_id(),
             monotonic=time.monotonic(),
             reporting={what: words for each in self._companions for what, words in each.troubles().items()},
+            ledger=self._identity,
+            entries=self._last_id,
         )
         if self._state.trouble() is not None:
             # What has its name otherwise may be another service's.

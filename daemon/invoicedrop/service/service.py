@@ -10,15 +10,18 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Final
 
 from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
-from invoicedrop.errors import ConfigError, LedgerUnavailable
-from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.errors import ConfigError, LedgerDamaged, LedgerUnavailable
+from invoicedrop.ledger.condition import condition_of, require_sound
+from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.pipeline.job import Outcome, PdfCheck
 from invoicedrop.pipeline.order_locks import KeyedLock
+from invoicedrop.service import lost_ledger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
@@ -39,6 +42,9 @@ from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.system.presence import is_folder
 from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+_LOOK_SECONDS: Final = 2.0
+"""How long the start may look for damage; 500 MB take 1.3 s, as long as they are in memory."""
 
 
 def new_validator(settings: Settings) -> Validator:
@@ -65,6 +71,7 @@ class Service:
         self._new_validator = validator
         self._mover = mover
         self._companions = companions
+        self._ledger_signs: list[str] = []
         self._log = get_logger()
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
@@ -89,7 +96,7 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger, identity = _open_ledger(settings)
+            ledger, identity, self._ledger_signs = _open_ledger(settings)
             state.keep(ledger.path)
             try:
                 claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
@@ -225,7 +232,7 @@ class Service:
         self._log.info("service.started", version=__version__, pid=os.getpid(), inboxes=inboxes)
         # The checking processes are offered what we are.
         shortcoming = confinement.offered().shortcoming
-        for warning in (*self._settings.warnings, *([shortcoming] if shortcoming else [])):
+        for warning in (*self._ledger_signs, *self._settings.warnings, *([shortcoming] if shortcoming else [])):
             self._log.warning("service.started", detail=warning)
 
 
@@ -255,15 +262,22 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> tuple[Ledger, str]:
-    """Return the ledger and its identity."""
+def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
+    """Return the ledger, its identity, and what speaks against its being the one that was at work here before."""
+    path = settings.state_dir / LEDGER_FILE
     try:
+        before = condition_of(path)
+        if before.log is not None and not before.is_strange:
+            # Who had it open last did not close it: the machine may have lost power, on a disk that loses writes.
+            require_sound(path, seconds=_LOOK_SECONDS)
         ledger = Ledger.open(settings.state_dir)
         try:
-            return ledger, ledger.identity()
+            return ledger, ledger.identity(), lost_ledger.signs(settings, before, ledger)
         except BaseException:
             ledger.close()
             raise
+    except LedgerDamaged as damage:
+        raise ConfigError([damage.detail]) from damage
     except LedgerUnavailable as trouble:
         raise ConfigError(
             [f"state_dir: {trouble.detail}; is {settings.state_dir} writable and on a local disk?"]

@@ -86,7 +86,7 @@ class Report(BaseModel):
     `pid` is None once the service has stopped; `started` and `namespace` tell its process from any other one of this
     number (`system.life`), `began` is when it began to work. `monotonic` is the beat by the monotonic clock of the
     machine's start `boot`: an older version does not say it. `reporting` is what is wrong with those that tell others
-    of the service (`Companion.troubles`).
+    of the service (`Companion.troubles`). `ledger` is the ledger's identity, `entries` the last one's id in it.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -102,6 +102,8 @@ class Report(BaseModel):
     boot: str = ""
     monotonic: float | None = None
     reporting: dict[_Text, _Text] = {}
+    ledger: str = ""
+    entries: int = 0
 
     def age(self, now: float) -> float:
         """Return how old the report is, in seconds; `now` is the time of the wall clock.

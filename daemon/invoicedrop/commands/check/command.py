@@ -17,12 +17,12 @@ from rich.console import Console
 from invoicedrop import exit_codes
 from invoicedrop.commands.check import folders, left_alone, network, status_page
 from invoicedrop.commands.check.finding import Finding, Level
+from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
 from invoicedrop.commands.output import Cell, print_line, print_table
-from invoicedrop.errors import CheckUnavailable, ConfigError, LedgerUnavailable
+from invoicedrop.errors import CheckUnavailable, LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.daemon import read_daemon
-from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.wording import counted
 from invoicedrop.service import lock
 from invoicedrop.service.service import new_validator
@@ -46,7 +46,7 @@ def collect(settings: Settings) -> list[Finding]:
         with suppress(CheckUnavailable):
             validator.warm_up()
         findings = _user(settings)
-        ledger, ledger_finding = _open_ledger(settings, opened)
+        ledger, ledger_findings = of_ledger(settings, opened)
         identity = _identity(ledger)
         put_off = _put_off(settings)
         for inbox in settings.inboxes:
@@ -58,7 +58,7 @@ def collect(settings: Settings) -> list[Finding]:
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
-        return findings + _ledger_and_network(settings, ledger, ledger_finding)
+        return findings + _ledger_and_network(settings, ledger, ledger_findings)
 
 
 def _pdf_check(validator: Validator) -> Finding:
@@ -76,20 +76,6 @@ def _pdf_check(validator: Validator) -> Finding:
         "seccomp profile that lets landlock_* and seccomp through"
     )
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
-
-
-def _open_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, Finding]:
-    """Return the ledger, where there is one that can be used, and what is to be said of it."""
-    try:
-        ledger = opened.enter_context(existing_ledger(settings))
-    except (LedgerUnavailable, ConfigError) as error:
-        return None, _ledger_problem(error)
-    text = "none yet: it is made at the first start" if ledger is None else f"{ledger.path} can be used"
-    return ledger, Finding("ledger", "", Level.OK, text)
-
-
-def _ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
-    return Finding("ledger", "", Level.PROBLEM, str(error))
 
 
 def _identity(ledger: Ledger | None) -> str | None:
@@ -136,13 +122,13 @@ def _owner(state_dir: Path) -> int | None:
         return None
 
 
-def _ledger_and_network(settings: Settings, ledger: Ledger | None, ledger_finding: Finding) -> list[Finding]:
+def _ledger_and_network(settings: Settings, ledger: Ledger | None, of_ledger: list[Finding]) -> list[Finding]:
     running = {True: "a daemon is running", False: "no daemon is running", None: "whether a daemon runs cannot be told"}
     daemon = Finding("daemon", "", Level.NOTE, running[lock.is_held(settings.state_dir)])
     try:
-        return [ledger_finding, daemon, *network.of_inboxes(settings.inboxes, ledger)]
+        return [*of_ledger, daemon, *network.of_inboxes(settings.inboxes, ledger)]
     except LedgerUnavailable as error:
-        return [_ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
+        return [ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
 def _show(findings: list[Finding], console: Console) -> None:

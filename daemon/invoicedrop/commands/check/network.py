@@ -120,6 +120,13 @@ def judge_connection(inbox: Inbox, reply: Reply) -> Iterator[Finding]:
             yield finding("TLS", Level.OK, text)
     elif inbox.api_url.startswith("http:"):
         yield finding("TLS", Level.NOTE, "none: the address is http://, so the token travels unencrypted")
+    if (cache := reply.response.kept_by) is not None:
+        yield finding(
+            "cache",
+            Level.WARNING,
+            f"a cache before the API ({cache}) keeps answers: orders may look as they did before",
+            "tell whoever runs it to let requests with an Authorization header pass (RFC 9111, 3.5)",
+        )
     date = reply.response.date
     if date is None or date.tzinfo is None:
         yield finding("clock", Level.NOTE, "cannot be compared: the API does not tell its time")
