@@ -226,6 +226,26 @@ def test_an_outage_is_told_once_and_for_all_that_wait() -> None:
     assert "can be sent within 10 minutes" in text
 
 
+def test_a_folder_that_only_the_page_cannot_read_is_told() -> None:
+    """Trouble with the drop folder that the service has not met yet is on the page, with what it means."""
+    shown = overview()
+    text = page(replace(shown, inboxes=[replace(shown.inboxes[0], trouble="/srv/invoices is gone")])).text
+    assert "Nothing can be sent now" in text
+    assert "A folder cannot be used now." in text
+    assert "/srv/invoices is gone" in text
+    assert "What waits cannot be seen now." in text
+
+
+def test_a_paused_inbox_says_that_somebody_has_paused_it() -> None:
+    """What a person has paused is told as that, and as no fault."""
+    found = facts(overview())
+    held = replace(found, troubles=(Trouble(TroubleKind.HELD, "default", None, "is paused by Ada (month's end)"),))
+    text = Page(document(held, NOW)).text
+    assert "Paused by a person" in text
+    assert "Somebody has paused the sending." in text
+    assert "month's end" in text
+
+
 def test_an_inbox_in_order_says_so() -> None:
     """Where nothing waits, failed or is wrong, the page says that nothing needs to be done."""
     text = page(overview()).text
@@ -239,6 +259,7 @@ def test_a_stopped_service_says_so() -> None:
     assert "The service is stopped" in text
     assert "It was stopped on " in text
     assert "Last seen" not in text
+    assert "srv-files" not in text
     assert "can be sent by" not in text
 
 

@@ -113,8 +113,9 @@ def test_nothing_of_other_inboxes_is_on_a_page(merchant: Merchant) -> None:
         daemon.wait_for("invoice.failed", 2)
         daemon.wait_for("invoice.processed", 2)
         ours = _wait_for_page(merchant, "ours.pdf")
-        wait_until(lambda: "theirs.pdf" in (others / "status.html").read_text(), what="the other page")
-        theirs = (others / "status.html").read_text()
+        page = others / "status.html"
+        wait_until(lambda: page.exists() and "theirs.pdf" in page.read_text(), what="the other page")
+        theirs = page.read_text()
     assert "theirs.pdf" not in ours
     assert "twee" not in ours
     assert "ours.pdf" not in theirs

@@ -111,11 +111,9 @@ def _state(facts: PageFacts, seen: float | None, *, quiet: bool) -> Html:
 
 def _technical(facts: PageFacts) -> Html | None:
     """Return what an administrator wants to read of what is wrong."""
-    if facts.stopped_at is not None or not (facts.halting or facts.minor or facts.state.trouble):
-        return None
     lines = dict.fromkeys(trouble.words for trouble in (*facts.halting, *facts.minor))
-    if facts.state.trouble is not None and not any(facts.state.trouble in line for line in lines):
-        lines[facts.state.trouble] = None
+    if facts.stopped_at is not None or not lines:
+        return None
     return element(
         "details",
         element("summary", facts.words("Details for your administrator")),
@@ -150,7 +148,7 @@ def _figures(facts: PageFacts) -> Html:
 def _footer(facts: PageFacts) -> Html:
     words, owner = facts.words, facts.state.owner
     works = None
-    if owner is not None:
+    if owner is not None and facts.stopped_at is None:
         works = words(
             "At work on this folder: {host}, since {time}.",
             host=sections.short(owner.host),

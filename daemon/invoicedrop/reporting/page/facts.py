@@ -31,7 +31,7 @@ class Condition(Enum):
 class PageFacts:
     """What the page shows. `stopped_at` is when the service was stopped in order (None: it runs).
 
-    `overview` is of this inbox alone.
+    `overview` is of this inbox alone; `is_only`: there is no other one.
     """
 
     inbox: Inbox
@@ -57,7 +57,7 @@ class PageFacts:
             return Condition.STOPPED
         if any(trouble.kind is TroubleKind.HELD for trouble in self.troubles):
             return Condition.HELD
-        if any(trouble.kind.stops_work for trouble in self.troubles) or self.state.trouble is not None:
+        if any(trouble.kind.stops_work for trouble in self.troubles):
             return Condition.HALTED
         return Condition.AT_WORK if self.overview.daemon.report is not None else Condition.STARTING
 
@@ -89,4 +89,8 @@ def page_facts(
         # Another page's trouble names another inbox; this one's own cannot be read on it.
         if not (trouble.kind is TroubleKind.REPORTING and trouble.words.startswith(PAGE_OF))
     )
+    folder = overview.inboxes[0].trouble
+    if folder is not None and not any(trouble.kind.stops_work for trouble in troubles):
+        # Seen by whoever makes the page, before the service has met it.
+        troubles = (Trouble(TroubleKind.FOLDER, inbox.name, None, folder), *troubles)
     return PageFacts(inbox, overview, troubles, stopped_at, is_only)
