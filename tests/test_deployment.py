@@ -19,6 +19,7 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.settings.sources import Places
+from invoicedrop.settings.status_place import status_files
 from invoicedrop.timing import DEFAULT_TIMING
 from merchant import Merchant
 
@@ -121,6 +122,21 @@ def test_the_administrator_s_command_is_the_unit_s_program_as_its_user() -> None
     assert f"--property=LoadCredential={_unit('LoadCredential')[0]}" in text
     assert f"--uid={_unit('User')[0]} --gid={_unit('Group')[0]}" in text
     assert f"--property=StateDirectory={_unit('StateDirectory')[0]}" in text
+    assert f"--setenv=RUNTIME_DIRECTORY=/run/{_unit('RuntimeDirectory')[0]}" in text
+
+
+def test_any_user_finds_the_status_file_of_the_unit() -> None:
+    """The folder that the unit makes for it is where a monitor looks, and every user may look into it."""
+    assert Places().runtime == Path("/run", *_unit("RuntimeDirectory"))
+    assert _unit("RuntimeDirectoryMode") == ["0755"]
+    environ = {
+        "INVOICEDROP_API_TOKEN": "x",
+        "RUNTIME_DIRECTORY": str(Places().runtime),
+        "STATE_DIRECTORY": "/var/lib/x",
+    }
+    written = load(PROJECT / "config/invoicedrop.toml", environ)
+    assert written.status_file in status_files(PROJECT / "config/invoicedrop.toml", {})
+    assert int(written.status_mode, 8) & 0o004
 
 
 def test_the_readme_installs_every_file_for_systemd() -> None:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from invoicedrop.timing import Timing
 from mail_server import mail_server, silent_server
 from merchant import Merchant, running
+from mounts import tmpfs
 from quick_service import program
 from waiting import wait_until
 from web_sink import WebSink, web_sink
@@ -114,15 +116,26 @@ def test_a_restart_tells_nothing_twice(merchant: Merchant) -> None:
         assert _titles(sink) == ["the API token is refused"]
 
 
-def test_a_full_disk_lets_nothing_be_told_again_and_again(merchant: Merchant) -> None:
-    """Where the memory cannot be replaced, it is written into: a restart on a full disk tells nothing twice."""
-    memory = merchant.state / "notify.json"
-    with web_sink() as sink:
-        with running(merchant, program=PROGRAM, notify=_webhook(sink), api_token="expired") as daemon:
-            merchant.drop_pdf("1.pdf")
-            wait_until(lambda: _got_out(merchant, sink), what="a message")
+def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
+    """Where nothing can be written any more, that is told once, and that it was told is remembered all the same."""
+    merchant.state.mkdir()
+    with ExitStack() as held:
+        held.enter_context(tmpfs(merchant.state, "size=2m"))
+        sink = held.enter_context(web_sink())
+        with running(merchant, program=PROGRAM, notify=_webhook(sink)) as daemon:
+            memory = merchant.state / "notify.json"
+            wait_until(memory.exists, what="a memory")
+            with suppress(OSError), (merchant.state / "filling").open("wb", buffering=0) as filling:
+                while True:
+                    filling.write(bytes(1024))
+            for number in range(1, 40):
+                merchant.drop_pdf(f"{number}.pdf")
+            wait_until(lambda: _got_out(merchant, sink), what="a message that is remembered")
+            (merchant.state / "filling").unlink()
+            daemon.wait_for("invoice.processed", 39)
+            wait_until(lambda: len(sink.requests) == 2, what="its end")
             assert daemon.stop() == 0
-        assert memory.stat().st_size % 4096 == 0
+    assert _titles(sink) == ["a disk is full", "all is well again"]
 
 
 @pytest.mark.parametrize("way", ["refused", "silent", "nonsense", "gone"])

@@ -45,7 +45,7 @@ _WORDS: Final = {
         "The access to Channable expires soon. Tell your administrator: a new API token is needed."
     ),
     TroubleKind.REPORTING: phrase("The service cannot tell of itself everywhere it should. Tell your administrator."),
-    TroubleKind.HELD: phrase("Somebody has paused the sending. Invoices wait in the drop folder until it is resumed."),
+    TroubleKind.HELD: phrase("The sending is paused. Invoices wait in the drop folder until somebody resumes it."),
 }
 
 

@@ -155,7 +155,7 @@ def is_at_work(found: list[Trouble]) -> bool:
 def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
     held_by = getattr(inbox, "stopped_by", None)
     if held_by is not None:
-        yield Trouble(TroubleKind.HELD, name, None, phrase("is paused by {who}", who=held_by))
+        yield Trouble(TroubleKind.HELD, name, None, f"is {held_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
         yield Trouble(kind, name, inbox.unavailable_since, phrase("is unavailable: {why}", why=inbox.unavailable))

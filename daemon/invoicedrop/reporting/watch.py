@@ -77,7 +77,11 @@ class Watch:
     def start(self) -> None:
         """Begin to watch."""
         for thread in self._threads:
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # Invoices go all the same.
+                self._faults |= {thread.name: f"the system gives no thread for it: {error}"}
 
     def stop(self) -> None:
         """Stop watching; a look that hangs is left behind."""

@@ -19,12 +19,13 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from invoicedrop.printable import storable
-from invoicedrop.system import disk, permissions
+from invoicedrop.settings.sources import FILE_NAME
+from invoicedrop.system import permissions, small_file
 from invoicedrop.system.boot import boot_id
 from invoicedrop.system.life import Life
 
 _DETAILS: Final = "details.json"
-_PRIVATE: Final = ("unavailable", "paused", "put_off")
+_PRIVATE: Final = ("unavailable", "paused", "stopped_by", "put_off")
 """What of an inbox stands in the details in full."""
 _QUOTED: Final = re.compile(r"(HTTP \d{3}[A-Za-z' -]*): .*?(\)?)$", re.DOTALL)
 """The words of whoever answered, behind the status (channable.response), at the end of a sentence."""
@@ -135,16 +136,23 @@ class StatusFile:
         self._details_path = state_dir / _DETAILS
         self._mode = mode
         self._details: dict[str, Any] | None = None
+        if path.parent != state_dir:
+            # What an older version wrote would tell of a service that has stopped.
+            with suppress(OSError):
+                (state_dir / FILE_NAME).unlink()
 
     def write(self, report: Report) -> str | None:
         """Replace the file; return why that fails, in words. No invoice depends on it."""
         content = report.model_dump(mode="json")
         details = {}
         for name, inbox in content["inboxes"].items():
-            details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
+            details[name] = {field: inbox[field] for field in _PRIVATE if inbox.get(field)}
             inbox["put_off"] = {}
             for field in ("unavailable", "paused"):
                 inbox[field] = _without_quotes(inbox[field])
+            if inbox.get("stopped_by"):
+                # What a person gives as the reason comes behind a colon, and may be about anybody.
+                inbox["stopped_by"] = inbox["stopped_by"].partition(": ")[0]
         if details != self._details:
             with suppress(OSError):
                 _write(self._details_path, details, 0o600)
@@ -161,14 +169,7 @@ def _without_quotes(words: str | None) -> str | None:
 
 
 def _write(path: Path, content: Any, mode: int) -> None:
-    """Replace a file of ours in one step."""
-    temporary = path.with_suffix(".tmp")
-    # What stands in its place is not followed, and not waited for.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-        file.write(json.dumps(content).encode())
-        os.fchmod(file.fileno(), mode)
-    disk.replace(temporary, path)
+    small_file.write(path, json.dumps(content).encode(), mode=mode)
 
 
 def read(path: Path, state_dir: Path | None = None) -> Report | None:
@@ -197,7 +198,7 @@ def _with_details(inbox: InboxReport, details: dict[str, Any]) -> InboxReport:
     """Return the report with the words in full, but for what is over by now."""
     values = inbox.model_dump()
     known = {field: details[field] for field in _PRIVATE if field in details}
-    over = {field for field in ("unavailable", "paused") if values[field] is None}
+    over = {field for field in ("unavailable", "paused", "stopped_by") if values.get(field) is None}
     return InboxReport.model_validate(values | {field: value for field, value in known.items() if field not in over})
 
 

@@ -342,6 +342,7 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
             inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))
@@ -360,8 +361,6 @@ class Settings(BaseSettings):
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
         reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *same_pages(tables)))
         reading.problems.extend(different_rates(rates))
-        if settings is not None:
-            notify_addresses.check(settings.notify_file, reading)
         if settings is None or reading.problems:
             raise ConfigError(list(dict.fromkeys(reading.problems)))
         return settings

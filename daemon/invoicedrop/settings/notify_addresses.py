@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from invoicedrop.errors import ConfigError
 from invoicedrop.printable import printable
 from invoicedrop.settings.fields import is_notify_address
-from invoicedrop.settings.sources import Reading
+from invoicedrop.settings.sources import Reading, SetValue
 from invoicedrop.settings.token import readable_by_all
 
 _MAX_BYTES: Final = 1024 * 1024
@@ -31,9 +31,10 @@ def read_addresses(notify: Sequence[SecretStr], notify_file: Path | None) -> lis
     return list(dict.fromkeys(addresses))
 
 
-def check(file: Path | None, reading: Reading) -> None:
+def check(notify_file: SetValue | None, reading: Reading) -> None:
     """Note what is wrong with the file, and whether everybody can read it."""
-    if file is None:
+    file = None if notify_file is None else notify_file.value
+    if not isinstance(file, Path):
         return
     try:
         _in_file(file)

@@ -67,7 +67,7 @@ def _headline(facts: PageFacts) -> str:
         case Condition.STARTING:
             return words("Starting")
         case Condition.HELD:
-            return words("Paused by a person")
+            return words("Paused")
         case Condition.HALTED:
             return words("Nothing can be sent now")
         case Condition.STOPPED:
@@ -103,6 +103,11 @@ def _state(facts: PageFacts, seen: float | None, *, quiet: bool) -> Html:
         "div",
         element("h2", _headline(facts)),
         *(element("p", sentence) for sentence in sentences),
+        *(
+            sections.told("p", trouble.words.removeprefix("is "), facts)
+            for trouble in told
+            if not trouble.kind.is_alarm
+        ),
         _technical(facts),
         None if life is None else element("p", life, class_="seen"),
         class_=f"state {_COLOURS[facts.condition]}",
@@ -111,7 +116,7 @@ def _state(facts: PageFacts, seen: float | None, *, quiet: bool) -> Html:
 
 def _technical(facts: PageFacts) -> Html | None:
     """Return what an administrator wants to read of what is wrong."""
-    lines = dict.fromkeys(trouble.words for trouble in (*facts.halting, *facts.minor))
+    lines = dict.fromkeys(trouble.words for trouble in (*facts.halting, *facts.minor) if trouble.kind.is_alarm)
     if facts.stopped_at is not None or not lines:
         return None
     return element(

@@ -143,7 +143,7 @@ def _failed_card(reason: str, files: Sequence[FailedFile], facts: PageFacts) -> 
 
 
 def _failed_file(file: FailedFile, facts: PageFacts) -> Html:
-    return element("li", _head("div", file.file, file.when, facts), _told("p", file.detail, facts))
+    return element("li", _head("div", file.file, file.when, facts), told("p", file.detail, facts))
 
 
 def _questioned_card(file: QuestionedFile, facts: PageFacts) -> Html:
@@ -157,18 +157,18 @@ def _questioned_card(file: QuestionedFile, facts: PageFacts) -> Html:
 
 
 def _left_alone_row(file: LeftAloneFile, facts: PageFacts) -> Html:
-    return element("li", _head("div", file.file, file.since, facts), _told("p", file.why, facts))
+    return element("li", _head("div", file.file, file.since, facts), told("p", file.why, facts))
 
 
 def _waiting_row(file: WaitingFile, facts: PageFacts) -> Html:
     words, overview = facts.words, facts.overview
     # What all wait for stands at the top.
-    is_common = file.why in {NO_DAEMON, facts.state.trouble, facts.state.paused}
+    is_common = file.why in {NO_DAEMON, facts.state.trouble, facts.state.paused, getattr(facts.state, "stopped_by", "")}
     again = None
     if not is_common and file.until is not None and file.until > overview.now:
         again = element("p", words("Next try: {time}", time=when(file.until, words, now=overview.now)))
     return element(
-        "li", _head("div", file.file, file.since, facts), None if is_common else _told("p", file.why, facts), again
+        "li", _head("div", file.file, file.since, facts), None if is_common else told("p", file.why, facts), again
     )
 
 
@@ -221,8 +221,8 @@ def _order(order_id: int | None, words: Catalogue) -> str | None:
     return None if order_id is None else words("Order {number}", number=order_id)
 
 
-def _told(tag: str, sentence: str, facts: PageFacts) -> Html | None:
-    """Return a sentence of ours in the page's language; one that is not ours as the technical text that it is."""
+def told(tag: str, sentence: str, facts: PageFacts) -> Html | None:
+    """Return a finished English sentence of ours in the page's language; one that is not ours as the technical text that it is."""
     if not sentence:
         return None
     shown = facts.words.translated(sentence)
