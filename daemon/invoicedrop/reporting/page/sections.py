@@ -222,7 +222,7 @@ def _order(order_id: int | None, words: Catalogue) -> str | None:
 
 
 def told(tag: str, sentence: str, facts: PageFacts) -> Html | None:
-    """Return a finished English sentence of ours in the page's language; one that is not ours as the technical text that it is."""
+    """Return a finished sentence in the page's language; one that is not ours as the technical text that it is."""
     if not sentence:
         return None
     shown = facts.words.translated(sentence)
