@@ -248,7 +248,7 @@ def notify(
         raise typer.Exit(exit_codes.USAGE)
     from invoicedrop.commands.notify import send_test
 
-    raise typer.Exit(send_test(addresses))
+    raise typer.Exit(send_test(addresses, settings.inboxes[0].language))
 
 
 @app.command()
