@@ -336,7 +336,7 @@ def works_across_mounts(podman: Podman, command: str, api: SandboxApi, found: Fi
     podman.drop_invoice("998.pdf")
     found.wait("a good one arrives in processed", lambda: podman.processed("52.pdf"), detail=podman.logs)
     found.wait("a bad one in failed", (podman.invoices / "failed/998.pdf.reason.txt").is_file, detail=podman.logs)
-    found.wait("and both have left drop", lambda: not list(podman.drop.iterdir()), detail=podman.logs)
+    found.wait("and both have left drop", lambda: not list(podman.drop.glob("*.pdf")), detail=podman.logs)
 
 
 def composed(service: dict[str, Any], name: str) -> list[str]:
