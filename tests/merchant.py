@@ -47,6 +47,7 @@ class Merchant:
             "INVOICEDROP_RESEND_AFTER": "0.04",
             # Most tests compare what lies in the folders; those of the page set it.
             "INVOICEDROP_STATUS_PAGE": "",
+            "INVOICEDROP_HOLD_ABOVE": "0",
             "INVOICEDROP_LOG_FORMAT": "json",
         }
 

@@ -52,6 +52,7 @@ def overview(report: InboxReport | None = None, **changes: Any) -> Overview:
         trouble=report.unavailable,
         paused=report.paused,
         next_probe=report.next_probe,
+        stopped_by=report.stopped_by,
         slow=None,
         seconds=changes.pop("seconds", 0.0),
         owner=owner,

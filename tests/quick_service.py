@@ -42,13 +42,28 @@ UNCHECKED = program(Timing(), checked=False)
 
 
 class HeldMover(Mover):
-    """Lets a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
+    """Lets the first move hang, as on a dead network share, until something is written into the FIFO `gate`."""
 
     def move(self, source: Path, target: Path) -> None:
         """Move a file, late."""
+        if not _HELD.exists():
+            _HELD.touch()
+            _GATE.open().close()
+        super().move(source, target)
+
+
+def hang_after_the_intent() -> Mover:
+    """Let the thread that has written its intent hang, before the first byte leaves, as `HeldMover` does at a move."""
+    real = Ledger.uploading
+
+    def uploading(*args: Any, **more: Any) -> Any:
+        entry = real(*args, **more)
         _HELD.touch()
         _GATE.open().close()
-        super().move(source, target)
+        return entry
+
+    Ledger.uploading = uploading  # type: ignore[method-assign]
+    return DEFAULT_MOVER
 
 
 def break_the_loop() -> Mover:
@@ -78,6 +93,7 @@ def die_at_a_look(*, after: bool) -> Mover:
 
 
 FAULTS: dict[str, Callable[[], Mover]] = {
+    "intent": hang_after_the_intent,
     "move": HeldMover,
     "loop": break_the_loop,
     "look-before": partial(die_at_a_look, after=False),

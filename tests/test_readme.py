@@ -12,7 +12,7 @@ from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 
 PROJECT = Path(__file__).parent.parent
-_INTERNAL = {"inboxes", "source", "warnings", "origins", "name"}
+_INTERNAL = {"inboxes", "source", "warnings", "unseen", "origins", "name"}
 
 
 def test_the_readme_names_every_setting() -> None:

@@ -79,6 +79,18 @@ class Timing:
     confirm_give_up: float = 86_400.0
     """For how long after the last look was due an order that cannot be read is tried again."""
 
+    # Who works on an inbox, where several daemons share a ledger
+    lease_beat: float = 2.0
+    """Between two renewals of what is ours, and between two looks at what is not."""
+    lease_valid: float = 12.0
+    """For how long after a renewal something may be sent, or moved."""
+    lease_stale: float = 16.0
+    """After so long without a renewal another daemon takes over. It asks about what was perhaps sent only after that
+    time, too."""
+
+    database_answer: float = 10.0
+    """How long a database server's answer is waited for, before the connection counts as dead."""
+
     # Whose a drop folder is
     owner_look: float = 5.0
     """Between two looks whether a drop folder is still ours."""
@@ -88,6 +100,10 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    told_wait: float = 10.0
+    """What held up all invoices of an inbox for less than this is not written down with each."""
+    stop_look: float = 1.0
+    """The least time between two looks whether a person has stopped an inbox, or let it go on."""
     longest_beat: float = 30.0
     """The longest time between two heartbeats, however seldom the folders are looked through."""
     reason_sweep: float = 60.0
@@ -119,6 +135,8 @@ class Timing:
     """An outage that is shorter is no reason for a heartbeat to say that something is wrong."""
     outage_told: float = 900.0
     """One that is shorter is not worth a message."""
+    silence_told: float = 60.0
+    """A main loop that is silent for a shorter time may be at a slow share, which is not worth one either."""
     trouble_told: float = 10.0
     """Other trouble that is shorter is not worth one either."""
     well_after: float = 60.0

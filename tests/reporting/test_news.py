@@ -73,7 +73,7 @@ def _trouble(kind: TroubleKind, inbox: str | None = "shop") -> Trouble:
 TOKEN, OUTAGE, FOLDER = (_trouble(kind) for kind in (TroubleKind.TOKEN, TroubleKind.OUTAGE, TroubleKind.FOLDER))
 
 
-@pytest.mark.parametrize("kind", [TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE, TroubleKind.HANGS])
+@pytest.mark.parametrize("kind", [TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE])
 def test_what_does_not_pass_by_itself_is_told_at_once(kind: TroubleKind) -> None:
     """Trouble that a person has to end is told as soon as it is seen, and once."""
     anna = Person()

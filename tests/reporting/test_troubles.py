@@ -20,7 +20,7 @@ def _daemon(*, running: bool | None = True, is_fresh: bool = True, **inbox: Any)
 
 def _overview(daemon: DaemonState | None = None, *, in_failed: int = 0, **changes: Any) -> Overview:
     inbox = {"name": "shop", "folder": "/srv", "waiting": 2, "failed": in_failed} | dict.fromkeys(
-        ("trouble", "paused", "next_probe", "slow", "seconds", "owner")
+        ("trouble", "paused", "next_probe", "stopped_by", "slow", "seconds", "owner")
     )
     values: dict[str, Any] = {
         "now": NOW,
@@ -96,6 +96,23 @@ def test_what_waits_too_long_is_trouble_unless_a_person_holds_it() -> None:
     found = troubles_in(_overview(oldest=limit - 1))
     assert [(trouble.kind, trouble.since, trouble.count) for trouble in found] == [(TroubleKind.WAITING, limit - 1, 2)]
     assert is_at_work(found)
+    held = troubles_in(_overview(_daemon(stopped_by="paused by a person since 14:32: stocktaking"), oldest=limit - 1))
+    assert [trouble.sentence for trouble in held] == ["inbox shop is paused by a person since 14:32: stocktaking"]
+    assert not held[0].kind.is_alarm
+
+
+def test_what_a_person_has_paused_is_no_alarm() -> None:
+    """An inbox that a person holds is told as that, is at work, and what waits in it has nobody to wait for."""
+    daemon = _daemon(stopped_by="paused by a person since 09:03")
+    (held,) = troubles_in(_overview(daemon, oldest=NOW - 10 * DAY))
+    assert (held.kind, held.sentence) == (TroubleKind.HELD, "inbox shop is paused by a person since 09:03")
+    assert is_at_work([held])
+    assert not held.kind.is_alarm
+
+
+def test_of_an_inbox_that_another_machine_works_on_that_one_tells() -> None:
+    """Its invoices that wait and that failed are no news of the daemon that stands by: nobody is told twice."""
+    assert troubles_in(_overview(oldest=NOW - 1e6, in_failed=5, standby="process 7 on alpha")) == []
 
 
 def test_failed_and_questioned_invoices_are_counted() -> None:

@@ -25,7 +25,7 @@ def _written_to(folder: Path) -> StatusFile:
 
 def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
     """The file has these fields and no others: a program of another version may read it."""
-    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4)
+    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4, token="a:b")
     inbox.put_off["5.pdf"] = (_BEAT + 60, "HTTP 500")
     report = _report(inboxes={"default": inbox})
     assert _written_to(tmp_path).write(report) is None
@@ -41,13 +41,16 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "waiting": 2,
                 "mode": "events",
                 "unavailable": None,
+                "standby": None,
                 "unavailable_cause": None,
                 "unavailable_since": None,
                 "paused": "the API is out of service",
                 "paused_cause": None,
                 "paused_since": None,
                 "next_probe": _BEAT + 4,
+                "stopped_by": None,
                 "slow": None,
+                "token": "a:b",
                 "put_off": {},
                 "accepted": 0,
                 "duplicates": 0,
@@ -63,8 +66,6 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
         "boot": "",
         "monotonic": None,
         "reporting": {},
-        "ledger": "",
-        "entries": 0,
     }
     assert json.loads((tmp_path / "details.json").read_bytes()) == {
         "default": {"paused": "the API is out of service", "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]}}
@@ -80,13 +81,15 @@ def test_what_others_said_is_not_for_everybody(tmp_path: Path) -> None:
     """The words of whoever answered, behind the status, are for the service's user; what is over is over in both."""
     said = "the API is out of service (HTTP 503 Service Unavailable: no invoice for Jan (Jansen))"
     file = _written_to(tmp_path)
-    file.write(_report(inboxes={"a": InboxReport(paused=said), "b": InboxReport(paused="a.example: HTTP 500: Jan")}))
+    held = InboxReport(paused=said, stopped_by="paused by a person since 09:03: Jan Jansen: asked")
+    file.write(_report(inboxes={"a": held, "b": InboxReport(paused="a.example: HTTP 500: Jan")}))
     public, full = (status_file.read(tmp_path / "service.json", folder) for folder in (None, tmp_path))
     assert public is not None
     assert public.inboxes["a"].paused == "the API is out of service (HTTP 503 Service Unavailable)"
+    assert public.inboxes["a"].stopped_by == "paused by a person since 09:03"
     assert public.inboxes["b"].paused == "a.example: HTTP 500"
     assert full is not None
-    assert full.inboxes["a"].paused == said
+    assert full.inboxes["a"] == held
     (tmp_path / "service.json").write_text(_report(inboxes={"a": InboxReport()}).model_dump_json())
     later = status_file.read(tmp_path / "service.json", tmp_path)
     assert later is not None

@@ -116,6 +116,8 @@ def test_this_machine_is_reached_without_a_proxy(host: str) -> None:
         ("socks5h://anna:geheim@proxy:1080", "socks5h:// is no kind of proxy that is supported"),
         ("ftp://proxy", "ftp:// is no kind of proxy"),
         ("://proxy", "is no kind of proxy"),
+        ('"http://anna:geheim@proxy:3128"', "has quotes"),
+        ("'proxy:3128'", "has quotes"),
         ("http://", "is no proxy's address"),
         ("http://:3128", "is no proxy's address"),
         ("http://anna:geheim@", "is no proxy's address"),

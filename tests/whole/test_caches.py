@@ -15,6 +15,7 @@ from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.timing import Timing
 from merchant import Daemon, Merchant, running
 from quick_service import program
+from scripted_api import Reply
 from waiting import wait_until
 
 _QUICK = Timing(
@@ -157,3 +158,18 @@ def test_an_order_from_a_cache_is_read_again_before_anything_is_sent(merchant: M
         assert daemon.stop() == 0
     assert proxy.count("POST") == 2
     assert daemon.events("invoice.failed")[0]["reason"] == "order_cancelled"
+
+
+def test_where_lists_are_refused_a_person_decides_and_is_obeyed(merchant: Merchant, proxy: FaultProxy) -> None:
+    """A box that lets no list pass makes a question of what was lost, no outage; moved back, the invoice is sent."""
+    names = _lost(proxy, range(5, 6), stored=False)
+    proxy.add(Rule("GET", r"/orders\?", passed_on=False, reply=Reply(b"Forbidden", 403)))
+    merchant.drop_pdf(*names)
+    with running(merchant, program=program(_QUICK, checked=False), resend_after="0.1") as daemon:
+        _wait_for(daemon, merchant.failed, names)
+        assert daemon.events("invoice.failed")[0]["reason"] == "outcome_unclear"
+        assert daemon.events("api.paused") == []
+        (merchant.failed / "5.pdf").rename(merchant.drop / "5.pdf")
+        _wait_for(daemon, merchant.processed, names)
+        assert daemon.stop() == 0
+    assert _sent(merchant) == {5: 1}

@@ -68,15 +68,18 @@ def test_an_expired_token_is_told_once_by_mail_and_that_it_is_over(merchant: Mer
     assert "geheim" not in daemon.errors()
 
 
-def test_many_failures_are_one_message_and_one_digest(merchant: Merchant) -> None:
+@pytest.mark.parametrize(
+    ("many", "shown"), [(150, "150 invoices"), pytest.param(1000, "1000 or more invoices", marks=pytest.mark.soak)]
+)
+def test_many_failures_are_one_message_and_one_digest(merchant: Merchant, many: int, shown: str) -> None:
     """The first failures are told at once, all that come later together, with their number and no file's name."""
     merchant.drop_pdf("Jan Jansen.pdf")
     with web_sink() as sink:
         with running(merchant, program=PROGRAM, notify=_webhook(sink)) as daemon:
             wait_until(lambda: _got_out(merchant, sink), what="a message")
-            for number in range(150):
+            for number in range(many):
                 merchant.drop_pdf(f"Jan Jansen {number}.pdf", b"no PDF")
-            daemon.wait_for("invoice.failed", 151)
+            daemon.wait_for("invoice.failed", many + 1, seconds=90.0)
             assert daemon.stop() == 0
         assert len(sink.requests) == 1
         # As it is an hour later.
@@ -84,7 +87,7 @@ def test_many_failures_are_one_message_and_one_digest(merchant: Merchant) -> Non
             wait_until(lambda: len(sink.requests) == 2, what="a digest")
     first, digest = (json.loads(body)["message"] for body in sink.bodies())
     assert first.startswith("1 invoice failed: 1 name_without_order.")
-    assert digest.startswith("150 invoices failed: 150 name_without_order.")
+    assert digest.startswith(f"{shown} failed: {many} name_without_order.")
     assert "Jan" not in first + digest
 
 
@@ -120,14 +123,14 @@ def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
     """Where nothing can be written any more, that is told once, and that it was told is remembered all the same."""
     merchant.state.mkdir()
     with ExitStack() as held:
-        held.enter_context(tmpfs(merchant.state, "size=2m"))
+        held.enter_context(tmpfs(merchant.state, "size=16m"))
         sink = held.enter_context(web_sink())
         with running(merchant, program=PROGRAM, notify=_webhook(sink)) as daemon:
             memory = merchant.state / "notify.json"
             wait_until(memory.exists, what="a memory")
             with suppress(OSError), (merchant.state / "filling").open("wb", buffering=0) as filling:
                 while True:
-                    filling.write(bytes(1024))
+                    filling.write(bytes(4096))
             for number in range(1, 40):
                 merchant.drop_pdf(f"{number}.pdf")
             wait_until(lambda: _got_out(merchant, sink), what="a message that is remembered")
@@ -138,7 +141,9 @@ def test_a_full_state_disk_is_told_once(merchant: Merchant) -> None:
     assert _titles(sink) == ["a disk is full", "all is well again"]
 
 
-@pytest.mark.parametrize("way", ["refused", "silent", "nonsense", "gone"])
+@pytest.mark.parametrize(
+    "way", ["silent", "nonsense", *(pytest.param(way, marks=pytest.mark.soak) for way in ("refused", "gone"))]
+)
 def test_a_notifier_that_does_not_work_is_told(merchant: Merchant, way: str) -> None:
     """What keeps a message from getting out stands in the log, in status and in health, and shows no address."""
     merchant.drop_pdf("1.pdf")

@@ -106,7 +106,14 @@ def test_signs_of_life_go_out_and_fail_with_the_cause(merchant: Merchant) -> Non
         assert "geheim" not in daemon.errors()
 
 
-@pytest.mark.parametrize("answer", [500, 302, None], ids=["error", "elsewhere", "none"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(500, id="error"),
+        pytest.param(302, id="elsewhere", marks=pytest.mark.soak),
+        pytest.param(None, id="none", marks=pytest.mark.soak),
+    ],
+)
 def test_a_heartbeat_that_does_not_arrive_is_told_once(merchant: Merchant, answer: int | None) -> None:
     """Nobody there, an error, a redirect: one line in the log, a word in health, and invoices go all the same."""
     merchant.drop_pdf("1.pdf")

@@ -343,15 +343,16 @@ def test_maintenance_is_probed_ever_less_often_whatever_it_asks_for(tmp_path: Pa
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_thousand_invoices_take_two_hundred_seconds(tmp_path: Path) -> None:
-    """A backlog of 1,000 at 4/s, burst 200, goes through in at most 1.03 times the ideal time with no 429."""
-    with Company(tmp_path, rate=4, burst=200) as company:
+    """A backlog of 1,000 at 4/s, burst 200, takes at most 1.03 times the ideal time, with few reads and no 429."""
+    with Company(tmp_path, rate=4, burst=200, orders=1000) as company:
         company.drop(1, 1000)
         with running(company.merchant) as daemon:
             company.wait_until_filed(1000, seconds=400)
             assert daemon.stop() == 0
         company.tell("1,000 invoices")
         assert company.refusals() == 0
-        assert len(company.asked()) == 1000
+        # Pages of orders, each for a hundred invoices.
+        assert len(company.asked()) <= 1030
         assert company.took() <= _TOLERANCE * company.ideal()
 
 

@@ -170,6 +170,11 @@ class ApiClient:
         self._alone.abort()
         self._downloads.abort()
 
+    @property
+    def token_in_use(self) -> str | None:
+        """The token that the next request has; None where it is read anew then."""
+        return self._token
+
     def forget_token(self) -> None:
         """Read the token again before the next request."""
         self._token = None
@@ -197,6 +202,7 @@ class ApiClient:
         own_connection: bool = False,
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
+        may_leave: Callable[[], None] | None = None,
     ) -> ApiResponse:
         """Send one request when rate limit and circuit breaker allow it, and return the API's own response.
 
@@ -204,7 +210,8 @@ class ApiClient:
         are the fields of the endpoint's own success. `alone`: it reads one resource, whose trouble may be its own.
         `corroborates`: it is made only to see whether all is in trouble; its success is no news about what failed.
         `own_connection`: it does not go on one that was used before, which a box in between may have closed.
-        `before_sending` is called when the request may leave, immediately before it does.
+        `before_sending` is called when the request may leave, immediately before it does; `may_leave` right before the
+        first byte of one that writes, and before each further part, and what it raises breaks the request off.
 
         A 404 does not close the circuit: several may mean that the project is wrong, which the caller decides.
 
@@ -225,6 +232,7 @@ class ApiClient:
             try:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
                 if upload is not None:
+                    upload.may_leave = may_leave
                     request.extensions[UPLOAD] = upload
                 response = _exchange(http, request)
             except httpx.HTTPError as error:

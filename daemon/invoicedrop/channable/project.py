@@ -91,11 +91,12 @@ class Project:
         item_ids: Sequence[int] = (),
         *,
         before_sending: Callable[[], None] | None = None,
+        may_leave: Callable[[], None] | None = None,
         own_connection: bool = False,
     ) -> Receipt:
         """Attach an invoice to an order (bol only: to these of its items) and return the API's receipt.
 
-        `before_sending` and `own_connection` are as for `ApiClient.request`.
+        `before_sending`, `may_leave` and `own_connection` are as for `ApiClient.request`.
 
         Raises:
             Rejected: the API refused it for good, or there is no such order.
@@ -117,6 +118,7 @@ class Project:
                 own_connection=own_connection,
                 headers={"Content-Type": "application/json", "Content-Length": str(len(body))},
                 before_sending=before_sending,
+                may_leave=may_leave,
             )
         except OutcomeUnknown as doubt:
             raise OutcomeUnknown(doubt.detail, is_whole=body.is_whole) from doubt

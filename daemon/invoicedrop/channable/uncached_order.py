@@ -39,8 +39,7 @@ def uncached_order(project: Project, order: Order) -> Order:
         for count, page in enumerate(project.pages(optional=True, **filters), 1):
             for listed in page.orders:
                 if listed.id == order.id:
-                    if page.kept_by is not None:
-                        raise Unanswered(f"the list of orders comes from a cache ({page.kept_by})")
+                    _require_proof(listed, order, page.kept_by)
                     return listed
             unreadable += page.unreadable
             if count == _MOST_PAGES:
@@ -48,6 +47,13 @@ def uncached_order(project: Project, order: Order) -> Order:
     if unreadable:
         raise Unanswered(f"no list of orders shows order {order.id}, but {unreadable} orders there cannot be read")
     raise Unanswered(f"no list of orders shows order {order.id}")
+
+
+def _require_proof(listed: Order, order: Order, kept_by: str | None) -> None:
+    if kept_by is not None:
+        raise Unanswered(f"the list of orders comes from a cache ({kept_by})")
+    if "attachments" in order.model_fields_set - listed.model_fields_set:
+        raise Unanswered("the list of orders does not show what is attached to them")
 
 
 def _lists(order: Order) -> Iterator[dict[str, Any]]:

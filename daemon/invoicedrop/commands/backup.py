@@ -26,6 +26,11 @@ def backup(settings: Settings, target: Path) -> int:
         LedgerUnavailable: the ledger cannot be read now, or (LedgerDamaged) is damaged.
 
     """
+    if settings.has_ledger_url:
+        raise BackupFailed(
+            "the ledger is in a PostgreSQL database: back it up with PostgreSQL's own tools (pg_dump, or base backups "
+            "with its log: https://www.postgresql.org/docs/current/backup.html)"
+        )
     _require_target(target, settings.state_dir)
     ledger = ledger_file(settings)
     if ledger is None:

@@ -1,13 +1,14 @@
 """How a delivery ends: in processed/, in failed/, or with the file left where it is, for later."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from invoicedrop.errors import Changed, Deferred, Rejected
+from invoicedrop.errors import Changed, Deferred, LedgerUnavailable, Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import State
 from invoicedrop.languages.catalogue import phrase
@@ -36,14 +37,21 @@ class Ending:
     def processed(self, *, duplicate: bool) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
         entry = self.entry
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.processed(
-                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
+                resumed=self.resumed,
+                since=entry.uploaded_at,
             )
+        self._require_still_ours(filed_as)
         if entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
+        else:
+            self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
@@ -66,7 +74,7 @@ class Ending:
         ledger, entry = self.context.ledger, self.entry
         if not self.resumed:
             entry = ledger.rejected(entry, rejection.reason, rejection.detail)
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.failed(
                 self.file.name,
                 self.snapshot.identity,
@@ -75,6 +83,7 @@ class Ending:
                 rejection.detail,
                 resumed=self.resumed,
             )
+        self._require_still_ours(filed_as)
         ledger.failed(entry, filed_as, mtime_ns=self.snapshot.identity.mtime_ns)
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
@@ -108,7 +117,7 @@ class Ending:
         Only time in which it could be tried counts, not by how much this try came late after an outage or a stop.
         """
         since, due = self.entry.conflict_since, self.entry.next_try
-        if since is not None and due is not None:
+        if since is not None and due is not None and due <= time.time():
             since += self.age(due)
         if since is not None and self.age(since) >= self.context.timing.conflict_patience:
             return self.failed(Rejected(Reason.REFUSED_BY_API, detail))
@@ -122,6 +131,25 @@ class Ending:
         """Write down that the invoice waits, and return what to raise. `reason`: what it would fail for."""
         self.context.ledger.deferred(replace(self.entry, trouble_since=None), delay, detail)
         return self.context.deferrals.note(self.file.name, self.log, delay, detail, reason)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Move a file within the block, while the inbox is ours."""
+        self.context.lease.require()
+        with self.context.deferrals.noted(self.file.name, self.log):
+            yield
+
+    def _require_still_ours(self, filed_as: Path) -> None:
+        """Take a move back that was made too late: by a process that was stopped right before it.
+
+        Whoever owns the inbox now may have gone on with the file since, or a person has: back in the drop folder, it is
+        taken again, and its entry says what becomes of it.
+        """
+        try:
+            self.context.lease.require()
+        except LedgerUnavailable:
+            self.context.filing.take_back(filed_as)
+            raise
 
     def _next_delay(self) -> float:
         return backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)

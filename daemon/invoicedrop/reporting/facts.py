@@ -29,6 +29,7 @@ from invoicedrop.reporting.overview import (
 from invoicedrop.reporting.sources import Sources
 from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
@@ -100,11 +101,14 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         folder=str(inbox.drop_dir),
         waiting=folder.total,
         trouble=folder.trouble or (report.unavailable if report is not None else None),
+        standby=report.standby if report is not None else None,
         paused=report.paused if report is not None else None,
         next_probe=report.next_probe if report is not None else None,
+        stopped_by=sources.stopped_by(inbox),
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),
+        unseen=folder.unseen,
         oldest=folder.oldest,
         in_doubt=folder.in_doubt,
         failed=failed,
@@ -123,7 +127,7 @@ def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:
     if last is None:
         return None
     owner = last.owner
-    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity()
+    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity_of(key_of(inbox))
     return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours, user_name(last.uid))
 
 

@@ -89,13 +89,15 @@ class FolderOwner:
 
 @dataclass(frozen=True, slots=True)
 class InboxState:
-    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    """How an inbox is doing. `standby`: who works on it, if another daemon does while this one waits.
 
+    `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    `stopped_by` says that a person has paused it, or that its first start holds it.
     `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
     those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
     is when the token was first seen here, if that is known.
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    it is there or was ended hard. `unseen` is why this user may not see the folder, where the service may.
     """
 
     name: str
@@ -104,13 +106,16 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    stopped_by: str | None
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
+    unseen: str | None = None
     oldest: float | None = None
     in_doubt: int = 0
     failed: int = 0
     token_since: float | None = None
+    standby: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

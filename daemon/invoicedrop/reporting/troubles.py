@@ -50,7 +50,7 @@ class TroubleKind(StrEnum):
     REPORTING = "reporting"
     """Somebody who is to be told of the service is not: messages, the heartbeat or the metrics do not get out."""
     HELD = "held"
-    """A person has paused the inbox: that is no alarm."""
+    """A person has paused the inbox, or is to let its first start go on: that is no alarm."""
 
     @property
     def stops_work(self) -> bool:
@@ -79,6 +79,8 @@ _STOPS_WORK: Final = frozenset(
 )
 _DAY: Final = 86_400.0
 _HOUR: Final = 3600.0
+_LONGEST_AGE: Final = 1e9
+"""Seconds; an age beyond it is no age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,9 @@ def troubles_in(overview: Overview, timing: Timing = DEFAULT_TIMING) -> list[Tro
         found.append(Trouble(TroubleKind.LEDGER, None, None, overview.ledger_trouble))
     held = {inbox for kind, inbox in kinds if kind is TroubleKind.HELD}
     for inbox in overview.inboxes:
+        if inbox.standby is not None:
+            # The machine that works on it tells of its invoices: nobody is told twice.
+            continue
         if inbox.name not in held:
             found.extend(_waits_too_long(inbox, overview.now, timing))
         found.extend(_failed(inbox, overview))
@@ -132,7 +137,7 @@ def service_troubles(daemon: DaemonState, now: float) -> Iterator[Trouble]:
     if report is None:
         return
     if not daemon.is_fresh and daemon.running is not False:
-        age = report.age(now)
+        age = max(-_LONGEST_AGE, min(report.age(now), _LONGEST_AGE))
         words = (
             phrase("the service's last sign of life is {age:.0f} s old: it hangs, or has been killed", age=age)
             if age >= 0
@@ -153,9 +158,8 @@ def is_at_work(found: list[Trouble]) -> bool:
 
 
 def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
-    held_by = getattr(inbox, "stopped_by", None)
-    if held_by is not None:
-        yield Trouble(TroubleKind.HELD, name, None, f"is {held_by}")
+    if inbox.stopped_by is not None:
+        yield Trouble(TroubleKind.HELD, name, None, f"is {inbox.stopped_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
         yield Trouble(kind, name, inbox.unavailable_since, phrase("is unavailable: {why}", why=inbox.unavailable))

@@ -78,6 +78,10 @@ class FolderHealth:
         """Hold all files back for a while."""
         self._breaker.trip(detail, cause)
 
+    def try_now(self) -> None:
+        """Wait for nothing: what was wrong may be over."""
+        self._breaker.probe_now()
+
     # What was seen of the folders
 
     def are_ours(self) -> bool:

@@ -16,6 +16,7 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.service.companion import Companion
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.known_ledger import LedgerMemory
 from invoicedrop.service.lock import StateFolder
 from invoicedrop.service.status_file import InboxReport, Report, StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
@@ -49,14 +50,18 @@ class Heartbeat:
         self._ledger = ledger
         self._systemd = systemd
         self._due = 0.0
-        self._ready = False
-        self._identity = ""
-        self._last_id = 0
+        self._memory = LedgerMemory(state.path, ledger)
 
     @property
     def due(self) -> float:
         """Monotonic time of the next beat."""
         return self._due
+
+    def begin(self, workers: Sequence[InboxWorker]) -> None:
+        """The service is up: ledger and settings are right. Whether the folders are, only the first turns tell."""
+        self._write(_reports(workers), pid=os.getpid())
+        self._systemd.status("starting: the folders are looked at")
+        self._systemd.ready()
 
     def beat(self, workers: Sequence[InboxWorker]) -> None:
         """The loop has done a whole turn: report it, about once in an interval."""
@@ -67,9 +72,6 @@ class Heartbeat:
         self._due = now + self._interval
         reports = _reports(workers)
         self._write(reports, pid=os.getpid())
-        if not self._ready and any(worker.is_scanned for worker in workers):
-            self._ready = True
-            self._systemd.ready()
         self._systemd.alive()
         self._systemd.status(self._status_line(reports))
 
@@ -78,10 +80,6 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
-        # Once it is closed, or while it cannot be read, what it was before.
-        with suppress(LedgerUnavailable):
-            self._identity = self._identity or self._ledger.identity()
-            self._last_id = self._ledger.last_id()
         report = Report(
             pid=pid,
             started=self._life.started,
@@ -94,12 +92,12 @@ class Heartbeat:
             boot=boot_id(),
             monotonic=time.monotonic(),
             reporting={what: words for each in self._companions for what, words in each.troubles().items()},
-            ledger=self._identity,
-            entries=self._last_id,
         )
         if self._state.trouble() is not None:
             # What has its name otherwise may be another service's.
             return
+        with suppress(LedgerUnavailable):
+            self._memory.refresh()
         unwritten = self._file.write(report)
         if unwritten is not None and unwritten != self._unwritten:
             get_logger().warning("status.unwritten", detail=unwritten)
@@ -112,10 +110,14 @@ class Heartbeat:
             return error.detail
         parts = [f"{sum(report.waiting for report in reports.values())} waiting", f"{sent} sent today"]
         for name, report in reports.items():
-            if report.unavailable is not None:
+            if report.standby is not None:
+                parts.append(f"{name} stands by: {report.standby}, works on it")
+            elif report.unavailable is not None:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")
+            if report.stopped_by is not None:
+                parts.append(f"{name} {report.stopped_by}")
         return "; ".join(parts)
 
 

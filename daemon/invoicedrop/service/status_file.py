@@ -50,8 +50,9 @@ class InboxReport(BaseModel):
     """How one inbox is doing. `put_off` holds, by file, until when it is deferred and why: not more than a hundred.
 
     `paused` and `unavailable` say in words why the API or the folders cannot be used, their `_cause` why (one of
-    `errors.PauseCause`), and their `_since` since when; an older version says the words only. `slow` is how slowly the
-    last upload left, if it did.
+    `errors.PauseCause`), and their `_since` since when; an older version says the words only. `standby` is who works on
+    it, if another daemon does. `slow` is how slowly the last upload left, if it did. `stopped_by` says that a person
+    has paused it, or that its first start holds it. `token` is a fingerprint of the API token in use.
 
     Since the service began: how many invoices were `accepted`, were `duplicates`, or failed (`failures`, by reason);
     when the last one was accepted; the API's `answers` by status; how many `checks` of PDFs took how long
@@ -63,13 +64,16 @@ class InboxReport(BaseModel):
     waiting: int = 0
     mode: _Text = "scans"
     unavailable: _Text | None = None
+    standby: _Text | None = None
     unavailable_cause: _Text | None = None
     unavailable_since: float | None = None
     paused: _Text | None = None
     paused_cause: _Text | None = None
     paused_since: float | None = None
     next_probe: float | None = None
+    stopped_by: _Text | None = None
     slow: _Text | None = None
+    token: _Text | None = None
     put_off: dict[_Text, tuple[float, _Text]] = {}
     accepted: int = 0
     duplicates: int = 0
@@ -87,7 +91,7 @@ class Report(BaseModel):
     `pid` is None once the service has stopped; `started` and `namespace` tell its process from any other one of this
     number (`system.life`), `began` is when it began to work. `monotonic` is the beat by the monotonic clock of the
     machine's start `boot`: an older version does not say it. `reporting` is what is wrong with those that tell others
-    of the service (`Companion.troubles`). `ledger` is the ledger's identity, `entries` the last one's id in it.
+    of the service (`Companion.troubles`).
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -103,8 +107,6 @@ class Report(BaseModel):
     boot: str = ""
     monotonic: float | None = None
     reporting: dict[_Text, _Text] = {}
-    ledger: str = ""
-    entries: int = 0
 
     def age(self, now: float) -> float:
         """Return how old the report is, in seconds; `now` is the time of the wall clock.
@@ -146,11 +148,11 @@ class StatusFile:
         content = report.model_dump(mode="json")
         details = {}
         for name, inbox in content["inboxes"].items():
-            details[name] = {field: inbox[field] for field in _PRIVATE if inbox.get(field)}
+            details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
             inbox["put_off"] = {}
             for field in ("unavailable", "paused"):
                 inbox[field] = _without_quotes(inbox[field])
-            if inbox.get("stopped_by"):
+            if inbox["stopped_by"]:
                 # What a person gives as the reason comes behind a colon, and may be about anybody.
                 inbox["stopped_by"] = inbox["stopped_by"].partition(": ")[0]
         if details != self._details:
@@ -198,7 +200,7 @@ def _with_details(inbox: InboxReport, details: dict[str, Any]) -> InboxReport:
     """Return the report with the words in full, but for what is over by now."""
     values = inbox.model_dump()
     known = {field: details[field] for field in _PRIVATE if field in details}
-    over = {field for field in ("unavailable", "paused", "stopped_by") if values.get(field) is None}
+    over = {field for field in ("unavailable", "paused", "stopped_by") if values[field] is None}
     return InboxReport.model_validate(values | {field: value for field, value in known.items() if field not in over})
 
 

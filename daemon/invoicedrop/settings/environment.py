@@ -20,7 +20,9 @@ _MASK: Final = "[secret]"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME: Final = 253
 _LARGEST_PORT: Final = 65535
+_QUOTES: Final = "\"'"
 _EXAMPLE: Final = "write it like http://proxy.example:3128"
+_QUOTED: Final = f"has quotes, which are a part of it where no shell reads it; {_EXAMPLE}, without them"
 
 
 def read_network(environ: Mapping[str, str], problems: list[str]) -> Network:
@@ -29,7 +31,7 @@ def read_network(environ: Mapping[str, str], problems: list[str]) -> Network:
     proxies = {}
     for scheme in ("https", "http"):
         variable, value = _variable(environ, f"{scheme}_proxy") or _variable(environ, "all_proxy") or ("", "")
-        proxy = _proxy(value, variable) if value else None
+        proxy = None if not value else _QUOTED if value[0] in _QUOTES else _proxy(value, variable)
         if isinstance(proxy, str):
             problems.append(f"{variable}: {proxy}")
         elif proxy is not None:

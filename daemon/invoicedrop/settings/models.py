@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
 from invoicedrop.languages.catalogue import Language
+from invoicedrop.printable import printable
 from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
@@ -40,9 +41,20 @@ from invoicedrop.settings.fields import (
     Whole,
     sentence_error,
 )
-from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, same_pages, validated
+from invoicedrop.settings.ledger_url import is_url
+from invoicedrop.settings.rules import (
+    check_ledger_url,
+    check_tokens,
+    different_rates,
+    is_same_place,
+    same_folders,
+    same_names,
+    same_pages,
+    validated,
+)
 from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
+from invoicedrop.system.dated_folder import DatedFolder, problem_with
 from invoicedrop.system.network import DIRECT, Network
 
 OnOff = Literal["on", "off"]
@@ -80,7 +92,8 @@ class Inbox(BaseModel):
     drop_dir: AbsolutePath = Field(description="The folder that the accounting software puts invoices into.")
     processed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "processed",
-        description="Where uploaded invoices go; by default the folder processed inside drop_dir.",
+        description="Where uploaded invoices go; by default the folder processed inside drop_dir. {year} and {month} "
+        "in it are those of the day when an invoice is filed, as in /srv/processed/{year}/{month}.",
     )
     failed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "failed",
@@ -129,6 +142,12 @@ class Inbox(BaseModel):
         default="off",
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
         "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
+    )
+    hold_above: Whole = Field(
+        default=1000,
+        ge=0,
+        description="How many files may wait at the very first start; more are held until `invoicedrop resume`, so "
+        "that nobody sends an archive by accident. 0 never holds.",
     )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
@@ -205,6 +224,16 @@ class Inbox(BaseModel):
         return f"{self.api_url}/{self.company_id}"
 
     @property
+    def processed(self) -> DatedFolder:
+        """Where uploaded invoices go: one folder, or one for each month."""
+        return DatedFolder.of(self.processed_dir)
+
+    @property
+    def fixed_folders(self) -> tuple[Path, Path, Path]:
+        """The drop folder, and what is fixed of the processed and failed folders."""
+        return self.drop_dir, self.processed.fixed, self.failed_dir
+
+    @property
     def network(self) -> Network:
         """What the usual environment variables (HTTPS_PROXY, SSL_CERT_FILE) say; no setting of a file."""
         return self._network
@@ -214,6 +243,29 @@ class Inbox(BaseModel):
         inbox = self.model_copy()
         inbox._network = network  # noqa: SLF001 - our own
         return inbox
+
+    @field_validator("drop_dir", "failed_dir")
+    @classmethod
+    def _check_undated(cls, folder: Path, info: ValidationInfo) -> Path:
+        # Inside a drop_dir that is wrong already, it would only be named as well.
+        follows = info.field_name == "failed_dir" and "drop_dir" not in info.data
+        if DatedFolder.of(folder).is_dated and not follows:
+            raise sentence_error("must be one folder: only processed_dir may have {year} and {month} in it")
+        return folder
+
+    @field_validator("processed_dir")
+    @classmethod
+    def _check_dated(cls, folder: Path, info: ValidationInfo) -> Path:
+        problem, dated = problem_with(folder), DatedFolder.of(folder)
+        if problem is not None:
+            raise sentence_error(problem)
+        drop_dir = info.data.get("drop_dir")
+        if dated.is_dated and drop_dir is not None and is_same_place(dated.fixed, drop_dir):
+            raise sentence_error(
+                "would fill the drop folder itself with folders for years or months; write one in between, like "
+                f"{printable(drop_dir)}/processed/{{year}}"
+            )
+        return folder
 
     @field_validator("api_token_file")
     @classmethod
@@ -238,6 +290,15 @@ class Settings(BaseSettings):
     state_dir: AbsolutePath = Field(
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
+    )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="The address of a PostgreSQL database in which the ledger is kept instead, for several machines at "
+        "one share (needs invoicedrop[postgres]); a file (ledger_url_file), or libpq's own password file, is the safer "
+        "place for a password.",
+    )
+    ledger_url_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds nothing but that address."
     )
     status_file: AbsolutePath = Field(
         default_factory=lambda service: service["state_dir"] / FILE_NAME,
@@ -297,14 +358,34 @@ class Settings(BaseSettings):
     """The TOML file that was read."""
     warnings: tuple[str, ...] = ()
     """Sentences for the log."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about what this user may not read: for commands that can do without."""
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _check_ledger_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not is_url(url.get_secret_value().strip()):
+            raise sentence_error("must be an address like postgresql://user@host/database")
+        return url
+
+    @field_validator("ledger_url_file")
+    @classmethod
+    def _check_single_ledger_url(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("ledger_url") is not None:
+            raise sentence_error("stands beside ledger_url; keep one of the two")
+        return file
+
+    @property
+    def has_ledger_url(self) -> bool:
+        """Whether the ledger is in a database, which others may share, and not in a file in `state_dir`."""
+        return self.ledger_url is not None or self.ledger_url_file is not None
 
     @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
-        inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
-        return frozenset({self.state_dir}.union(*inboxes))
+        return frozenset({self.state_dir}.union(*(inbox.fixed_folders for inbox in self.inboxes)))
 
     @property
     def own_paths(self) -> frozenset[Path]:
@@ -342,6 +423,7 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        check_ledger_url(service, reading)
         notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
@@ -351,6 +433,7 @@ class Settings(BaseSettings):
             "inboxes": inboxes,
             "source": reading.file and reading.file_or_default,
             "warnings": tuple(dict.fromkeys(reading.warnings)),
+            "unseen": tuple(dict.fromkeys(reading.unseen)),
             "origins": [
                 (table.label, name, entry.origin)
                 for table in (*tables, service)
@@ -362,7 +445,7 @@ class Settings(BaseSettings):
         reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *same_pages(tables)))
         reading.problems.extend(different_rates(rates))
         if settings is None or reading.problems:
-            raise ConfigError(list(dict.fromkeys(reading.problems)))
+            raise ConfigError(list(dict.fromkeys([*reading.problems, *reading.unseen])))
         return settings
 
 
@@ -374,5 +457,7 @@ class TopLevel(Settings, Inbox):
 
 NAMES: Final = Names(
     inbox=tuple(Inbox.model_fields),
-    service=tuple(name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "origins"}),
+    service=tuple(
+        name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "unseen", "origins"}
+    ),
 )

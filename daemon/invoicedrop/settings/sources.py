@@ -18,14 +18,15 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 from pydantic_settings import BaseSettings, EnvSettingsSource, TomlConfigSettingsSource
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.token import exists, find_secret
+from invoicedrop.system import permissions
 
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "status_page", "state_dir", "status_file", "notify_file", "api_token_file")
+PATHS: Final = (*FOLDERS, "status_page", "state_dir", "status_file", "notify_file", "api_token_file", "ledger_url_file")
 FILE_NAME: Final = "service.json"
 """The status file's name, where no setting gives it another one."""
 _MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
@@ -34,13 +35,19 @@ _MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The fixed places outside: settings file, container secret, user's state folder (None: ask platformdirs)."""
+    """The fixed places outside: settings file, container secret, the user's folders (None: ask platformdirs)."""
 
     config: Path = Path("/etc/invoicedrop/invoicedrop.toml")
     secret: Path = Path("/run/secrets/api_token")
     user_state: Path | None = None
+    user_config: Path | None = None
     runtime: Path = Path("/run/invoicedrop")
     """The folder that the systemd unit makes for the status file."""
+
+    @property
+    def users_config(self) -> Path:
+        """The settings file of this user alone, which counts where `config` does not exist."""
+        return (self.user_config or platformdirs.user_config_path("invoicedrop")) / self.config.name
 
 
 class Names(NamedTuple):
@@ -86,6 +93,8 @@ class Reading:
     """How a problem with that file says who named it."""
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """What this user may not read, though others may: no fault of the settings."""
 
     @property
     def file_or_default(self) -> Path:
@@ -138,13 +147,16 @@ def located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
 
 
 def find_file(config: Path | None, environ: Mapping[str, str], places: Places) -> tuple[Path | None, str]:
-    """Return the TOML file in force (None: nobody named one, and the usual place has none), and who named it."""
+    """Return the TOML file in force (None: nobody named one, and the usual places have none), and who named it."""
     if config is not None:
         return config, ", given by --config"
     variable = environ.get(_CONFIG, "")
     if variable.strip():
         return Path(located(variable, None, environ)), f", given by {_CONFIG}"
-    return (places.config if exists(places.config) else None), ""
+    if exists(places.config):
+        return places.config, ""
+    # A home that is closed to this user is another one's (HOME as sudo or cron left it).
+    return (places.users_config if os.access(places.users_config, os.F_OK) else None), ""
 
 
 class Environment(EnvSettingsSource):
@@ -201,8 +213,12 @@ class TomlFile(TomlConfigSettingsSource):
             problem = "does not exist; correct the path or create the file"
         except IsADirectoryError:
             problem = "is a folder; name the TOML file inside it"
+        except PermissionError:
+            where = f"settings file {printable(file_path)}{self._reading.given_by}"
+            remedy = "let the service's user read it, or ask as root: sudo invoicedrop ..."
+            raise NotSeen([f"{where}: may not be read by {permissions.ourselves()}; {remedy}"]) from None
         except OSError as error:
-            problem = f"cannot be read ({error.strerror}); let the user that the service runs as read it"
+            problem = f"cannot be read ({error.strerror}); name a file that can"
         except UnicodeDecodeError as error:
             problem = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
         except tomllib.TOMLDecodeError as error:

@@ -38,9 +38,12 @@ _TITLES: Final = {
 _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 """What goes on without that anything else is wrong."""
 _LONG_PATIENCE: Final = frozenset({TroubleKind.OUTAGE, TroubleKind.PROJECT, TroubleKind.THREADS, TroubleKind.REPORTING})
-_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE, TroubleKind.HANGS})
+_AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE})
 _MOST_ORDERS: Final = 10
 _ENGLISH: Final = catalogue("en")
+_LONGEST_TITLE: Final = 200
+_LONGEST_BODY: Final = 10_000
+"""Characters; what is handed to the process that sends must fit into a pipe."""
 _ALL_WELL: Final = phrase("all is well again")
 
 
@@ -142,6 +145,8 @@ def _is_news(trouble: Trouble, told: Told, sightings: Sightings, now: float, aft
 def _patience(kind: TroubleKind, timing: Timing) -> float:
     if kind in _AT_ONCE:
         return 0.0
+    if kind is TroubleKind.HANGS:
+        return timing.silence_told
     return timing.outage_told if kind in _LONG_PATIENCE else timing.trouble_told
 
 
@@ -206,4 +211,5 @@ def _orders(files: Sequence[FailedFile] | Sequence[QuestionedFile], words: Catal
 def _message(titles: Sequence[str], lines: Sequence[str], words: Catalogue) -> Message:
     host = socket.gethostname()
     title = words("invoicedrop on {host}: {news}", host=host, news=", ".join(dict.fromkeys(titles)))
-    return Message(title, "\n\n".join((*lines, words("More is shown by `invoicedrop status` on {host}.", host=host))))
+    body = "\n\n".join((*lines, words("More is shown by `invoicedrop status` on {host}.", host=host)))
+    return Message(title[:_LONGEST_TITLE], body[:_LONGEST_BODY])

@@ -17,7 +17,7 @@ from invoicedrop.languages.catalogue import Catalogue, Language, catalogue
 from invoicedrop.logs import get_logger
 from invoicedrop.reporting.memory import Memory
 from invoicedrop.reporting.notify.delivery import Delivery, Result, kind_of
-from invoicedrop.reporting.notify.news import Told, news_for
+from invoicedrop.reporting.notify.news import Message, Told, news_for
 from invoicedrop.reporting.notify.sightings import Sightings
 from invoicedrop.reporting.troubles import Trouble
 from invoicedrop.reporting.watch import Picture
@@ -39,6 +39,7 @@ class _Recipient:
         self._address = address
         self._timing = timing
         self._words = words
+        self._message: Message | None = None
         self._then = told
 
     def begin(self, picture: Picture, going_on: Sequence[Trouble], sightings: Sightings, after: float) -> bool:
@@ -63,18 +64,19 @@ class _Recipient:
 
     def try_out(self) -> None:
         """See whether the address can be understood at all."""
-        self._then = self.told
+        self._message = None
         self.under_way = Delivery(self._address, None, seconds=self._timing.message_timeout)
 
     def end(self, result: Result) -> None:
         """Learn what became of it."""
         self.under_way = None
-        if result.sent:
-            self.failure = None
-            self.told = self._then.model_copy(update={"attempts": 0, "not_before": 0.0})
+        if not result.sent:
+            self.failure = f"{self.shown}: {result.words}"
+            get_logger().warning("notify.failed", way="notify", address=self.shown, detail=result.words)
             return
-        self.failure = f"{self.shown}: {result.words}"
-        get_logger().warning("notify.failed", way="notify", address=self.shown, detail=result.words)
+        self.failure = None
+        if self._message is not None:
+            self.told = self._then.model_copy(update={"attempts": 0, "not_before": 0.0})
 
 
 class Notifier:

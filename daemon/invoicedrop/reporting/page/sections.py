@@ -163,7 +163,7 @@ def _left_alone_row(file: LeftAloneFile, facts: PageFacts) -> Html:
 def _waiting_row(file: WaitingFile, facts: PageFacts) -> Html:
     words, overview = facts.words, facts.overview
     # What all wait for stands at the top.
-    is_common = file.why in {NO_DAEMON, facts.state.trouble, facts.state.paused, getattr(facts.state, "stopped_by", "")}
+    is_common = file.why in {NO_DAEMON, facts.state.trouble, facts.state.paused, facts.state.stopped_by}
     again = None
     if not is_common and file.until is not None and file.until > overview.now:
         again = element("p", words("Next try: {time}", time=when(file.until, words, now=overview.now)))

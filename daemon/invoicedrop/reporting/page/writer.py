@@ -94,7 +94,9 @@ class StatusPage:
             if missing_mount(self._settings.state_dir, self._inbox.name, self._inbox.drop_dir) is not None:
                 # What lies in its place is no share that anybody reads.
                 return
-            self._write(self._look(stopped_at), stopped_at)
+            overview = self._look(stopped_at)
+            if overview.inboxes[0].standby is None:
+                self._write(overview, stopped_at)
         except NotOurPage as error:
             self._failed(str(error))
         except OSError as error:
