@@ -422,7 +422,7 @@ def _needed(name: str) -> set[str]:
 @pytest.mark.parametrize("extra", [None, "postgres"])
 def test_requirements_txt_locks_everything_with_hashes(extra: str | None) -> None:
     """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
-    # An extra's has all that its installation needs, too.
+    # That of an extra has everything else as well.
     text = (PROJECT / ("requirements.txt" if extra is None else f"requirements-{extra}.txt")).read_text()
     entries = re.findall(
         r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
