@@ -31,7 +31,9 @@ ENGLISH = re.compile(
     re.IGNORECASE,
 )
 """Words of English that no bookkeeper of another language should meet."""
-AS_IT_IS = re.compile(r"_items|items-11-12|max_file_bytes|hold_above|invoicedrop resume|order_id_kind|`[^`]*`|\{[^}]*\}|\bfailed(?=[.: ])")
+AS_IT_IS = re.compile(
+    r"_items|items-11-12|max_file_bytes|hold_above|invoicedrop resume|order_id_kind|`[^`]*`|\{[^}]*\}|\bfailed(?=[.: ])"
+)
 """Names of files, settings and commands, which are the same everywhere."""
 
 
