@@ -9,8 +9,8 @@ WORKDIR /src
 RUN python3 -m venv /opt/invoicedrop
 # What rarely changes comes first. Every file is verified by its hash before anything in it runs.
 COPY requirements.txt requirements-postgres.txt requirements-build.txt ./
-RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes -r requirements.txt \
-        $([ "${LEDGER}" != postgres ] || echo -r requirements-postgres.txt) \
+RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes \
+        -r "$([ "${LEDGER}" = postgres ] && echo requirements-postgres.txt || echo requirements.txt)" \
     && /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes --target /tools -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY config ./config

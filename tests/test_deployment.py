@@ -146,7 +146,7 @@ def test_any_user_finds_the_status_file_of_the_unit() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
 def test_the_administrator_s_command_runs_as_who_asks_and_says_who_may_see_more() -> None:
-    """For other users than root the program runs as they are, with the service's state; exit code 75: ask as root."""
+    """For others than root the program runs as who asks, with the service's folders, and it is said who may see all."""
     script = (SYSTEMD / "invoicedrop-command").read_text()
     (line,) = re.findall(r"^program=.*$", script, re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
@@ -156,17 +156,18 @@ def test_the_administrator_s_command_runs_as_who_asks_and_says_who_may_see_more(
             path.chmod(mode)
         command = Path(folder, "command")
         command.write_text(script.replace(line, f"program={program}"))
-        for code, hint in ((75, True), (78, True), (1, False), (0, False)):
+        asks = [(75, "orders"), (78, "orders"), (1, "orders"), (0, "health"), (0, "status"), (1, "check")]
+        for (code, what), hint in zip(asks, (True, True, False, False, True, True), strict=True):
             asked = subprocess.run(
-                ["sh", command, "status", str(code)],
+                ["sh", command, what, str(code)],
                 user=65534,
                 group=65534,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            assert (asked.returncode, asked.stdout) == (code, f"65534 /var/lib/invoicedrop status {code}\n")
-            assert (f"sudo invoicedrop status {code}" in asked.stderr) is hint
+            assert (asked.returncode, asked.stdout) == (code, f"65534 /var/lib/invoicedrop {what} {code}\n")
+            assert (f"sudo invoicedrop {what} {code}" in asked.stderr) is hint
 
 
 def test_a_new_token_reloads_the_service() -> None:
@@ -341,7 +342,8 @@ def test_the_quadlet_agrees_with_the_compose_file() -> None:
     assert inside == {volume.removesuffix(":ro").rpartition(":")[2] for volume in service["volumes"]}
     assert "invoicedrop-state:/state" in quadlet["Volume"]
     assert quadlet["RestartPreventExitStatus"] == [str(exit_codes.CONFIG)]
-    assert int(quadlet["TimeoutStopSec"][0]) > LONGEST_STOP
+    (patience,) = quadlet["PodmanArgs"]
+    assert int(quadlet["TimeoutStopSec"][0]) > int(patience.removeprefix("--stop-timeout=")) > LONGEST_STOP
 
 
 # What is installed
@@ -388,6 +390,8 @@ def test_production_needs_nothing_of_the_sandbox() -> None:
     """What requirements.txt locks has no web server, and every other extra of a production has a lock of its own."""
     locked = set(re.findall(r"^([a-z0-9-]+)==", (PROJECT / "requirements.txt").read_text(), re.MULTILINE))
     assert not locked & {"starlette", "uvicorn"}
+    # Messages and metrics need no more than a setting.
+    assert locked >= {"apprise", "prometheus-client"}
     with (PROJECT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     for extra, wanted in project["project"]["optional-dependencies"].items():
@@ -419,7 +423,8 @@ def _needed(name: str) -> set[str]:
 @pytest.mark.parametrize("extra", [None, "postgres"])
 def test_requirements_txt_locks_everything_with_hashes(extra: str | None) -> None:
     """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
-    text = (PROJECT / (f"requirements-{extra}.txt" if extra else "requirements.txt")).read_text()
+    # That of an extra has everything else as well.
+    text = (PROJECT / ("requirements.txt" if extra is None else f"requirements-{extra}.txt")).read_text()
     entries = re.findall(
         r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
     )

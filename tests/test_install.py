@@ -221,6 +221,20 @@ def test_a_backup_is_the_program_s_own_where_it_has_one(machine: Machine) -> Non
     assert copy.read_text() == "backup\n"
 
 
+def test_without_a_copy_of_the_ledger_the_version_before_goes_on(machine: Machine) -> None:
+    """A ledger that cannot be copied ends the upgrade: nothing is changed, and the service is at work again."""
+    machine.installed()
+    machine.record(1)
+    machine.ledger.write_bytes(b"no ledger" * 1000)
+    machine.of_version("2.0.0")
+    done = machine.install()
+    assert done.returncode == 1
+    assert "the ledger could not be copied: nothing was changed" in done.stdout
+    assert (machine.version(), machine.active) == ("1.0.0", True)
+    machine.installed("--no-backup")
+    assert machine.version() == "2.0.0"
+
+
 @pytest.mark.parametrize("doubts", [0, 2])
 def test_a_ledger_that_the_old_version_refuses_is_replaced_by_its_copy(machine: Machine, doubts: int) -> None:
     """Then the copy from before the upgrade comes back, and the newer one is kept; not while uploads are in doubt."""

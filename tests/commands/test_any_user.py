@@ -45,7 +45,7 @@ def _asked(shop: Merchant, *arguments: str) -> tuple[int, str]:
 
 def test_status_says_what_is_not_seen(shop: Merchant) -> None:
     """Whether a daemon runs, the folder and the ledger are not seen: each is said, with who may."""
-    (shop.state / "ledger.sqlite3").write_bytes(b"")
+    (shop.state / "ledger.sqlite3").write_bytes(b"of the service")
     code, said = _asked(shop, "status")
     assert code == exit_codes.OK
     assert "Whether a daemon is running cannot be told by this user" in said

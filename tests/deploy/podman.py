@@ -223,7 +223,7 @@ def image(podman: Podman, found: Findings) -> None:
     size, base = described["Size"], json.loads(podman.must("image", "inspect", _BASE))[0]["Size"]
     ours = (size - base) / _MEGABYTE
     found.note(f"{size / _MEGABYTE:.0f} MB, of which {base / _MEGABYTE:.0f} MB are the base: {ours:.0f} MB are ours")
-    found.check("what is ours is small (less than 80 MB)", ours < 80)
+    found.check("what is ours is small (less than 90 MB)", ours < 90)
     config = described["Config"]
     found.check("it runs as a number that is not root", config["User"] == f"{_USER}:{_USER}", config)
     found.check("the entry point is the program, no shell", config["Entrypoint"] == ["invoicedrop"], config)

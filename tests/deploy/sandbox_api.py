@@ -54,7 +54,18 @@ class SandboxApi:
 def running() -> Iterator[SandboxApi]:
     """Run the sandbox API on this machine's loopback, as the command does, without a rate limit."""
     port = free_port()
-    command = [sys.executable, "-m", "invoicedrop.cli", "sandbox", "--port", str(port), "--rate", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "invoicedrop.cli",
+        "sandbox",
+        "--port",
+        str(port),
+        "--rate",
+        "0",
+        "--orders",
+        "900",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             yield SandboxApi(port)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from invoicedrop.service import status_file
 from merchant import Merchant, running
 from quick_service import UNCHECKED
 from waiting import wait_until
@@ -49,4 +48,4 @@ def test_ready_does_not_wait_for_the_folders(
                 assert f"{merchant.processed} is not a folder" in said[-1]
                 merchant.processed.unlink()
                 _messages(listener, "STATUS=0 waiting; 0 sent today")
-            wait_until(lambda: status_file.read(merchant.state / "service.json") is not None, what="there is a report")
+            wait_until((merchant.state / "service.json").exists, what="there is a report")

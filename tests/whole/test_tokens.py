@@ -18,7 +18,7 @@ _OLD, _NEW = "old-token", "new-token"
 
 def _in_use(merchant: Merchant) -> Level | None:
     """Return what `check` says of the running service's token."""
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json", merchant.state)
     inboxes = {} if report is None or report.pid is None else report.inboxes
     return next((finding.level for finding in tokens.in_use(merchant.settings().inboxes[0], inboxes)), None)
 

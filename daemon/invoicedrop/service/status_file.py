@@ -25,7 +25,7 @@ from invoicedrop.system.boot import boot_id
 from invoicedrop.system.life import Life
 
 _DETAILS: Final = "details.json"
-_PRIVATE: Final = ("unavailable", "paused", "stopped_by", "put_off")
+_PRIVATE: Final = ("unavailable", "paused", "stopped_by", "put_off", "token")
 """What of an inbox stands in the details in full."""
 _QUOTED: Final = re.compile(r"(HTTP \d{3}[A-Za-z' -]*): .*?(\)?)$", re.DOTALL)
 """The words of whoever answered, behind the status (channable.response), at the end of a sentence."""
@@ -150,6 +150,7 @@ class StatusFile:
         for name, inbox in content["inboxes"].items():
             details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
             inbox["put_off"] = {}
+            inbox["token"] = None
             for field in ("unavailable", "paused"):
                 inbox[field] = _without_quotes(inbox[field])
             if inbox["stopped_by"]:

@@ -1,6 +1,7 @@
 """What `invoicedrop check` says of the ledger: whether it can be used, is whole, and is the one that was in use."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from invoicedrop.commands.check.finding import Finding, Level
@@ -21,9 +22,10 @@ def of_ledger(settings: Settings, opened: ExitStack) -> tuple[Ledger | None, lis
     try:
         if settings.has_ledger_url:
             return _of_shared(settings, opened)
-        ledger_file(settings)  # what this user may not see is said in these words
+        # First, since it says who may.
+        path = ledger_file(settings)
         before = condition_of(settings.state_dir / LEDGER_FILE)
-        damage = _damage(settings)
+        damage = _damage(path)
         if damage is not None and damage.level is Level.PROBLEM:
             return None, [damage]
         ledger = opened.enter_context(existing_ledger(settings))
@@ -51,8 +53,7 @@ def ledger_problem(error: LedgerUnavailable | ConfigError) -> Finding:
     return Finding("ledger", "", Level.PROBLEM, str(error), by_rights=by_rights)
 
 
-def _damage(settings: Settings) -> Finding | None:
-    path = ledger_file(settings)
+def _damage(path: Path | None) -> Finding | None:
     if path is None:
         return None
     # A log beside it that is another file's would be taken for damage.
