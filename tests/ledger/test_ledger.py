@@ -1,6 +1,5 @@
 import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,16 +16,10 @@ from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture
+def ledger(each_ledger: Ledger) -> Ledger:
     """A ledger of its own, on each engine."""
-    if request.param == "sqlite":
-        with Ledger.open(tmp_path) as opened:
-            yield opened
-    else:
-        with Ledger.at(request.getfixturevalue("postgres_url")) as opened:
-            opened.connect()
-            yield opened
+    return each_ledger
 
 
 # States

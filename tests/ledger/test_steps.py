@@ -1,7 +1,5 @@
 """The steps of an invoice's way: with the entry's change or not at all, and never many rows for one trouble."""
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,12 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.ledger.stops import Stop, StopKind
 from invoicedrop.reasons import Reason
+
+
+@pytest.fixture
+def ledger(each_ledger: Ledger) -> Ledger:
+    """A ledger of its own, on each engine."""
+    return each_ledger
 
 
 def found(number: int = 8355, **changes: str) -> Entry:
@@ -87,8 +91,7 @@ def test_steps_are_written_with_the_change_or_not_at_all(ledger: Ledger) -> None
     with pytest.raises(LedgerUnavailable):
         ledger.deferred(replace(invoice(9), file=None), 1.0, "no name")  # type: ignore[arg-type]
     assert kinds(ledger, entry) == before
-    with closing(sqlite3.connect(ledger.path)) as database:
-        assert database.execute("SELECT count(*) FROM steps").fetchone() == (len(before),)
+    assert ledger._database.read("SELECT count(*) FROM steps", {}) == [(len(before),)]
 
 
 def test_an_invoice_is_found_by_what_a_person_has(ledger: Ledger) -> None:
