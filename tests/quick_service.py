@@ -1,5 +1,6 @@
-"""The real service with other waits, as a program: `python quick_service.py [--fault NAME] TIMING run [--once]`.
+"""The real service with other waits, as a program.
 
+`python quick_service.py [--fault NAME] [--unchecked] TIMING run [--once]`.
 TIMING is a JSON object of `Timing`'s fields. Everything else is as in the command: settings from the environment, the
 log on stderr, the exit code.
 """
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 from invoicedrop import logs
 from invoicedrop.cli import watch_of
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.reporting.page.writer import status_pages
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.service import Service, new_validator
 from invoicedrop.settings.load import load
@@ -113,7 +115,7 @@ def main() -> NoReturn:
     logs.configure(settings.log_format, settings.log_level)
     validator = EveryPdfIsGood if arguments.unchecked else new_validator
     timing = Timing(**arguments.timing)
-    companions = [watch_of(settings, timing)]
+    companions = [watch_of(settings, timing), *status_pages(settings, timing=timing)]
     service = Service(settings, timing=timing, mover=mover, validator=validator, companions=companions)
     sys.exit(service.run(once=arguments.once))
 

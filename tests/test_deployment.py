@@ -395,6 +395,7 @@ def test_production_needs_nothing_of_the_sandbox() -> None:
     with (PROJECT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     for extra, wanted in project["project"]["optional-dependencies"].items():
+        # Messages and metrics are in requirements.txt: see .ci/lock.
         if extra not in {"test", "bench", "lint", "notify", "metrics"}:
             text = (PROJECT / f"requirements-{extra}.txt").read_text()
             assert {canonicalize_name(Requirement(line).name) for line in wanted} <= set(

@@ -107,20 +107,22 @@ def run(
 ) -> None:
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
+    from invoicedrop.reporting.page.writer import status_pages
     from invoicedrop.service.service import Service
     from invoicedrop.system.allocator import keep_little
 
     keep_little()
+    companions = status_pages(settings)
     if not once:
-        raise typer.Exit(Service(settings, companions=[watch_of(settings)]).run())
+        raise typer.Exit(Service(settings, companions=[watch_of(settings), *companions]).run())
     if sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            service = Service(settings, on_progress=update)
+            service = Service(settings, on_progress=update, companions=companions)
             code = service.run(once=True)
     else:
-        service = Service(settings)
+        service = Service(settings, companions=companions)
         code = service.run(once=True)
     for remark in service.remarks:
         _print_error(f"inbox {remark}")
@@ -142,7 +144,9 @@ def watch_of(settings: "Settings", timing: Timing = DEFAULT_TIMING) -> "Watch":
     if addresses := _notify_addresses(settings):
         from invoicedrop.reporting.notify.notifier import Notifier
 
-        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing))
+        # Messages are about the whole service: in the language of its first inbox.
+        language = settings.inboxes[0].language
+        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing, language=language))
     if settings.heartbeat_url is not None:
         from invoicedrop.reporting.pings import Pings
 
@@ -283,7 +287,7 @@ def notify(
         raise typer.Exit(exit_codes.USAGE)
     from invoicedrop.commands.notify import send_test
 
-    raise typer.Exit(send_test(addresses))
+    raise typer.Exit(send_test(addresses, settings.inboxes[0].language))
 
 
 @app.command()

@@ -113,6 +113,14 @@ class Timing:
     last_wait: float = 5.0
     """What uploads get, beyond their own deadline, to end when the service stops."""
 
+    # The status page
+    page_first: float = 1.0
+    """Until it is written for the first time: the service has then reported for the first time."""
+    page_change: float = 10.0
+    """The least time between two looks whether there is something new for it."""
+    page_alive: float = 60.0
+    """It is written as a sign of life when nothing has changed for this time."""
+
     # What is told of the service
     report_look: float = 2.0
     """Between two looks at what the service reports of itself."""

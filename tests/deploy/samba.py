@@ -314,6 +314,11 @@ def rights_by_settings(share: Share, home: Path, drop: Path, sandbox: Running, f
         found.wait("with the group's rights", lambda: _rights(drop / "processed/37.pdf") == (_SERVICE, 0o660))
         share.do(f"lcd {home}/bert", "get processed/37.pdf 37.pdf", user="bert")
         found.check("the bookkeeper can read it", (home / "bert/37.pdf").read_bytes() == invoice_pdf("37"))
+        page = drop / "status.html"
+        found.wait("the status page says so", lambda: page.is_file() and "37.pdf" in page.read_text(), seconds=30)
+        found.check("it has the group's rights", _rights(page) == (_SERVICE, 0o660), _rights(page))
+        share.do(f"lcd {home}/bert", "get status.html page.html", user="bert")
+        found.check("the bookkeeper can read it", "37.pdf" in (home / "bert/page.html").read_text())
         _mends_what_failed(share, daemon, home, "38.pdf", found)
 
 

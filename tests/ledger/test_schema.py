@@ -149,7 +149,7 @@ def test_a_filled_ledger_of_version_5_goes_on_with_steps(tmp_path: Path) -> None
     """What was written before steps were kept has none, is all there, and gets its steps from its next change on."""
     with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as database, database:
         for statement in (statement for step in STEPS[:5] for statement in step):
-            database.execute(statement)
+            database.execute(in_dialect(SQLITE, statement))
         database.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
         database.execute("INSERT INTO schema_version VALUES (5)")
         row = {

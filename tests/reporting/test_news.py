@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from invoicedrop.languages.catalogue import Language, catalogue
 from invoicedrop.reporting.notify.news import Message, Told, news_for
 from invoicedrop.reporting.notify.sightings import Sightings
 from invoicedrop.reporting.overview import DaemonState, FailedFile, Overview
@@ -18,7 +19,8 @@ NOW = time.time()
 class Person:
     """Somebody who is told, on a clock of their own; every message gets out."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: Language = "en") -> None:
+        self.words = catalogue(language)
         self.now = NOW
         self.clock = 0.0
         self.told = Told(failed=NOW, questioned=NOW)
@@ -34,7 +36,9 @@ class Person:
         ]
         picture = Picture(self.now, DaemonState(running=True, report=None, is_fresh=False), _overview(files), troubles)
         going_on = self.sightings.note(troubles, self.now, self.clock)
-        message, self.told = news_for(self.told, picture, going_on, self.sightings, after=HOUR, timing=DEFAULT_TIMING)
+        message, self.told = news_for(
+            self.told, picture, going_on, self.sightings, after=HOUR, timing=DEFAULT_TIMING, words=self.words
+        )
         if message is None:
             return []
         self.messages.append(message)
@@ -153,3 +157,12 @@ def test_a_notifier_does_not_tell_of_itself() -> None:
         trouble = replace(_trouble(TroubleKind.REPORTING, None), words=words)
         anna.sees(trouble)
         assert anna.sees(trouble, after=901.0) == told
+
+
+def test_messages_are_in_the_language_that_is_set() -> None:
+    """With another language, what is wrong, how many failed and where there is more are told in it."""
+    anna = Person("de")
+    anna.sees(replace(TOKEN, words="is paused: HTTP 401"), failed=2)
+    assert "das API-Token wird abgelehnt, 2 Rechnungen konnten nicht gesendet werden" in anna.messages[0].title
+    assert "Eingang shop ist angehalten: HTTP 401 (seit " in anna.messages[0].body
+    assert "Mehr zeigt `invoicedrop status` auf" in anna.messages[0].body

@@ -123,6 +123,8 @@ def test_defaults_are_those_of_the_contract(host: Host) -> None:
         "max_file_bytes": 10_485_760,
         "file_mode": "",
         "dir_mode": "",
+        "language": "en",
+        "status_page": drop / "status.html",
         "settle_seconds": 1.0,
         "scan_interval": 5.0,
         "incomplete_grace": 60.0,

@@ -22,7 +22,6 @@ from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import status_file
 from invoicedrop.system.confinement import offered
-from invoicedrop.timing import Timing
 from merchant import COMMAND, Daemon, Merchant, running
 from pdfs import build
 from quick_service import QUICK, UNCHECKED, program
@@ -600,7 +599,7 @@ def test_a_file_has_one_name_in_the_log(merchant: Merchant) -> None:
     sent = merchant.drop_pdf("8.pdf")
     (merchant.drop / "8.pdf").rename(merchant.drop / name)
     assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
-    timing = Timing(confirm_after=(0.0,))
+    timing = replace(QUICK, confirm_after=(0.0,), confirm_retry=0.05)
     with Ledger.open(merchant.state) as ledger:
         (entry,) = ledger.past.of_bytes(hashlib.sha256(sent).hexdigest(), most=9)
         ledger.look_put_off(entry, 0.0)

@@ -19,6 +19,7 @@ from invoicedrop.inbox.identity import Identity, digest
 from invoicedrop.inbox.moving import Original, OriginalMover, is_our_copy
 from invoicedrop.inbox.reason_files import ReasonFiles
 from invoicedrop.inbox.target_folder import TargetFolder
+from invoicedrop.languages.catalogue import Language, phrase
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, file_errors, permissions
 from invoicedrop.system.dated_folder import DatedFolder
@@ -32,7 +33,7 @@ class Filing:
 
     `file_mode` are the rights that moved invoices and reasons get, `dir_mode` those of folders made here; without
     them, what is moved keeps its own and what is made follows the umask. `require_mounted` raises FolderUnavailable
-    where a folder has lost its mount. `clock` returns seconds since the epoch.
+    where a folder has lost its mount. `clock` returns seconds since the epoch. `language` is that of the reasons.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Filing:
         timing: Timing = DEFAULT_TIMING,
         mover: Mover = DEFAULT_MOVER,
         clock: Callable[[], float] = time.time,
+        language: Language = "en",
     ) -> None:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
@@ -54,6 +56,7 @@ class Filing:
         self._require_mounted = require_mounted
         self._timing = timing
         self._clock = clock
+        self._language: Language = language
         self._moves = OriginalMover(mover, file_mode=file_mode, clock=clock)
         self._folders = HeldFolders()
 
@@ -150,7 +153,7 @@ class Filing:
 
         Without `sha256` (a file that is never read) the file is known by its `identity` alone. Raises as `processed`.
         """
-        text = reason_text(name, reason, detail, sha256, at=self._clock())
+        text = reason_text(name, reason, detail, sha256, at=self._clock(), language=self._language)
         return self._file(name, self._failed, Original(identity, sha256), resumed=resumed, reason=text)
 
     def take_back(self, filed_as: Path) -> None:
@@ -328,4 +331,11 @@ class Filing:
             return Deferred(1.0, f"{what}: {error.strerror or error}")
         refusal = permissions.sticky(self.drop_dir) if isinstance(error, PermissionError) else None
         words = f"{error.strerror}; {refusal.sentence}" if refusal is not None else file_errors.in_words(error)
-        return FileUnavailable(self._timing.file_retry, f"{what}: {words}")
+        detail = phrase(
+            "{file} cannot be moved from {source} to {target}: {why}",
+            file=source.name,
+            source=source.parent,
+            target=folder,
+            why=words,
+        )
+        return FileUnavailable(self._timing.file_retry, detail)

@@ -69,6 +69,11 @@ class Owner:
             life=secrets.token_hex(8),
         )
 
+    @property
+    def is_this_process(self) -> bool:
+        """Whether it is this very process, as far as one of another container can be told from it."""
+        return (self.host, self.pid, self.boot) == (os.uname().nodename, os.getpid(), boot_id())
+
     def __str__(self) -> str:
         return printable(f"process {self.pid} on {self.host}, since {self.started}")
 

@@ -170,10 +170,15 @@ class Ledger:
         rows = self._read(statements.SENT_LATER, **_order_of(entry), since=entry.uploaded_at)
         return frozenset(read_id(attachment_id) for (attachment_id,) in rows)
 
-    def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
-        """Return the entries in these states, the latest changed first; at most `newest` of them."""
-        names = {f"state_{index}": state for index, state in enumerate(states)}
-        return self._entries(statements.in_states(len(states)), **names, since=since, newest=newest)
+    def in_state(
+        self, *states: State, newest: int = sys.maxsize, since: float = 0.0, inbox: str | None = None
+    ) -> list[Entry]:
+        """Return the entries (of this inbox) in these states, the latest changed first; at most `newest` of them."""
+        names: dict[str, object] = {f"state_{index}": state for index, state in enumerate(states)}
+        if inbox is not None:
+            names["inbox"] = inbox
+        statement = statements.in_states(len(states), of_inbox=inbox is not None)
+        return self._entries(statement, **names, since=since, newest=newest)
 
     def uploaded_since(self, since: float, order_id: int | None = None) -> list[Entry]:
         """Return what was uploaded since then (to this order), oldest first."""
@@ -206,10 +211,12 @@ class Ledger:
             self._read(statements.UPLOADED_AFTER, account=entry.account, project_id=entry.project_id, since=since)
         )
 
-    def count(self, state: State, *, since: float = 0.0) -> int:
-        """Count the entries that came into this state since then; of good ones those that were sent by us."""
-        statement = statements.COUNT_SENT if state is State.PROCESSED else statements.COUNT
-        ((number,),) = self._read(statement, state=state, since=since)
+    def count(self, state: State, *, since: float = 0.0, inbox: str | None = None) -> int:
+        """Count the entries (of this inbox) that came into this state since then; of good ones those sent by us."""
+        counted = statements.COUNT_SENT if state is State.PROCESSED else statements.COUNT
+        statement = statements.counting(counted, of_inbox=inbox is not None)
+        names = {} if inbox is None else {"inbox": inbox}
+        ((number,),) = self._read(statement, state=state, since=since, **names)
         return int(number)
 
     def last_id(self) -> int:

@@ -105,11 +105,17 @@ FIRST_SEEN: Final = "SELECT min(first_seen) FROM (SELECT first_seen FROM invoice
 """Of several: one that was dropped again is seen anew."""
 
 
-def in_states(number: int) -> str:
-    """Return the statement for the entries in `number` states: `:state_0`, `:state_1`, ..."""
+def counting(statement: str, *, of_inbox: bool) -> str:
+    """Return a statement that counts, for all inboxes, or for `:inbox` alone."""
+    return f"{statement} AND inbox = :inbox" if of_inbox else statement
+
+
+def in_states(number: int, *, of_inbox: bool = False) -> str:
+    """Return the statement for the entries (of `:inbox`) in `number` states: `:state_0`, `:state_1`, ..."""
     states = ", ".join(f":state_{index}" for index in range(number))
+    inbox = " AND inbox = :inbox" if of_inbox else ""
     return f"""{_ENTRIES}
-    WHERE state IN ({states}) AND changed >= :since
+    WHERE state IN ({states}) AND changed >= :since{inbox}
     ORDER BY changed DESC, id DESC
     LIMIT :newest
 """

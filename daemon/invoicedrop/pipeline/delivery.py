@@ -20,6 +20,7 @@ from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, Paused, Rejec
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.ages import age
@@ -265,7 +266,12 @@ class Delivery:
         if left > 0 and may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
             timing = self.context.timing
             delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
-            raise self._ending().waits(delay, f"it waits until order {order.id} is shipped ({status_words(order)} now)")
+            raise self._ending().waits(
+                delay,
+                phrase(
+                    "it waits until order {order} is shipped ({status} now)", order=order.id, status=status_words(order)
+                ),
+            )
         require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
 
     def _ask_first(self) -> Receipt | None:
@@ -291,7 +297,9 @@ class Delivery:
         wait = next_look(looks, self._look_times, unproven=seen.unproven is not None)
         if wait is not None:
             self.entry = self.ledger.looked_in_vain(self.entry, wait)
-            raise Deferred(wait, unclear or "whether Channable has the invoice is not known: its order is looked at")
+            raise Deferred(
+                wait, unclear or phrase("whether Channable has the invoice is not known: its order is looked at")
+            )
         if unclear is not None:
             raise Rejected(Reason.OUTCOME_UNCLEAR, unclear)
         return None

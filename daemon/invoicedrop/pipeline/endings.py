@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger as Log
 from invoicedrop.errors import Changed, Deferred, LedgerUnavailable, Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.reasons import Reason
@@ -101,7 +102,11 @@ class Ending:
         overdue = began is not None and self.age(began) > self.context.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.context.ledger.others_pass(entry, since=time.time() - 2 * entry.delay):
-            return self.failed(Rejected(Reason.GAVE_UP, f"{entry.attempts} tries; the last one: {detail}"))
+            return self.failed(
+                Rejected(
+                    Reason.GAVE_UP, phrase("{count} tries; the last one: {detail}", count=entry.attempts, detail=detail)
+                )
+            )
         delay = self._next_delay() if delay is None else delay
         self.context.ledger.troubled(entry, delay, detail)
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
@@ -119,7 +124,7 @@ class Ending:
         delay = self._next_delay()
         self.context.ledger.conflicted(self.entry, delay, detail, since=since)
         raise self.context.deferrals.note(
-            self.file.name, self.log, delay, f"the order is not ready for this invoice: {detail}"
+            self.file.name, self.log, delay, phrase("the order is not ready for this invoice: {detail}", detail=detail)
         )
 
     def waits(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:

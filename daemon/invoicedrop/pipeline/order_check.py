@@ -14,6 +14,7 @@ from invoicedrop.channable.models import Order
 from invoicedrop.channable.order_book import OrderBook
 from invoicedrop.channable.project import Project
 from invoicedrop.errors import Rejected, Unanswered
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.job import DeliveryContext
@@ -22,11 +23,11 @@ from invoicedrop.reasons import Reason
 _LONGEST_CHANNABLE_ID: Final = 9
 """Digits; marketplaces' numbers have more, as a rule."""
 _WORDS: Final = {
-    "not_shipped": "not shipped",
-    "pending_shipment": "about to be shipped",
-    "pending_cancellation": "about to be cancelled",
-    "cancellation_request": "to be cancelled, as its customer asks",
-    "awaiting_confirmation": "not confirmed yet",
+    "not_shipped": phrase("not shipped"),
+    "pending_shipment": phrase("about to be shipped"),
+    "pending_cancellation": phrase("about to be cancelled"),
+    "cancellation_request": phrase("to be cancelled, as its customer asks"),
+    "awaiting_confirmation": phrase("not confirmed yet"),
 }
 
 
@@ -91,5 +92,5 @@ def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> in
 
 def status_words(order: Order) -> str:
     """Return what is known of the order's shipment, in words."""
-    status = order.status_shipped or "unknown"
+    status = order.status_shipped or phrase("unknown")
     return _WORDS.get(status, status.replace("_", " "))

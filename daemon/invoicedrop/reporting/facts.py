@@ -37,14 +37,17 @@ from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
 from invoicedrop.system.presence import is_there
 
-_LAST_SENT: Final = 10
+LAST_SENT: Final = 10
+"""Accepted invoices that `status` shows."""
 _QUESTIONED_FOR: Final = 30 * DAY
 """For how long an accepted invoice is shown whose order has shown trouble: nothing tells that somebody has seen it."""
 _UNFINISHED: Final = (State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED)
 
 
-def read_overview(settings: Settings) -> Overview:
+def read_overview(settings: Settings, *, only: str | None = None, last_sent: int = LAST_SENT) -> Overview:
     """Read folders, ledger and the daemon's report; without the ledger where it cannot be read.
+
+    `only`: of this inbox alone, no other one's folders are touched. `last_sent`: so many accepted invoices.
 
     Raises:
         ConfigError: the ledger was written by a newer program.
@@ -54,13 +57,13 @@ def read_overview(settings: Settings) -> Overview:
     daemon = read_daemon(settings.status_file, now, state_dir=settings.state_dir)
     try:
         with existing_ledger(settings) as ledger:
-            return _overview(Sources(settings, ledger, daemon, now), None)
+            return _overview(Sources(settings, ledger, daemon, now, only), None, last_sent)
     except LedgerUnavailable as error:
-        return _overview(Sources(settings, None, daemon, now), str(error))
+        return _overview(Sources(settings, None, daemon, now, only), str(error), last_sent)
 
 
-def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
-    inboxes = sources.settings.inboxes
+def _overview(sources: Sources, ledger_trouble: str | None, last_sent: int) -> Overview:
+    inboxes = sources.inboxes
     entries = {(entry.inbox, entry.file): entry for entry in reversed(sources.entries(*_UNFINISHED))}
     folders = {inbox.name: read_drop_folder(sources, inbox, entries) for inbox in inboxes}
     failed = _failed_files(sources)
@@ -79,7 +82,7 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
         questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
-            for entry in sources.entries(State.PROCESSED, newest=_LAST_SENT)
+            for entry in sources.entries(State.PROCESSED, newest=last_sent)
         ],
         today_since=today,
         sent_today=sources.count(State.PROCESSED, today),
@@ -133,12 +136,20 @@ def _backlog_seconds(sources: Sources, inbox: Inbox, folders: Mapping[str, DropF
     if inbox.requests_per_second <= 0:
         return None
     requests = sum(
-        folders[other.name].total * _requests_each(other)
+        _waiting_in(other, sources, folders) * _requests_each(other)
         for other in sources.settings.inboxes
         if other.account == inbox.account
     )
     room = inbox.burst - remembered_limiter(inbox, sources.ledger).level()[0]
     return max(0.0, requests - room) / inbox.requests_per_second
+
+
+def _waiting_in(inbox: Inbox, sources: Sources, folders: Mapping[str, DropFolder]) -> int:
+    """Return how many invoices wait in an inbox: of one that is not asked about, what the daemon reports."""
+    if inbox.name in folders:
+        return folders[inbox.name].total
+    report = sources.report(inbox)
+    return 0 if report is None else report.waiting
 
 
 def _requests_each(inbox: Inbox) -> int:
@@ -180,6 +191,8 @@ def _failed_files(sources: Sources) -> list[FailedFile]:
 def _questioned_files(sources: Sources) -> list[QuestionedFile]:
     """Return the accepted invoices whose orders have shown trouble lately, the latest first."""
     entries = [] if sources.ledger is None else sources.ledger.questioned(sources.now - _QUESTIONED_FOR)
+    if sources.only is not None:
+        entries = [entry for entry in entries if entry.inbox == sources.only]
     return [
         QuestionedFile(
             inbox=entry.inbox,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.service.status_file import Report
 
-NO_DAEMON: Final = "no daemon is running"
+NO_DAEMON: Final = phrase("no daemon is running")
 """Why an invoice waits that has no trouble of its own."""
 
 

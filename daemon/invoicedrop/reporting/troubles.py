@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from invoicedrop.errors import PauseCause
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.reporting.overview import DaemonState, InboxState, Overview
-from invoicedrop.reporting.wording import counted
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.system.local_time import minute
 from invoicedrop.timing import DEFAULT_TIMING, Timing
@@ -133,13 +133,18 @@ def service_troubles(daemon: DaemonState, now: float) -> Iterator[Trouble]:
     if daemon.trouble is not None:
         yield Trouble(TroubleKind.STOPPED, None, None, daemon.trouble)
     elif daemon.running is False:
-        yield Trouble(TroubleKind.STOPPED, None, None, "the service has stopped")
+        yield Trouble(TroubleKind.STOPPED, None, None, phrase("the service has stopped"))
     if report is None:
         return
     if not daemon.is_fresh and daemon.running is not False:
         age = max(-_LONGEST_AGE, min(report.age(now), _LONGEST_AGE))
-        how_old = f"{age:.0f} s old" if age >= 0 else f"{-age:.0f} s in the future: the clock was set back"
-        words = f"the service's last sign of life is {how_old}: it hangs, or has been killed"
+        words = (
+            phrase("the service's last sign of life is {age:.0f} s old: it hangs, or has been killed", age=age)
+            if age >= 0
+            else phrase(
+                "the service's last sign of life is {ahead:.0f} s in the future: the clock was set back", ahead=-age
+            )
+        )
         yield Trouble(TroubleKind.HANGS, None, report.beat, words)
     for name, inbox in report.inboxes.items():
         yield from _inbox_troubles(name, inbox)
@@ -157,10 +162,10 @@ def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
         yield Trouble(TroubleKind.HELD, name, None, f"is {inbox.stopped_by}")
     if inbox.unavailable is not None:
         kind = _kind_of(inbox.unavailable_cause, TroubleKind.FOLDER)
-        yield Trouble(kind, name, inbox.unavailable_since, f"is unavailable: {inbox.unavailable}")
+        yield Trouble(kind, name, inbox.unavailable_since, phrase("is unavailable: {why}", why=inbox.unavailable))
     if inbox.paused is not None and inbox.paused_cause != PauseCause.RATE_LIMIT:
         kind = _kind_of(inbox.paused_cause, TroubleKind.OUTAGE)
-        yield Trouble(kind, name, inbox.paused_since, f"is paused: {inbox.paused}")
+        yield Trouble(kind, name, inbox.paused_since, phrase("is paused: {why}", why=inbox.paused))
 
 
 def _kind_of(cause: str | None, otherwise: TroubleKind) -> TroubleKind:
@@ -182,22 +187,31 @@ _KINDS: Final[Mapping[str, TroubleKind]] = {
 
 def _waits_too_long(inbox: InboxState, now: float, timing: Timing) -> Iterator[Trouble]:
     if inbox.oldest is not None and now - inbox.oldest > timing.longest_wait:
-        hours = f"{(now - inbox.oldest) / _HOUR:.0f} hours"
-        words = f"has invoices waiting, {inbox.waiting} in all, the oldest for {hours}"
+        words = phrase(
+            "has invoices waiting, {count} in all, the oldest for {hours:.0f} hours",
+            count=inbox.waiting,
+            hours=(now - inbox.oldest) / _HOUR,
+        )
         yield Trouble(TroubleKind.WAITING, inbox.name, inbox.oldest, words, inbox.waiting)
 
 
 def _failed(inbox: InboxState, overview: Overview) -> Iterator[Trouble]:
     if inbox.failed:
         last = max((file.when for file in overview.failed if file.inbox == inbox.name), default=None)
-        words = f"has {counted(inbox.failed, 'invoice')} in the failed folder, with a text beside each that says why"
+        words = phrase(
+            "has invoices in the failed folder, {count} in all, with a text beside each that says why",
+            count=inbox.failed,
+        )
         yield Trouble(TroubleKind.FAILED, inbox.name, last, words, inbox.failed)
 
 
 def _questioned(inbox: InboxState, overview: Overview) -> Iterator[Trouble]:
     files = [file for file in overview.questioned if file.inbox == inbox.name]
     if files:
-        words = f"has {counted(len(files), 'accepted invoice')} whose orders report trouble: see `invoicedrop status`"
+        words = phrase(
+            "has accepted invoices whose orders report trouble, {count} in all: see `invoicedrop status`",
+            count=len(files),
+        )
         yield Trouble(TroubleKind.QUESTIONED, inbox.name, max(file.when for file in files), words, len(files))
 
 
@@ -207,6 +221,19 @@ def _token_age(inbox: InboxState, now: float, timing: Timing) -> Iterator[Troubl
     end = inbox.token_since + timing.token_age
     if now >= end - timing.token_notice:
         days = (end - now) / _DAY
-        when = f"expires in about {days:.0f} days" if days >= 1 else "is a year old, and may expire at any time"
-        words = f"has an API token that {when} (first seen {minute(inbox.token_since)}): make a new one in Channable"
+        seen = minute(inbox.token_since)
+        words = (
+            phrase(
+                "has an API token that expires in about {days:.0f} days (first seen {seen}): make a new one in "
+                "Channable",
+                days=days,
+                seen=seen,
+            )
+            if days >= 1
+            else phrase(
+                "has an API token that is a year old, and may expire at any time (first seen {seen}): make a new one "
+                "in Channable",
+                seen=seen,
+            )
+        )
         yield Trouble(TroubleKind.TOKEN_AGE, inbox.name, end - timing.token_notice, words)

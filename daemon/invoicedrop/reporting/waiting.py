@@ -46,7 +46,7 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
     reasons = WhyWaiting(sources.report(inbox), sources.daemon.running, sources.stopped_by(inbox), sources.now)
     files: list[WaitingFile] = []
     left_alone: list[LeftAloneFile] = []
-    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_paths=sources.settings.own_paths, now=sources.now)
     total = in_doubt = 0
     oldest: float | None = None
     missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in inbox.fixed_folders]

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 
 from invoicedrop.invoice import State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.reporting.overview import NO_DAEMON
 from invoicedrop.service.status_file import InboxReport
 
 Why = tuple[str, float | None]
 """The words, and when it is tried again (seconds since the epoch), if that is known."""
-_TO_BE_FILED = {
-    State.UPLOADED: ("it was sent", "to the processed folder"),
-    State.REJECTED: ("it cannot be sent", "to the failed folder"),
-}
+_TO_BE_FILED = {State.UPLOADED, State.REJECTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +30,30 @@ class WhyWaiting:
         if entry is not None and entry.state in _TO_BE_FILED:
             return self._to_be_filed(name, entry)
         if entry is not None and entry.state is State.UPLOADING and entry.next_try is None and self.running:
-            return "it is being sent", None
+            return phrase("it is being sent"), None
         # What the daemon says of this moment is newer than what it wrote down.
-        return self._put_off(name) or self._own_trouble(entry) or self._of_inbox() or ("it waits for its turn", None)
+        turn = phrase("it waits for its turn"), None
+        return self._put_off(name) or self._own_trouble(entry) or self._of_inbox() or turn
 
     def _to_be_filed(self, name: str, entry: Entry) -> Why:
-        is_so, where = _TO_BE_FILED[entry.state]
-        because = f": {entry.detail}" if entry.state is State.REJECTED else ""
+        is_sent = entry.state is State.UPLOADED
         obstacle = self._put_off(name) or (self._of_inbox() if self.running else None)
+        if obstacle is None and is_sent:
+            return phrase("it was sent, and is about to be moved to the processed folder"), None
         if obstacle is None:
-            return f"{is_so}, and is about to be moved {where}{because}", None
-        trouble, until = obstacle
-        return f"{is_so}{because}; it stays here until it can be moved {where}: {trouble}", until
+            return phrase(
+                "it cannot be sent, and is about to be moved to the failed folder: {detail}", detail=entry.detail
+            ), None
+        why, until = obstacle
+        if is_sent:
+            return phrase(
+                "it was sent; it stays here until it can be moved to the processed folder: {why}", why=why
+            ), until
+        return phrase(
+            "it cannot be sent: {detail}; it stays here until it can be moved to the failed folder: {why}",
+            detail=entry.detail,
+            why=why,
+        ), until
 
     def _put_off(self, name: str) -> Why | None:
         if self.report is None or name not in self.report.put_off:
@@ -56,9 +66,9 @@ class WhyWaiting:
             return None
         due = entry.due(self.now)
         if due is not None:
-            return entry.detail or "it is tried again later", due
+            return entry.detail or phrase("it is tried again later"), due
         if entry.doubt_since is not None:
-            return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
+            return phrase("an upload had no answer: Channable is asked whether it has it before it is sent again"), None
         return None
 
     def _of_inbox(self) -> Why | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.stops import Stop, StopKind
 from invoicedrop.service.inbox_log import InboxLog
@@ -112,8 +113,12 @@ def in_words(stop: Stop, now: float) -> str:
     since = local(stop.since)
     when = f"{since:%H:%M}" if since.date() == local(now).date() else f"{since:%Y-%m-%d %H:%M}"
     if stop.kind is StopKind.HELD:
-        return (
-            f"held since {when}: {stop.files} files waited at its first start, more than hold_above; see that all of "
-            "them are to be sent, then let them go by: invoicedrop resume"
+        return phrase(
+            "held since {when}: {files} files waited at its first start, more than hold_above; see that all of them "
+            "are to be sent, then let them go by: invoicedrop resume",
+            when=when,
+            files=stop.files,
         )
-    return f"paused by a person since {when}" + (f": {stop.words}" if stop.words else "")
+    if stop.words:
+        return phrase("paused by a person since {when}: {words}", when=when, words=stop.words)
+    return phrase("paused by a person since {when}", when=when)

@@ -117,6 +117,7 @@ class InboxWorker:
             file_mode=_octal(inbox.file_mode),
             dir_mode=_octal(inbox.dir_mode),
             require_mounted=known_folders.require_mounted,
+            language=inbox.language,
             timing=timing,
             mover=mover,
         )
@@ -143,6 +144,7 @@ class InboxWorker:
             on_ignored=self._log.ignored,
             on_many_ignored=self._log.many_ignored,
             own_folders=inbox.fixed_folders,
+            own_files=() if inbox.page is None else (inbox.page,),
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._recover, sweep_interval=timing.reason_sweep)
         self._deferral_report = DeferralReport(self._tracker, self._watcher)

@@ -193,7 +193,7 @@ class Service:
                     rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
                     is_paused=partial(_are_paused, sharing),
-                    others=partial(_not_owned, sharing),
+                    others=partial(_not_owned, sharing) if ledger.is_shared else frozenset,
                     switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
                     answers=looked_at[0].answers,

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
@@ -47,6 +47,16 @@ def _absolute_path(value: Any) -> Any:
     elif not os.path.isabs(value):  # noqa: PTH117 - text, not yet a path
         raise sentence_error("is relative to a working directory that no longer exists; write the full path")
     return value
+
+
+def _page_path(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        return ""
+    path = _absolute_path(value)
+    if not str(path).lower().endswith((".html", ".htm")):
+        # What ends in .pdf would be taken for an invoice, and a folder's name for a page.
+        raise sentence_error("must be the path of a file that ends in .html, or empty for no page")
+    return path
 
 
 def _mode(owner: int, allowed: int, like: str) -> AfterValidator:
@@ -169,6 +179,7 @@ MetricsAddress = Annotated[str | None, BeforeValidator(_metrics_address)]
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+PagePath = Annotated[Path | Literal[""], BeforeValidator(_page_path)]
 FileMode = Annotated[str, _mode(owner=0o600, allowed=0o666, like="0660")]
 FolderMode = Annotated[str, _mode(owner=0o700, allowed=0o3777, like="2770")]
 InboxName = Annotated[str, AfterValidator(_inbox_name)]

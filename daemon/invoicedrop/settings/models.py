@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.languages.catalogue import Language
 from invoicedrop.printable import printable
 from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
@@ -35,6 +36,7 @@ from invoicedrop.settings.fields import (
     MetricsAddress,
     NotifyAddresses,
     Number,
+    PagePath,
     Switch,
     Whole,
     sentence_error,
@@ -47,6 +49,7 @@ from invoicedrop.settings.rules import (
     is_same_place,
     same_folders,
     same_names,
+    same_pages,
     validated,
 )
 from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
@@ -160,6 +163,16 @@ class Inbox(BaseModel):
         description="The rights that folders get which the service makes, as an octal number in quotes, "
         'like "2770"; without it, they follow the umask.',
     )
+    language: Annotated[Language, AnyCase] = Field(
+        default="en",
+        description="The language of the reasons beside failed invoices, of the status page and of messages: en, de, "
+        "nl or fr. The log and what commands print stay English.",
+    )
+    status_page: PagePath = Field(
+        default_factory=lambda inbox: inbox["drop_dir"] / "status.html",
+        description="The web page, a file, that says how the inbox is doing; by default status.html inside drop_dir; "
+        "empty for none.",
+    )
     settle_seconds: Number = Field(
         default=1.0,
         ge=0,
@@ -199,6 +212,11 @@ class Inbox(BaseModel):
         description="How long an invoice is tried again while others go through, in seconds (259200 is 3 days).",
     )
     _network: Network = PrivateAttr(default=DIRECT)
+
+    @property
+    def page(self) -> Path | None:
+        """Where the status page is; None if none is wanted."""
+        return self.status_page or None
 
     @property
     def account(self) -> str:
@@ -369,6 +387,11 @@ class Settings(BaseSettings):
         """All folders of the inboxes, and the state folder."""
         return frozenset({self.state_dir}.union(*(inbox.fixed_folders for inbox in self.inboxes)))
 
+    @property
+    def own_paths(self) -> frozenset[Path]:
+        """What of a drop folder's entries is ours: all folders, and the status pages."""
+        return self.folders | {inbox.page for inbox in self.inboxes if inbox.page is not None}
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -419,7 +442,8 @@ class Settings(BaseSettings):
         }
         settings = validated(lambda values: validate(values | others), service, reading)
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
-        reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *different_rates(rates)))
+        reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *same_pages(tables)))
+        reading.problems.extend(different_rates(rates))
         if settings is None or reading.problems:
             raise ConfigError(list(dict.fromkeys([*reading.problems, *reading.unseen])))
         return settings

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.ledger_url import read_url_file
-from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading
+from invoicedrop.settings.sources import FOLDERS, PREFIX, Layer, Reading, SetValue
 from invoicedrop.settings.tables import Table
 from invoicedrop.settings.token import check_token, read_token_file, readable_by_all
 from invoicedrop.system.dated_folder import DatedFolder
@@ -150,6 +150,25 @@ def same_folders(tables: Iterable[Table]) -> Iterator[str]:
 def is_same_place(folder: Path, other: Path) -> bool:
     """Whether two paths lead to one folder, which need not be there."""
     return _identity(folder) == _identity(other)
+
+
+def same_pages(tables: Iterable[Table]) -> Iterator[str]:
+    """Yield a problem for each two inboxes with one status page: each would replace the other's."""
+    pages: dict[str, Table] = {}
+    for table in tables:
+        page = _page(table)
+        if page is None:
+            continue
+        other = pages.setdefault(os.path.realpath(page.value), table)
+        # Where both are by default in their drop folders, those are the same, and that is said.
+        if other is not table and {page.origin, other.entries["status_page"].origin} != {"inside drop_dir"}:
+            inboxes = f"inbox {other.label} and of inbox {table.label}"
+            yield f"status_page of {inboxes} are the same file, {printable(page.value)}; give each its own"
+
+
+def _page(table: Table) -> SetValue | None:
+    entry = table.entries.get("status_page")
+    return entry if entry is not None and isinstance(entry.value, Path) else None
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

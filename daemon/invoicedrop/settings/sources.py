@@ -26,9 +26,11 @@ from invoicedrop.system import permissions
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "state_dir", "status_file", "notify_file", "api_token_file", "ledger_url_file")
+PATHS: Final = (*FOLDERS, "status_page", "state_dir", "status_file", "notify_file", "api_token_file", "ledger_url_file")
 FILE_NAME: Final = "service.json"
 """The status file's name, where no setting gives it another one."""
+_MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
+"""The variables whose empty value means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Environment(EnvSettingsSource):
         for variable, value in sorted(self._reading.environ.items()):
             if not variable.upper().startswith(PREFIX):
                 continue
-            if variable in variables and value.strip():
+            if variable in variables and (value.strip() or variable in _MAY_BE_EMPTY):
                 usable[variable.lower()] = value
                 continue
             problem = _unknown(variable, names, PREFIX)

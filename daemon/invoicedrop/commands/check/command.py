@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network, stops, tokens
+from invoicedrop.commands.check import folders, left_alone, network, status_page, stops, tokens
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
 from invoicedrop.commands.output import Cell, print_line, print_table
@@ -68,7 +68,8 @@ def collect(settings: Settings) -> list[Finding]:
             put_off = None if report is None else report.put_off
             identity = _identity(ledger, inbox)
             findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off)
-            findings += left_alone.of_inbox(inbox, settings.folders)
+            findings += left_alone.of_inbox(inbox, settings.own_paths)
+            findings += status_page.of_inbox(inbox)
             # Who cannot read the ledger does not know whether a start would be the first.
             if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
                 findings += _stops(inbox, ledger)

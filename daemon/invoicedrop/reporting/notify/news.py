@@ -11,28 +11,28 @@ from typing import Final, Protocol
 
 from pydantic import BaseModel
 
+from invoicedrop.languages.catalogue import Catalogue, catalogue, phrase
+from invoicedrop.languages.moments import moment
 from invoicedrop.reporting.notify.sightings import Sightings, key_of
 from invoicedrop.reporting.overview import FailedFile, QuestionedFile
 from invoicedrop.reporting.troubles import Trouble, TroubleKind
 from invoicedrop.reporting.waiting import MAX_FILES
 from invoicedrop.reporting.watch import Picture
-from invoicedrop.reporting.wording import counted
-from invoicedrop.system.local_time import minute
 from invoicedrop.timing import Timing
 
 _TITLES: Final = {
-    TroubleKind.HANGS: "the service hangs",
-    TroubleKind.OUTAGE: "Channable cannot be used",
-    TroubleKind.TOKEN: "the API token is refused",
-    TroubleKind.PROJECT: "Channable knows none of several orders",
-    TroubleKind.FOLDER: "a folder cannot be used",
-    TroubleKind.DISK: "a disk is full",
-    TroubleKind.LEDGER: "the ledger cannot be used",
-    TroubleKind.CHECK: "no PDF can be checked",
-    TroubleKind.THREADS: "the system gives no threads",
-    TroubleKind.WAITING: "invoices wait for a long time",
-    TroubleKind.TOKEN_AGE: "the API token expires soon",
-    TroubleKind.REPORTING: "somebody is not told",
+    TroubleKind.HANGS: phrase("the service hangs"),
+    TroubleKind.OUTAGE: phrase("Channable cannot be used"),
+    TroubleKind.TOKEN: phrase("the API token is refused"),
+    TroubleKind.PROJECT: phrase("Channable knows none of several orders"),
+    TroubleKind.FOLDER: phrase("a folder cannot be used"),
+    TroubleKind.DISK: phrase("a disk is full"),
+    TroubleKind.LEDGER: phrase("the ledger cannot be used"),
+    TroubleKind.CHECK: phrase("no PDF can be checked"),
+    TroubleKind.THREADS: phrase("the system gives no threads"),
+    TroubleKind.WAITING: phrase("invoices wait for a long time"),
+    TroubleKind.TOKEN_AGE: phrase("the API token expires soon"),
+    TroubleKind.REPORTING: phrase("somebody is not told"),
 }
 """The troubles that are told as long as they go on. A service that has stopped cannot say so."""
 _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
@@ -40,10 +40,11 @@ _NO_ALARM: Final = frozenset({TroubleKind.TOKEN_AGE, TroubleKind.REPORTING})
 _LONG_PATIENCE: Final = frozenset({TroubleKind.OUTAGE, TroubleKind.PROJECT, TroubleKind.THREADS, TroubleKind.REPORTING})
 _AT_ONCE: Final = frozenset({TroubleKind.TOKEN, TroubleKind.WAITING, TroubleKind.TOKEN_AGE})
 _MOST_ORDERS: Final = 10
+_ENGLISH: Final = catalogue("en")
 _LONGEST_TITLE: Final = 200
 _LONGEST_BODY: Final = 10_000
 """Characters; what is handed to the process that sends must fit into a pipe."""
-_ALL_WELL: Final = "all is well again"
+_ALL_WELL: Final = phrase("all is well again")
 
 
 class Told(BaseModel):
@@ -82,9 +83,19 @@ class Message:
 
 
 def news_for(
-    told: Told, picture: Picture, going_on: Sequence[Trouble], sightings: Sightings, *, after: float, timing: Timing
+    told: Told,
+    picture: Picture,
+    going_on: Sequence[Trouble],
+    sightings: Sightings,
+    *,
+    after: float,
+    timing: Timing,
+    words: Catalogue = _ENGLISH,
 ) -> tuple[Message | None, Told]:
-    """Return what to tell, if anything, and what will have been told then. `going_on` is what `sightings` has seen."""
+    """Return what to tell, if anything, and what will have been told then. `going_on` is what `sightings` has seen.
+
+    `words` is the language that it is told in.
+    """
     now = picture.now
     next_told = told.model_copy(deep=True)
     next_told.over |= {key for key in told.troubles if key not in sightings.since}
@@ -96,23 +107,30 @@ def news_for(
             next_told.troubles[key] = now
             next_told.over.discard(key)
             next_told.alarmed |= trouble.kind not in _NO_ALARM
-            titles.append(_TITLES[trouble.kind])
-            lines.append(f"{trouble.sentence} (since {minute(sightings.since[key])})")
+            titles.append(words(_TITLES[trouble.kind]))
+            since = moment(sightings.since[key], words)
+            lines.append(words("{sentence} (since {time})", sentence=_sentence(trouble, words), time=since))
     if next_told.alarmed and not any(_is_alarm(key) for key in sightings.since):
         next_told.alarmed = False
-        titles.append(_ALL_WELL)
-        lines.append("All is well again: invoices are sent.")
-    for title, text in _digests(next_told, picture, after):
+        titles.append(words(_ALL_WELL))
+        lines.append(words("All is well again: invoices are sent."))
+    for title, text in _digests(next_told, picture, after, words):
         titles.append(title)
         lines.append(text)
     if not titles and told.attempts:
-        titles.append("an earlier message did not get out")
-        lines.append("An earlier message could not be sent; what it was about is over.")
+        titles.append(words("an earlier message did not get out"))
+        lines.append(words("An earlier message could not be sent; what it was about is over."))
     # What ended long ago may be told again at once.
     for key in [key for key in next_told.over if now - next_told.troubles.get(key, 0.0) >= after]:
         next_told.troubles.pop(key, None)
         next_told.over.discard(key)
-    return (_message(titles, lines) if titles else None), next_told
+    return (_message(titles, lines, words) if titles else None), next_told
+
+
+def _sentence(trouble: Trouble, words: Catalogue) -> str:
+    """Return what is wrong, whole: `Trouble.sentence` in another language."""
+    told = words.translated(trouble.words)
+    return told if trouble.inbox is None else words("inbox {inbox} {words}", inbox=trouble.inbox, words=told)
 
 
 def _is_news(trouble: Trouble, told: Told, sightings: Sightings, now: float, after: float, timing: Timing) -> bool:
@@ -146,7 +164,7 @@ class _Listed(Protocol):
     def when(self) -> float: ...
 
 
-def _digests(told: Told, picture: Picture, after: float) -> list[tuple[str, str]]:
+def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> list[tuple[str, str]]:
     """Return what has failed, and what orders complain of, since it was told last; not more often than that."""
     if picture.overview is None:
         return []
@@ -154,15 +172,21 @@ def _digests(told: Told, picture: Picture, after: float) -> list[tuple[str, str]
     failed = [file for file in picture.overview.failed if file.when > told.failed]
     if failed and picture.now - told.failed_at >= after:
         told.failed, told.failed_at = max(file.when for file in failed), picture.now
-        number = f"{MAX_FILES} or more invoices" if len(failed) >= MAX_FILES else counted(len(failed), "invoice")
-        digests.append((f"{number} failed", f"{number} failed: {_reasons(failed)}{_orders(failed)}."))
+        if len(failed) >= MAX_FILES:
+            title = words("{most} or more invoices failed", most=MAX_FILES)
+        else:
+            title = words.counted("{count} invoice failed", "{count} invoices failed", len(failed))
+        digests.append((title, f"{title}: {_reasons(failed)}{_orders(failed, words)}."))
     questioned = [file for file in picture.overview.questioned if file.when > told.questioned]
     if questioned and picture.now - told.questioned_at >= after:
         told.questioned, told.questioned_at = max(file.when for file in questioned), picture.now
-        number = counted(len(questioned), "accepted invoice")
-        digests.append(
-            (f"trouble is reported of {number}", f"The orders of {number} report trouble{_orders(questioned)}.")
+        title = words.counted(
+            "trouble is reported of {count} accepted invoice",
+            "trouble is reported of {count} accepted invoices",
+            len(questioned),
         )
+        text = words("Orders report trouble with invoices that Channable had accepted.")
+        digests.append((title, f"{text}{_orders(questioned, words)}"))
     return digests
 
 
@@ -171,17 +195,21 @@ def _reasons(failed: Sequence[FailedFile]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
 
 
-def _orders(files: Sequence[FailedFile] | Sequence[QuestionedFile]) -> str:
+def _orders(files: Sequence[FailedFile] | Sequence[QuestionedFile], words: Catalogue) -> str:
     listed: Sequence[_Listed] = files
     ids = list(dict.fromkeys(file.order_id for file in listed if file.order_id is not None))
     if not ids:
         return ""
-    more = f" and {len(ids) - _MOST_ORDERS} more" if len(ids) > _MOST_ORDERS else ""
-    return f" (order{'s' * (len(ids) > 1)} {', '.join(map(str, ids[:_MOST_ORDERS]))}{more})"
+    rest = len(ids) - _MOST_ORDERS
+    shown = ", ".join(map(str, ids[:_MOST_ORDERS]))
+    if rest > 0:
+        shown += " " + words.counted("and {count} more", "and {count} more", rest)
+    told = words.counted("order {orders}", "orders {orders}", len(ids), orders=shown)
+    return f" ({told})"
 
 
-def _message(titles: Sequence[str], lines: Sequence[str]) -> Message:
+def _message(titles: Sequence[str], lines: Sequence[str], words: Catalogue) -> Message:
     host = socket.gethostname()
-    title = f"invoicedrop on {host}: {', '.join(dict.fromkeys(titles))}"
-    body = "\n\n".join((*lines, f"More is shown by `invoicedrop status` on {host}."))
+    title = words("invoicedrop on {host}: {news}", host=host, news=", ".join(dict.fromkeys(titles)))
+    body = "\n\n".join((*lines, words("More is shown by `invoicedrop status` on {host}.", host=host)))
     return Message(title[:_LONGEST_TITLE], body[:_LONGEST_BODY])

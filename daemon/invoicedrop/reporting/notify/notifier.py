@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from invoicedrop.languages.catalogue import Catalogue, Language, catalogue
 from invoicedrop.logs import get_logger
 from invoicedrop.reporting.memory import Memory
 from invoicedrop.reporting.notify.delivery import Delivery, Result, kind_of
@@ -30,13 +31,14 @@ _LAST_MOMENT: Final = 0.7
 class _Recipient:
     """One address, and what it was told."""
 
-    def __init__(self, number: int, address: str, told: Told, timing: Timing) -> None:
+    def __init__(self, number: int, address: str, told: Told, timing: Timing, words: Catalogue) -> None:
         self.told = told
         self.shown = f"address {number} ({kind_of(address)})"
         self.failure: str | None = None
         self.under_way: Delivery | None = None
         self._address = address
         self._timing = timing
+        self._words = words
         self._message: Message | None = None
         self._then = told
 
@@ -47,7 +49,7 @@ class _Recipient:
         if now < self.told.not_before <= now + self._timing.longest_message_retry:
             return False
         self._message, self._then = news_for(
-            self.told.clamped(now), picture, going_on, sightings, after=after, timing=self._timing
+            self.told.clamped(now), picture, going_on, sightings, after=after, timing=self._timing, words=self._words
         )
         if self._message is None:
             self.told = self._then
@@ -78,12 +80,21 @@ class _Recipient:
 
 
 class Notifier:
-    """The teller of messages. `after` is the least time between two messages about the same thing, in seconds."""
+    """The teller of messages, in one language.
+
+    `after` is the least time between two messages about the same thing, in seconds.
+    """
 
     name = "notify"
 
     def __init__(
-        self, addresses: Sequence[str], state_dir: Path, after: float, timing: Timing = DEFAULT_TIMING
+        self,
+        addresses: Sequence[str],
+        state_dir: Path,
+        after: float,
+        timing: Timing = DEFAULT_TIMING,
+        *,
+        language: Language = "en",
     ) -> None:
         self._after = after
         self._memory = Memory(state_dir / _FILE_NAME)
@@ -92,7 +103,9 @@ class Notifier:
         self._salt = salt if isinstance(salt, str) else secrets.token_hex(16)
         self._sightings = Sightings(_moments(known.get("since")), timing.well_after)
         self._recipients = {
-            self._fingerprint(address): _Recipient(number, address, _told(known, self._fingerprint(address)), timing)
+            self._fingerprint(address): _Recipient(
+                number, address, _told(known, self._fingerprint(address)), timing, catalogue(language)
+            )
             for number, address in enumerate(addresses, 1)
         }
         self._written: dict[str, Any] = {}
