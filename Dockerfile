@@ -8,7 +8,7 @@ ARG LEDGER=sqlite
 WORKDIR /src
 RUN python3 -m venv /opt/invoicedrop
 # What rarely changes comes first. Every file is verified by its hash before anything in it runs.
-COPY requirements.txt requirements-postgres.txt requirements-build.txt ./
+COPY requirements.txt systemd/requirements-postgres.txt systemd/requirements-build.txt ./
 RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes \
         -r "$([ "${LEDGER}" = postgres ] && echo requirements-postgres.txt || echo requirements.txt)" \
     && /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes --target /tools -r requirements-build.txt
@@ -20,7 +20,7 @@ RUN PYTHONPATH=/tools /opt/invoicedrop/bin/pip install --no-cache-dir --no-deps 
 
 # With the sandbox API beside it: for the profile `try` of config/compose.yaml, and for nothing else.
 FROM build AS build-try
-COPY requirements-sandbox.txt ./
+COPY systemd/requirements-sandbox.txt ./
 RUN /opt/invoicedrop/bin/pip install --no-cache-dir --require-hashes -r requirements-sandbox.txt
 
 # Nothing but what runs.

@@ -184,8 +184,9 @@ def test_a_new_token_reloads_the_service() -> None:
 def test_everything_of_systemd_is_installed_or_described() -> None:
     """Each file of systemd/ is put in place by systemd/install, or linked in systemd/README.md."""
     install, told = (SYSTEMD / "install").read_text(), (SYSTEMD / "README.md").read_text()
-    files = {path.name for path in SYSTEMD.iterdir()} - {"install", "README.md"}
+    files = {path.name for path in SYSTEMD.iterdir() if path.suffix != ".txt"} - {"install", "README.md"}
     assert {name for name in files if f"$data/{name}" not in install and f"]({name})" not in told} == set()
+    assert "systemd/requirements-build.txt" in install
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/lock", "systemd/install"])
@@ -311,9 +312,10 @@ def test_the_image_is_built_from_what_reaches_the_build_and_runs_as_no_root() ->
     passed = set(re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
     copied = {word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for word in line.split()}
     # Of config/ each file by its name: a token may lie there.
-    assert {name for name in passed if not name.startswith("config/")} | {"config"} == copied - {
-        "config/container.toml"
+    assert {name for name in passed if not name.startswith("config/")} | {"config"} == {
+        name for name in copied if "/" not in name
     }
+    assert all((PROJECT / name).exists() for name in copied)
     assert all((PROJECT / name).exists() for name in copied | passed)
     with (PROJECT / "pyproject.toml").open("rb") as file:
         packed = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
@@ -356,7 +358,12 @@ def test_the_wheel_has_the_files_that_an_installation_needs() -> None:
     packed = targets["wheel"]["force-include"]
     assert {f"invoicedrop/data/{name}" for name in packed} == set(packed.values())
     only_here = {"install", "README.md", "container.toml", ".env", "api_token", "secrets"}
-    there = {f"{place}/{path.name}" for place in ("systemd", "config") for path in (PROJECT / place).iterdir()}
+    there = {
+        f"{place}/{path.name}"
+        for place in ("systemd", "config")
+        for path in (PROJECT / place).iterdir()
+        if path.suffix != ".txt"
+    }
     assert {name for name in there if Path(name).name not in only_here} - set(packed) == set()
     assert all(example(name) == (PROJECT / name).read_text() for name in packed)
     # The source archive has what builds the wheel, the image and the tests.
@@ -368,7 +375,7 @@ def test_the_wheel_has_the_files_that_an_installation_needs() -> None:
         "tests",
         "Dockerfile",
         ".dockerignore",
-        "requirements*.txt",
+        "requirements.txt",
         ".ci",
     }
 
@@ -397,14 +404,14 @@ def test_production_needs_nothing_of_the_sandbox() -> None:
     for extra, wanted in project["project"]["optional-dependencies"].items():
         # Messages and metrics are in requirements.txt: see .ci/lock.
         if extra not in {"test", "bench", "lint", "notify", "metrics"}:
-            text = (PROJECT / f"requirements-{extra}.txt").read_text()
+            text = (PROJECT / f"systemd/requirements-{extra}.txt").read_text()
             assert {canonicalize_name(Requirement(line).name) for line in wanted} <= set(
                 re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
             )
             assert set(
                 re.findall(r"^[a-z0-9-]+==\S+", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
             ) <= set(re.findall(r"^[a-z0-9-]+==\S+", text, re.MULTILINE))
-    tools = (PROJECT / "requirements-build.txt").read_text()
+    tools = (PROJECT / "systemd/requirements-build.txt").read_text()
     for line in project["build-system"]["requires"]:
         assert f"\n{canonicalize_name(Requirement(line).name)}==" in tools
 
@@ -424,7 +431,7 @@ def _needed(name: str) -> set[str]:
 def test_requirements_txt_locks_everything_with_hashes(extra: str | None) -> None:
     """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
     # That of an extra has everything else as well.
-    text = (PROJECT / ("requirements.txt" if extra is None else f"requirements-{extra}.txt")).read_text()
+    text = (PROJECT / ("requirements.txt" if extra is None else f"systemd/requirements-{extra}.txt")).read_text()
     entries = re.findall(
         r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
     )

@@ -79,7 +79,7 @@ class Machine:
         (self.project / "daemon/invoicedrop").mkdir(parents=True)
         for name in ("systemd", "config"):
             shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("secrets", ".env"))
-        for name in ("requirements.txt", "requirements-build.txt", "requirements-sandbox.txt", "pyproject.toml"):
+        for name in ("requirements.txt", "pyproject.toml"):
             shutil.copyfile(PROJECT / name, self.project / name)
         self.of_version("1.0.0")
 

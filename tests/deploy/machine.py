@@ -23,7 +23,7 @@ _PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,procps"
 def source_archive(folder: Path) -> Path:
     """Build the project's source archive (sdist) into `folder`, by the tools that are locked for it."""
     with tempfile.TemporaryDirectory() as tools:
-        locked = ["--require-hashes", "-r", _PROJECT / "requirements-build.txt"]
+        locked = ["--require-hashes", "-r", _PROJECT / "systemd/requirements-build.txt"]
         must([sys.executable, "-m", "pip", "install", "-q", "--target", tools, *locked])
         build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
         subprocess.run(build, cwd=_PROJECT, env=os.environ | {"PYTHONPATH": tools}, check=True, capture_output=True)
