@@ -167,6 +167,7 @@ def test_where_lists_are_refused_a_person_decides_and_is_obeyed(merchant: Mercha
     merchant.drop_pdf(*names)
     with running(merchant, program=program(_QUICK, checked=False), resend_after="0.1") as daemon:
         _wait_for(daemon, merchant.failed, names)
+        daemon.wait_for("invoice.failed")  # it is written after the move
         assert daemon.events("invoice.failed")[0]["reason"] == "outcome_unclear"
         assert daemon.events("api.paused") == []
         (merchant.failed / "5.pdf").rename(merchant.drop / "5.pdf")
