@@ -1,5 +1,6 @@
 """Fixtures that tests of several rooms ask for, and how property tests run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -12,6 +13,10 @@ import pytest
 import bytecode  # noqa: F401 - before all that it is to keep
 from invoicedrop.sandbox import Options, Running, serve
 from merchant import Merchant
+from postgres_server import end_shared, new_schema, shared_url
+
+# Until the tests run everything that is made stays: there is nothing to collect (see `pytest_collection_finish`).
+gc.disable()
 
 # How this machine reaches the network is no test's: and a file of certificates is read anew by each daemon.
 for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -30,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [item for item in items if "whole" not in item.path.parts]
     places = [((number + 1) / len(group), item) for group in (whole, others) for number, item in enumerate(group)]
     items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
+
+
+def pytest_collection_finish() -> None:
+    """Take modules and collected tests, hundreds of thousands of objects, out of what the collector goes through."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -54,3 +65,21 @@ def sandbox() -> Iterator[Running]:
 def merchant(tmp_path: Path, sandbox: Running) -> Merchant:
     """A merchant whose daemon talks to the sandbox."""
     return Merchant(tmp_path, sandbox)
+
+
+@pytest.fixture
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty PostgreSQL database, as good as."""
+    with new_schema(shared_url(_shared_folder(tmp_path_factory))) as url:
+        yield url
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what all test processes share."""
+    if not hasattr(session.config, "workerinput"):
+        end_shared(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+
+
+def _shared_folder(factory: pytest.TempPathFactory) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

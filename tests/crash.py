@@ -11,6 +11,7 @@ and starting its process for each of thousands of lives would be most of the tim
 """
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -22,13 +23,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
-from invoicedrop.ledger import database
+from invoicedrop.ledger import postgres, sqlite
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import Mover, renameat2
@@ -40,6 +42,8 @@ from ways import first_way
 if TYPE_CHECKING:
     import pytest
 
+_TIMING: Final = replace(QUICK, lease_beat=3600.0, lease_valid=1e6, lease_stale=0.05)
+"""A lease is renewed when it is taken, and then no more: what else a life does, it does in the same order each time."""
 DIED: Final = 137
 BROKE: Final = 99
 MAIN: Final = "main"
@@ -83,7 +87,8 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
             (os, "link unlink rename replace mkdir utime fsync open scandir stat lstat memfd_create sendfile"),
             (shutil, "copyfileobj"),
             (LedgerConnection, "commit execute"),
-            (database, "connect"),
+            (sqlite, "connect"),
+            (postgres.Session, "commit"),
             (client, "_exchange"),
         ):
             for name in names.split():
@@ -104,8 +109,9 @@ class Effects:
             self._wrap(os, name)
         self._wrap(os, "open", lambda _path, flags, *_rest, **_more: bool(flags & os.O_CREAT))
         self._wrap(shutil, "copyfileobj")
-        vars(database)["connect"] = partial(database.connect, factory=LedgerConnection)
+        vars(sqlite)["connect"] = partial(sqlite.connect, factory=LedgerConnection)
         self._wrap(LedgerConnection, "commit")
+        self._wrap(postgres.Session, "commit")
         self._wrap(client, "_exchange")
 
     def mover(self, way: str = "rename") -> Mover:
@@ -184,12 +190,14 @@ def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: D
         os.link = refusing(errno.EPERM)
     effects.install()
     settings = load(None, environment)
-    code = service.Service(settings, timing=QUICK, validator=EveryPdfIsGood, mover=effects.mover(way)).run(once=True)
+    code = service.Service(settings, timing=_TIMING, validator=EveryPdfIsGood, mover=effects.mover(way)).run(once=True)
     os.write(pipe, json.dumps(effects.seen).encode())
     return code
 
 
 def _serve_jobs() -> None:
+    # A life does not go through what there was before it, nor copy its pages.
+    gc.freeze()
     for line in sys.stdin:
         job = json.loads(line)
         death = None if job["death"] is None else Death(*job["death"])

@@ -176,16 +176,17 @@ def _run(program: str, *arguments: str) -> None:
         sys.argv = ["invoicedrop", *arguments[1:]]
         cli.main()
     else:
-        import quick_service  # noqa: PLC0415 - imported before the fork
-
+        # quick_service or as_nobody, imported before the fork.
         sys.argv = [program, *arguments]
-        quick_service.main()
+        sys.modules[Path(program).stem].main()
 
 
 def _serve(address: str) -> None:
     for name in ("cli", "service.service", "commands.check.command", "commands.status.command", "commands.orders"):
         __import__(f"invoicedrop.{name}")
-    for name in ("invoicedrop.commands.verify", "invoicedrop.commands.health", "quick_service"):
+    for name in ("verify", "health", "support"):
+        __import__(f"invoicedrop.commands.{name}")
+    for name in ("quick_service", "as_nobody"):
         __import__(name)
     # The collector of a child would go through all this once more when it ends: most of what a short life takes.
     gc.freeze()

@@ -45,6 +45,9 @@ class Merchant:
             "INVOICEDROP_INCOMPLETE_GRACE": "0.3",
             "INVOICEDROP_REQUEST_TIMEOUT": "5",
             "INVOICEDROP_RESEND_AFTER": "0.04",
+            # Most tests compare what lies in the folders; those of the page set it.
+            "INVOICEDROP_STATUS_PAGE": "",
+            "INVOICEDROP_HOLD_ABOVE": "0",
             "INVOICEDROP_LOG_FORMAT": "json",
         }
 

@@ -1,5 +1,6 @@
-"""The real service with other waits, as a program: `python quick_service.py [--fault NAME] TIMING run [--once]`.
+"""The real service with other waits, as a program.
 
+`python quick_service.py [--fault NAME] [--unchecked] TIMING run [--once]`.
 TIMING is a JSON object of `Timing`'s fields. Everything else is as in the command: settings from the environment, the
 log on stderr, the exit code.
 """
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from invoicedrop import logs
+from invoicedrop.cli import watch_of
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.reporting.page.writer import status_pages
 from invoicedrop.service.heartbeat import Heartbeat
 from invoicedrop.service.service import Service, new_validator
 from invoicedrop.settings.load import load
@@ -39,13 +42,28 @@ UNCHECKED = program(Timing(), checked=False)
 
 
 class HeldMover(Mover):
-    """Lets a move hang, as on a dead network share, until something is written into the FIFO `gate`."""
+    """Lets the first move hang, as on a dead network share, until something is written into the FIFO `gate`."""
 
     def move(self, source: Path, target: Path) -> None:
         """Move a file, late."""
+        if not _HELD.exists():
+            _HELD.touch()
+            _GATE.open().close()
+        super().move(source, target)
+
+
+def hang_after_the_intent() -> Mover:
+    """Let the thread that has written its intent hang, before the first byte leaves, as `HeldMover` does at a move."""
+    real = Ledger.uploading
+
+    def uploading(*args: Any, **more: Any) -> Any:
+        entry = real(*args, **more)
         _HELD.touch()
         _GATE.open().close()
-        super().move(source, target)
+        return entry
+
+    Ledger.uploading = uploading  # type: ignore[method-assign]
+    return DEFAULT_MOVER
 
 
 def break_the_loop() -> Mover:
@@ -75,6 +93,7 @@ def die_at_a_look(*, after: bool) -> Mover:
 
 
 FAULTS: dict[str, Callable[[], Mover]] = {
+    "intent": hang_after_the_intent,
     "move": HeldMover,
     "loop": break_the_loop,
     "look-before": partial(die_at_a_look, after=False),
@@ -95,7 +114,9 @@ def main() -> NoReturn:
     settings = load()
     logs.configure(settings.log_format, settings.log_level)
     validator = EveryPdfIsGood if arguments.unchecked else new_validator
-    service = Service(settings, timing=Timing(**arguments.timing), mover=mover, validator=validator)
+    timing = Timing(**arguments.timing)
+    companions = [watch_of(settings, timing), *status_pages(settings, timing=timing)]
+    service = Service(settings, timing=timing, mover=mover, validator=validator, companions=companions)
     sys.exit(service.run(once=arguments.once))
 
 

@@ -1,8 +1,11 @@
 """The files for systemd and Docker against the code and each other; booting them is done by the scripts in deploy/."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -14,11 +17,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from invoicedrop import exit_codes
+from invoicedrop.commands.packaged import example
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.settings.sources import Places
+from invoicedrop.settings.status_place import status_files
 from invoicedrop.timing import DEFAULT_TIMING
 from merchant import Merchant
 
@@ -109,7 +114,7 @@ def test_the_sample_settings_work_with_the_unit(tmp_path: Path) -> None:
     assert settings.inboxes[0].api_token_file == token
     assert settings.state_dir == Path("/var/lib/invoicedrop")
     assert _unit("ReadWritePaths") == [f"-{settings.inboxes[0].drop_dir}"]
-    assert f"d {settings.inboxes[0].drop_dir} 2770 " in (SYSTEMD / "invoicedrop.tmpfiles").read_text()
+    assert str(settings.inboxes[0].drop_dir) in (SYSTEMD / "install").read_text()
 
 
 def test_the_administrator_s_command_is_the_unit_s_program_as_its_user() -> None:
@@ -117,18 +122,79 @@ def test_the_administrator_s_command_is_the_unit_s_program_as_its_user() -> None
     script = SYSTEMD / "invoicedrop-command"
     subprocess.run(["sh", "-n", script], check=True)
     text = script.read_text()
-    assert f'{_unit("ExecStart")[0].removesuffix(" run")} "$@"' in text
-    assert f"--property=LoadCredential={_unit('LoadCredential')[0]}" in text
+    credential, _, token = _unit("LoadCredential")[0].partition(":")
+    assert f"program={_unit('ExecStart')[0].removesuffix(' run')}\ntoken={token}\n" in text
+    assert f"--property=LoadCredential={credential}:$token" in text
     assert f"--uid={_unit('User')[0]} --gid={_unit('Group')[0]}" in text
     assert f"--property=StateDirectory={_unit('StateDirectory')[0]}" in text
+    assert f"--setenv=RUNTIME_DIRECTORY=/run/{_unit('RuntimeDirectory')[0]}" in text
 
 
-def test_the_readme_installs_every_file_for_systemd() -> None:
-    """The README's commands put each file of systemd/ in its place, or link it."""
-    section = (PROJECT / "systemd/README.md").read_text().partition("## As a systemd service")[2].partition("\n## ")[0]
-    placed = {name for names in re.findall(r"systemd/([\w.-]+)|\(([\w.-]+)\)", section) for name in names}
-    missing = {path.name for path in SYSTEMD.iterdir()} - placed - {"README.md"}
-    assert missing == set()
+def test_any_user_finds_the_status_file_of_the_unit() -> None:
+    """The folder that the unit makes for it is where a monitor looks, and every user may look into it."""
+    assert Places().runtime == Path("/run", *_unit("RuntimeDirectory"))
+    assert _unit("RuntimeDirectoryMode") == ["0755"]
+    environ = {
+        "INVOICEDROP_API_TOKEN": "x",
+        "RUNTIME_DIRECTORY": str(Places().runtime),
+        "STATE_DIRECTORY": "/var/lib/x",
+    }
+    written = load(PROJECT / "config/invoicedrop.toml", environ)
+    assert written.status_file in status_files(PROJECT / "config/invoicedrop.toml", {})
+    assert int(written.status_mode, 8) & 0o004
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
+def test_the_administrator_s_command_runs_as_who_asks_and_says_who_may_see_more() -> None:
+    """For others than root the program runs as who asks, with the service's folders, and it is said who may see all."""
+    script = (SYSTEMD / "invoicedrop-command").read_text()
+    (line,) = re.findall(r"^program=.*$", script, re.MULTILINE)
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "program")
+        program.write_text('#!/bin/sh\necho "$(id -u) $STATE_DIRECTORY $*"; exit "$2"\n')
+        for path, mode in ((Path(folder), 0o755), (program, 0o755)):
+            path.chmod(mode)
+        command = Path(folder, "command")
+        command.write_text(script.replace(line, f"program={program}"))
+        asks = [(75, "orders"), (78, "orders"), (1, "orders"), (0, "health"), (0, "status"), (1, "check")]
+        for (code, what), hint in zip(asks, (True, True, False, False, True, True), strict=True):
+            asked = subprocess.run(
+                ["sh", command, what, str(code)],
+                user=65534,
+                group=65534,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (asked.returncode, asked.stdout) == (code, f"65534 /var/lib/invoicedrop {what} {code}\n")
+            assert (f"sudo invoicedrop {what} {code}" in asked.stderr) is hint
+
+
+def test_a_new_token_reloads_the_service() -> None:
+    """The path unit watches the file that the unit hands over, and leads to a reload."""
+    watched = (SYSTEMD / "invoicedrop-token.path").read_text()
+    acted = (SYSTEMD / "invoicedrop-token.service").read_text()
+    token = _unit("LoadCredential")[0].partition(":")[2]
+    copy = _unit("Environment")[0].partition("=")[2].replace("%t", "/run")
+    assert f"PathChanged={token}" in watched
+    assert f"cmp --silent {token} {copy}" in acted
+    assert "systemctl reload invoicedrop.service" in acted
+
+
+def test_everything_of_systemd_is_installed_or_described() -> None:
+    """Each file of systemd/ is put in place by systemd/install, or linked in systemd/README.md."""
+    install, told = (SYSTEMD / "install").read_text(), (SYSTEMD / "README.md").read_text()
+    files = {path.name for path in SYSTEMD.iterdir()} - {"install", "README.md"}
+    assert {name for name in files if f"$data/{name}" not in install and f"]({name})" not in told} == set()
+
+
+@pytest.mark.parametrize("script", [".ci/run", ".ci/lock", "systemd/install"])
+def test_a_script_is_right(script: str) -> None:
+    """It is right bash, and shellcheck, where it is installed, has nothing to say."""
+    subprocess.run(["bash", "-n", PROJECT / script], check=True)
+    if shutil.which("shellcheck"):
+        done = subprocess.run(["shellcheck", PROJECT / script], capture_output=True, text=True, check=False)
+        assert done.stdout == ""
 
 
 # Docker
@@ -142,21 +208,22 @@ def _compose() -> dict[str, Any]:
 def test_every_service_of_the_compose_file_is_locked_down() -> None:
     """Read-only root, no capabilities, no new rights, an init process, and time for an answer, in each of them."""
     services = _compose()["services"]
-    assert set(services) == {"invoicedrop", "try", "sandbox", "try-invoices"}
+    assert set(services) == {"invoicedrop", "try", "sandbox", "try-invoices", "pair-one", "pair-two", "database"}
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["init"] is True, name
         assert _seconds(service["stop_grace_period"]) > LONGEST_STOP, name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
         assert not {"privileged", "cap_add"} & set(service), name
 
 
 def test_the_service_of_the_compose_file_agrees_with_the_image() -> None:
-    """The one mount holds all folders of the image's settings, state is a volume, the token a secret where we look."""
+    """One mount holds all folders of the image's settings, state is a volume, the token's folder is where we look."""
     compose = _compose()
     service = compose["services"]["invoicedrop"]
-    mounts = [volume.rpartition(":")[2] for volume in service["volumes"]]
+    mounts = [volume.removesuffix(":ro").rpartition(":")[2] for volume in service["volumes"]]
     with (PROJECT / "config/container.toml").open("rb") as file:
         image = tomllib.load(file)
     folders = {name: image.pop(name) for name in ("drop_dir", "processed_dir", "failed_dir")}
@@ -164,11 +231,14 @@ def test_the_service_of_the_compose_file_agrees_with_the_image() -> None:
     assert image == {"file_mode": "0660", "dir_mode": "2770"}
     assert _unit("UMask") == ["0007"]
     assert {str(Path(folder).parent) for folder in folders.values()} == {"/invoices"}
-    assert mounts == ["/invoices", "/state"]
+    # A folder, not a file: a file that is mounted stays the one that was there at the start.
+    assert mounts == [str(Places().secret.parent), "/invoices", "/state"]
     assert "INVOICEDROP_STATE_DIR=/state" in (PROJECT / "Dockerfile").read_text()
-    assert service["secrets"] == ["api_token"]
-    assert Places().secret == Path("/run/secrets/api_token")
-    assert compose["secrets"] == {"api_token": {"file": "./api_token"}}
+    ignored = (PROJECT / ".gitignore").read_text().splitlines()
+    assert {"config/.env", "config/api_token", "config/secrets/"} <= set(ignored)
+    assert "./secrets:/run/secrets:ro" in service["volumes"]
+    # One name, whoever starts it: two volumes would be two memories.
+    assert compose["volumes"]["invoicedrop-state"] == {"name": "invoicedrop-state"}
     assert service["restart"] == "unless-stopped"
 
 
@@ -194,8 +264,12 @@ def test_the_profile_try_talks_to_its_own_sandbox(tmp_path: Path) -> None:
     """The account that `try` uses is the one that `invoicedrop sandbox` serves when nothing is said."""
     services = _compose()["services"]
     assert services["sandbox"]["command"] == ["sandbox"]
-    assert {name for name, service in services.items() if service["profiles"] == ["try"]} == set(services) - {
-        "invoicedrop"
+    assert all(services[name]["build"]["target"] == "try" for name in ("try", "sandbox", "try-invoices"))
+    assert services["invoicedrop"]["build"]["target"] == "live"
+    assert {name for name, service in services.items() if service["profiles"] == ["try"]} == {
+        "try",
+        "sandbox",
+        "try-invoices",
     }
     account = services["try"]["environment"]
     defaults = Options()
@@ -208,21 +282,131 @@ def test_the_profile_try_talks_to_its_own_sandbox(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.pdf"))) == 5
 
 
+def test_the_profile_pair_is_the_service_twice_with_one_ledger_and_one_share() -> None:
+    """Both have the same folders, ledger and token, a state and a name of their own, and the driver in their image."""
+    compose = _compose()
+    services = compose["services"]
+    assert {name for name, service in services.items() if service["profiles"] == ["pair"]} == {
+        "pair-one",
+        "pair-two",
+        "database",
+    }
+    live, one, two = (services[name] for name in ("invoicedrop", "pair-one", "pair-two"))
+    own = {"hostname", "volumes"}
+    assert {name: value for name, value in one.items() if name not in own} == {
+        name: value for name, value in two.items() if name not in own
+    }
+    assert one["hostname"] != two["hostname"]
+    assert one["volumes"][:2] == two["volumes"][:2] == live["volumes"][:2]
+    assert one["volumes"][2:] != two["volumes"][2:]
+    assert one["environment"] == live["environment"] | {"INVOICEDROP_LEDGER_URL_FILE": "/run/secrets/ledger_url"}
+    assert one["build"]["target"] == "live"
+    assert one["build"]["args"] == live["build"]["args"] | {"LEDGER": "postgres"}
+    assert {"pair-one-state", "pair-two-state", "database"} <= set(compose["volumes"])
+
+
 def test_the_image_is_built_from_what_reaches_the_build_and_runs_as_no_root() -> None:
     """What the Dockerfile copies passes .dockerignore and is there; user, entry point and health check are right."""
     text = (PROJECT / "Dockerfile").read_text()
     passed = set(re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
     copied = {word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for word in line.split()}
-    assert copied == passed
-    assert all((PROJECT / name).exists() for name in copied)
+    # Of config/ each file by its name: a token may lie there.
+    assert {name for name in passed if not name.startswith("config/")} | {"config"} == copied - {
+        "config/container.toml"
+    }
+    assert all((PROJECT / name).exists() for name in copied | passed)
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        packed = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert {name for name in packed if name.startswith("config/")} < passed
     (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
     assert int(user) > 0
     assert 'ENTRYPOINT ["invoicedrop"]\nCMD ["run"]' in text
     assert 'CMD ["invoicedrop", "health"]' in text
-    assert "--require-hashes" in text
+    installing = [line for line in re.findall(r"pip install (.*)", text) if "--no-deps" not in line]
+    assert installing
+    assert all("--require-hashes" in line for line in installing)
+
+
+def test_the_quadlet_agrees_with_the_compose_file() -> None:
+    """config/invoicedrop.container locks the container down as Compose does, on the same volume and folders."""
+    quadlet: dict[str, list[str]] = {}
+    for name, value in re.findall(
+        r"^(\w+)=(.*)$", (PROJECT / "config/invoicedrop.container").read_text(), re.MULTILINE
+    ):
+        quadlet.setdefault(name, []).append(value)
+    service = _compose()["services"]["invoicedrop"]
+    assert quadlet["ReadOnly"] == quadlet["NoNewPrivileges"] == quadlet["RunInit"] == ["true"]
+    assert quadlet["DropCapability"] == ["all"]
+    assert quadlet["Tmpfs"] == service["tmpfs"]
+    inside = {volume.removesuffix(":ro").rpartition(":")[2] for volume in quadlet["Volume"]}
+    assert inside == {volume.removesuffix(":ro").rpartition(":")[2] for volume in service["volumes"]}
+    assert "invoicedrop-state:/state" in quadlet["Volume"]
+    assert quadlet["RestartPreventExitStatus"] == [str(exit_codes.CONFIG)]
+    (patience,) = quadlet["PodmanArgs"]
+    assert int(quadlet["TimeoutStopSec"][0]) > int(patience.removeprefix("--stop-timeout=")) > LONGEST_STOP
 
 
 # What is installed
+
+
+def test_the_wheel_has_the_files_that_an_installation_needs() -> None:
+    """Every file of systemd/ and config/, but for what only an unpacked project needs, is in the wheel."""
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        targets = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]
+    packed = targets["wheel"]["force-include"]
+    assert {f"invoicedrop/data/{name}" for name in packed} == set(packed.values())
+    only_here = {"install", "README.md", "container.toml", ".env", "api_token", "secrets"}
+    there = {f"{place}/{path.name}" for place in ("systemd", "config") for path in (PROJECT / place).iterdir()}
+    assert {name for name in there if Path(name).name not in only_here} - set(packed) == set()
+    assert all(example(name) == (PROJECT / name).read_text() for name in packed)
+    # The source archive has what builds the wheel, the image and the tests.
+    sources = {name.strip("/") for name in targets["sdist"]["include"]}
+    assert sources >= {
+        "config",
+        "systemd",
+        "daemon",
+        "tests",
+        "Dockerfile",
+        ".dockerignore",
+        "requirements*.txt",
+        ".ci",
+    }
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_the_extra_a_command_says_how_to_get_it(command: str) -> None:
+    """Where starlette is not installed, what needs it ends with 78 and says what brings it."""
+    program = (
+        "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; "
+        "sys.argv = ['invoicedrop', sys.argv[1]]; from invoicedrop.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, command], capture_output=True, text=True, check=False)
+    assert done.returncode == exit_codes.CONFIG
+    assert "pip install 'invoicedrop[sandbox]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_needs_nothing_of_the_sandbox() -> None:
+    """What requirements.txt locks has no web server, and every other extra of a production has a lock of its own."""
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (PROJECT / "requirements.txt").read_text(), re.MULTILINE))
+    assert not locked & {"starlette", "uvicorn"}
+    # Messages and metrics need no more than a setting.
+    assert locked >= {"apprise", "prometheus-client"}
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)
+    for extra, wanted in project["project"]["optional-dependencies"].items():
+        # Messages and metrics are in requirements.txt: see .ci/lock.
+        if extra not in {"test", "bench", "lint", "notify", "metrics"}:
+            text = (PROJECT / f"requirements-{extra}.txt").read_text()
+            assert {canonicalize_name(Requirement(line).name) for line in wanted} <= set(
+                re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
+            )
+            assert set(
+                re.findall(r"^[a-z0-9-]+==\S+", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+            ) <= set(re.findall(r"^[a-z0-9-]+==\S+", text, re.MULTILINE))
+    tools = (PROJECT / "requirements-build.txt").read_text()
+    for line in project["build-system"]["requires"]:
+        assert f"\n{canonicalize_name(Requirement(line).name)}==" in tools
 
 
 def _needed(name: str) -> set[str]:
@@ -236,9 +420,11 @@ def _needed(name: str) -> set[str]:
     return found
 
 
-def test_requirements_txt_locks_everything_with_hashes() -> None:
+@pytest.mark.parametrize("extra", [None, "postgres"])
+def test_requirements_txt_locks_everything_with_hashes(extra: str | None) -> None:
     """Each package that the program needs, itself or through others, is pinned as pyproject allows, with hashes."""
-    text = (PROJECT / "requirements.txt").read_text()
+    # That of an extra has everything else as well.
+    text = (PROJECT / ("requirements.txt" if extra is None else f"requirements-{extra}.txt")).read_text()
     entries = re.findall(
         r"^([a-z0-9-]+)==([^\s;]+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
     )
@@ -246,7 +432,9 @@ def test_requirements_txt_locks_everything_with_hashes() -> None:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "--hash"))]
     assert len(lines) == len(pinned), "an entry without hashes, or an option"
     with (PROJECT / "pyproject.toml").open("rb") as file:
-        wanted = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
+        project = tomllib.load(file)["project"]
+    more = project["optional-dependencies"][extra] if extra is not None else []
+    wanted = [Requirement(line) for line in (*project["dependencies"], *more)]
     for requirement in wanted:
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
     assert {name for requirement in wanted for name in _needed(requirement.name)} <= set(pinned)
@@ -282,7 +470,8 @@ def test_no_file_for_deployment_names_a_setting_that_is_not_one() -> None:
     """Every INVOICEDROP_ variable in these files is a setting, or names the settings file."""
     known = {f"INVOICEDROP_{name.upper()}" for name in (*Inbox.model_fields, *Settings.model_fields)}
     files = [
-        *SYSTEMD.iterdir(),
+        *(path for path in SYSTEMD.iterdir() if path.name != "install"),
+        PROJECT / "config/invoicedrop.container",
         PROJECT / "Dockerfile",
         PROJECT / "config/compose.yaml",
         PROJECT / "config/example.env",

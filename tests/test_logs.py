@@ -337,9 +337,9 @@ def test_no_value_is_too_strange(lines: Lines) -> None:
         kind=int,
     )
     (line,) = lines()
-    assert line["file"] == "caf\\xe9.pdf"
+    assert line["file"] == "caf\\udce9.pdf"
     assert line["lone"] == "\\ud800"
-    assert line["path"] == "/a/\\xff"
+    assert line["path"] == "/a/\\udcff"
     assert (line["raw"], line["colour"], line["some"]) == ("b'\\xff'", "red", [3])
     assert line["thing"] == "<_Unprintable without repr: RuntimeError>"
     assert "[...]" in json.dumps(line["circle"])

@@ -12,7 +12,7 @@ from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Inbox, Settings
 
 PROJECT = Path(__file__).parent.parent
-_INTERNAL = {"inboxes", "source", "warnings", "origins", "name"}
+_INTERNAL = {"inboxes", "source", "warnings", "unseen", "origins", "name"}
 
 
 def test_the_readme_names_every_setting() -> None:
@@ -65,7 +65,9 @@ def test_the_readme_is_short() -> None:
 def test_the_locked_requirements_hold_every_dependency() -> None:
     """What pyproject.toml asks for is locked, with hashes and without the address of any index."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    wanted = {re.split(r"[^A-Za-z0-9_-]", line)[0].lower() for line in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["notify"], *extras["metrics"]]
+    wanted = {re.split(r"[^A-Za-z0-9_-]", line)[0].lower() for line in asked}
     locked = (PROJECT / "requirements.txt").read_text()
     assert wanted <= set(re.findall(r"^([a-z0-9_-]+)==", locked, re.MULTILINE))
     assert len(re.findall(r"==", locked)) <= len(re.findall(r"--hash=sha256:[0-9a-f]{64}", locked))

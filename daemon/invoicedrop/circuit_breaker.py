@@ -50,6 +50,7 @@ class CircuitBreaker:
         self._timing = timing
         self._lock = threading.Lock()
         self._step = 0.0
+        self._since = 0.0
         self._until = 0.0
         self._detail: str | None = None
         self._cause = PauseCause.OUTAGE
@@ -69,6 +70,11 @@ class CircuitBreaker:
     def cause(self) -> PauseCause:
         """Why the circuit is open, or was opened last."""
         return self._cause
+
+    @property
+    def since(self) -> float:
+        """Clock time when the circuit opened; meaningless while it is closed."""
+        return self._since
 
     @property
     def until(self) -> float:
@@ -144,6 +150,8 @@ class CircuitBreaker:
         with self._lock:
             changed = detail != self._detail
             now = self._clock()
+            if self._detail is None:
+                self._since = now
             shortest = wait or min(retry_after or 0.0, self._timing.longest_retry_after)
             if self._detail is None or now >= self._until:
                 self._step = backoff(self._step, self._timing.first_probe, self._timing.longest_probe)

@@ -6,18 +6,23 @@ Results go to stdout, logs to stderr. A command imports what it needs when it ru
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from invoicedrop import __version__, exit_codes
-from invoicedrop.errors import ConfigError, InvoicedropError, LedgerDamaged
+from invoicedrop.errors import ConfigError, InvoicedropError, LedgerDamaged, NotInstalled, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from invoicedrop.reporting.watch import Watch
     from invoicedrop.settings.models import Settings
 
 
@@ -34,7 +39,10 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", help="The settings file (default: $INVOICEDROP_CONFIG, /etc/invoicedrop/invoicedrop.toml)."
+        "--config",
+        "-c",
+        readable=False,  # what is wrong with it is said by what reads it
+        help="The settings file (default: $INVOICEDROP_CONFIG, /etc/invoicedrop/invoicedrop.toml, the user's own).",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -57,14 +65,32 @@ def _options(
     context.obj = config
 
 
-def _settings(context: typer.Context, config: Path | None) -> "Settings":
+def _settings(context: typer.Context, config: Path | None, *, token_is_needed: bool = True) -> "Settings":
     """Load the settings, and log as they say."""
     from invoicedrop import logs
     from invoicedrop.settings.load import load
 
-    settings = load(config or context.obj)
+    settings = load(config or context.obj, token_is_needed=token_is_needed)
     logs.configure(settings.log_format, settings.log_level)
     return settings
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Import what an extra brings; a library that is not installed becomes a sentence.
+
+    Raises:
+        NotInstalled: how to install the extra.
+
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        sentence = (
+            f"{error.name} comes with the extra {name!r}: pip install 'invoicedrop[{name}]'; in a checkout "
+            f"pip install -e '.[{name}]'; with the systemd unit sudo systemd/install --with {name}"
+        )
+        raise NotInstalled([sentence]) from error
 
 
 def _console() -> "Console":
@@ -81,33 +107,107 @@ def run(
 ) -> None:
     """Watch the drop folders and upload what comes: the daemon."""
     settings = _settings(context, config)
+    from invoicedrop.reporting.page.writer import status_pages
     from invoicedrop.service.service import Service
+    from invoicedrop.system.allocator import keep_little
 
-    if once and sys.stderr.isatty():
+    keep_little()
+    companions = status_pages(settings)
+    if not once:
+        raise typer.Exit(Service(settings, companions=[watch_of(settings), *companions]).run())
+    if sys.stderr.isatty():
         from invoicedrop.commands.progress import progress_bar
 
         with progress_bar() as update:
-            code = Service(settings, on_progress=update).run(once=True)
+            service = Service(settings, on_progress=update, companions=companions)
+            code = service.run(once=True)
     else:
-        code = Service(settings).run(once=once)
+        service = Service(settings, companions=companions)
+        code = service.run(once=True)
+    for remark in service.remarks:
+        _print_error(f"inbox {remark}")
     raise typer.Exit(code)
+
+
+def watch_of(settings: "Settings", timing: Timing = DEFAULT_TIMING) -> "Watch":
+    """Return what tells others of the service, as the settings ask for.
+
+    Raises:
+        ConfigError: what it needs is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.reporting.watch import Watch
+
+    watch = Watch(settings, timing)
+    if addresses := _notify_addresses(settings):
+        from invoicedrop.reporting.notify.notifier import Notifier
+
+        # Messages are about the whole service: in the language of its first inbox.
+        language = settings.inboxes[0].language
+        watch.add(Notifier(addresses, settings.state_dir, settings.notify_after, timing, language=language))
+    if settings.heartbeat_url is not None:
+        from invoicedrop.reporting.pings import Pings
+
+        url = settings.heartbeat_url.get_secret_value()
+        hide(url)
+        watch.add(Pings(url, settings.inboxes[0].network, timing))
+    if settings.metrics_address is not None:
+        require("prometheus_client", "metrics", "metrics_address")
+        from invoicedrop.reporting.health import read_health
+        from invoicedrop.reporting.metrics_server import MetricsServer
+
+        inboxes = [inbox.name for inbox in settings.inboxes]
+        health = partial(read_health, [settings.status_file])
+        watch.add(MetricsServer(settings.metrics_address, inboxes, watch.picture, health, timing))
+    return watch
+
+
+def _notify_addresses(settings: "Settings") -> list[str]:
+    """Return the addresses that messages go to.
+
+    Raises:
+        ConfigError: one is none, or Apprise is not installed.
+
+    """
+    from invoicedrop.logs import hide
+    from invoicedrop.reporting.extras import require
+    from invoicedrop.settings.notify_addresses import read_addresses
+
+    addresses = read_addresses(settings.notify, settings.notify_file)
+    if addresses:
+        require("apprise", "notify", "notify")
+    for address in addresses:
+        hide(address)
+    return addresses
 
 
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None) -> None:
     """Test the set-up: folders, rights, clock, network, token, orders. Names every problem with its fix."""
-    settings = _settings(context, config)
+    settings = _settings(context, config, token_is_needed=False)
     from invoicedrop.commands.check.command import check
 
     raise typer.Exit(check(settings, _console()))
 
 
 @app.command()
-def status(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    context: typer.Context,
+    what: Annotated[
+        str | None, typer.Argument(metavar="ORDER or FILE", help="What became of it, in short (else of everything).")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what waits and why, what failed, what Channable accepted."""
-    settings = _settings(context, config)
+    settings = _settings(context, config, token_is_needed=False)
+    from invoicedrop.commands.status import one_order
     from invoicedrop.commands.status.command import status
 
+    if what is not None:
+        raise typer.Exit(one_order.show(settings, _console(), what, as_json=as_json))
     raise typer.Exit(status(settings, _console(), as_json=as_json))
 
 
@@ -168,10 +268,96 @@ def verify(
 @app.command()
 def health(context: typer.Context, config: ConfigOption = None) -> None:
     """Check whether the service is at work: exit 0 if so, else 1 and why. For monitors."""
-    settings = _settings(context, config)
-    from invoicedrop.commands.health import health
+    from invoicedrop.commands.health import find_health
 
-    raise typer.Exit(health(settings.state_dir))
+    raise typer.Exit(find_health(config or context.obj))
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    config: ConfigOption = None,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message.")] = False,
+) -> None:
+    """Send a test message to each address of `notify`, and say what came of it."""
+    settings = _settings(context, config)
+    addresses = _notify_addresses(settings)
+    if not test or not addresses:
+        _print_error("say --test to send a message" if addresses else "no address is set: see notify and notify_file")
+        raise typer.Exit(exit_codes.USAGE)
+    from invoicedrop.commands.notify import send_test
+
+    raise typer.Exit(send_test(addresses, settings.inboxes[0].language))
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    config: ConfigOption = None,
+    textfile: Annotated[
+        Path | None, typer.Option(help="Write them to this file (*.prom), for node_exporter.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print the service in numbers, in Prometheus's format."""
+    settings = _settings(context, config)
+    from invoicedrop.reporting.extras import require
+
+    require("prometheus_client", "metrics", "metrics")
+    from invoicedrop.commands.metrics import metrics
+
+    raise typer.Exit(metrics(settings, textfile))
+
+
+@app.command(short_help="Show every step of an invoice, or the receipts since a day.")
+def history(
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ORDER or FILE",
+            help="An order's id or marketplace number, a file, or the first digits of a SHA-256.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The receipts since this day, like 2026-11-01, one each.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the receipts as CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every step of an invoice, from the drop folder to what its order shows later; or receipts since a day."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.history import history
+
+    code = history(settings, _console(), what=what, since=since, as_csv=as_csv, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command(short_help="Stop an inbox, or all: nothing new is sent until resume.")
+def pause(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever asks.")] = "",
+) -> None:
+    """Stop an inbox, or all: uploads under way end, nothing new is sent or moved until `invoicedrop resume`."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import pause
+
+    raise typer.Exit(pause(settings, _console(), inbox=inbox, reason=reason))
+
+
+@app.command(short_help="Let an inbox, or all, go on that was paused, or held.")
+def resume(
+    context: typer.Context,
+    config: ConfigOption = None,
+    inbox: Annotated[str | None, typer.Option(help="Only this inbox.")] = None,
+) -> None:
+    """Let an inbox, or all, go on: what a person has paused, and what a first start holds."""
+    settings = _settings(context, config)
+    from invoicedrop.commands.pause import resume
+
+    raise typer.Exit(resume(settings, _console(), inbox=inbox))
 
 
 @app.command(short_help="Copy the ledger into FILE, while the service runs.")
@@ -188,20 +374,49 @@ def backup(
 
 
 @app.command("config", short_help="Print the settings in force; secrets masked.")
-def show_config(context: typer.Context, config: ConfigOption = None) -> None:
+def show_config(
+    context: typer.Context,
+    config: ConfigOption = None,
+    example: Annotated[bool, typer.Option("--example", help="Print the commented example file.")] = False,
+) -> None:
     """Print the settings in force and where each one comes from; secrets masked."""
-    settings = _settings(context, config)
-    from rich.table import Table
-    from rich.text import Text
+    from invoicedrop.commands import config as command
 
-    from invoicedrop.settings.load import describe
+    if example:
+        command.show_example()
+    else:
+        command.show(_settings(context, config, token_is_needed=False), _console())
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("inbox", "setting", "value", "from"):
-        table.add_column(title, overflow="fold")
-    for row in describe(settings):
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(table)
+
+@app.command(short_help="Write settings and token from four answers.")
+def setup(
+    context: typer.Context,
+    config: ConfigOption = None,
+    company: Annotated[str | None, typer.Option(help="Company id, or the project's address in the browser.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project id.")] = None,
+    drop_dir: Annotated[str | None, typer.Option(help="The drop folder, as a full path.")] = None,
+    token_file: Annotated[
+        str | None, typer.Option(help="A file with the API token, read once; - is standard input.")
+    ] = None,
+    api_url: Annotated[str | None, typer.Option(help="Another API's address, for example the sandbox's.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="A TOML file with answers: company, project ...")] = None,
+    no_folder: Annotated[bool, typer.Option("--no-folder", help="Do not make a missing drop folder.")] = False,
+) -> None:
+    """Write settings and token from four answers (asked, or given as options); nothing is overwritten."""
+    from invoicedrop.commands.setup.answers import Answers
+    from invoicedrop.commands.setup.command import setup
+
+    said = Answers(company, project, drop_dir, token_file, api_url)
+    setup(said.over(Answers.read(answers)) if answers else said, config or context.obj, make_folder=not no_folder)
+
+
+@app.command(short_help="Print a report for a question or an issue; nothing secret in it.")
+def support(context: typer.Context, config: ConfigOption = None) -> None:
+    """Print what whoever helps has to know: versions, check, status, settings. No secret, no customer is in it."""
+    settings = _settings(context, config, token_is_needed=False)
+    from invoicedrop.commands.support import support
+
+    support(settings)
 
 
 @app.command(short_help="Serve a local stand-in for the Channable API.")
@@ -233,7 +448,8 @@ def sandbox(
     folder: Annotated[Path | None, typer.Option(help="Keep the uploaded PDFs there (default: in memory).")] = None,
 ) -> None:
     """Serve a local stand-in for the Channable API, for trying things out without an account."""
-    from invoicedrop.commands.sandbox import serve_sandbox
+    with _extra("sandbox"):
+        from invoicedrop.commands.sandbox import serve_sandbox
 
     serve_sandbox(
         port=port,
@@ -258,7 +474,8 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folders to look at them.")] = False,
 ) -> None:
     """Show the whole thing in a few seconds: no account, no network, nothing left behind."""
-    from invoicedrop.commands.demo import show
+    with _extra("sandbox"):
+        from invoicedrop.commands.demo import show
 
     raise typer.Exit(show(_console(), keep=keep))
 
@@ -273,10 +490,10 @@ def main() -> NoReturn:
         app()
     except ConfigError as error:
         count = f" ({len(error.problems)} to mend)" if len(error.problems) > 1 else ""
-        _print_error(f"invoicedrop cannot start{count}:")
+        _print_error(f"{error.heading}{count}:")
         for problem in error.problems:
             _print_error(f"  - {problem}")
-        sys.exit(exit_codes.CONFIG)
+        sys.exit(exit_codes.TRY_LATER if isinstance(error, NotSeen) else exit_codes.CONFIG)
     except LedgerDamaged as error:
         _print_error(str(error))
         sys.exit(exit_codes.CONFIG)

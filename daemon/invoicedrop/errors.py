@@ -16,6 +16,9 @@
       Changed              the file, or what the ledger says of it, is not what was read -> stays, treated as new
       Stopping             the service is being stopped           -> stays, for the next start
       ConfigError          the program cannot start               -> exit 78, all problems at once
+        NotSetUp             `setup` wrote nothing
+        NotInstalled         an extra is missing
+        NotSeen              this user may not see it             -> exit 75
       BackupFailed         the copy cannot be written now         -> exit 75
       InstanceRunning      the state or a drop folder is in use   -> exit 75
 
@@ -23,8 +26,10 @@ Foreign errors (httpx, OSError, sqlite3) are translated into these at one bounda
 as `invoice.IllegalMoveError`) is none of them.
 """
 
+import errno
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import ClassVar
 
 from invoicedrop.reasons import Reason
 
@@ -99,6 +104,8 @@ class PauseCause(StrEnum):
     PROJECT = "project"
     """The API knows none of several orders: `project_id` may be wrong."""
     FOLDER = "folder"
+    DISK = "disk"
+    """A disk is full, or a quota is used up."""
     LEDGER = "ledger"
     CHECK = "check"
     THREADS = "threads"
@@ -110,7 +117,18 @@ class Paused(InvoicedropError):  # noqa: N818
     def __init__(self, detail: str, cause: PauseCause) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.cause = cause
+        self._cause = cause
+
+    @property
+    def cause(self) -> PauseCause:
+        """What keeps everybody from uploading; a full disk, where the error that it was raised from says so."""
+        return PauseCause.DISK if _is_full_disk(self.__cause__) else self._cause
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "sqlite_errorname", None) == "SQLITE_FULL"
 
 
 class FolderUnavailable(Paused):
@@ -156,9 +174,30 @@ class Stopping(InvoicedropError):  # noqa: N818
 class ConfigError(InvoicedropError):
     """The program cannot start: `problems` holds one sentence for each thing to correct."""
 
+    heading: ClassVar[str] = "invoicedrop cannot start"
+    """What a command prints above the problems."""
+
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class NotSetUp(ConfigError):  # noqa: N818
+    """The set-up wrote nothing."""
+
+    heading = "invoicedrop setup has written nothing"
+
+
+class NotInstalled(ConfigError):  # noqa: N818
+    """A part of the program is missing that only some installations need."""
+
+    heading = "this needs something that is not installed"
+
+
+class NotSeen(ConfigError):  # noqa: N818
+    """This user may not see what was asked for: no fault of the settings."""
+
+    heading = "this user may not see that"
 
 
 class BackupFailed(InvoicedropError):  # noqa: N818

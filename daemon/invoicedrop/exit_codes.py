@@ -6,7 +6,8 @@ OK: Final = 0
 """Done; for `run`: stopped on request."""
 FAILED: Final = 1
 """`run --once`: an invoice went to failed; `check`: a problem; `orders --overdue`: an invoice is owed for too
-long; `verify`: a difference; `health`: not at work; `demo`: an invoice did not end as it should."""
+long; `verify`: a difference; `health`: not at work; `notify --test`: a message did not get out; `demo`: an invoice did
+not end as it should."""
 USAGE: Final = 2
 """Wrong usage."""
 TRY_LATER: Final = 75

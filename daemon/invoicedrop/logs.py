@@ -19,13 +19,15 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, ClassVar, Final, TextIO, cast
 
-import structlog
+from invoicedrop.optional_imports import without
+from invoicedrop.printable import printable, printable_lines
+
+with without("rich"):
+    import structlog
 from structlog.dev import ConsoleRenderer
 from structlog.processors import ExceptionRenderer, TimeStamper, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
-
-from invoicedrop.printable import printable, printable_lines
 
 _HIDDEN: Final = "[secret]"
 _TEXT_LIMIT: Final = 8_000
@@ -37,8 +39,6 @@ _PATIENCE: Final = 1.0
 _BEARER: Final = re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE)
 _PYDANTIC_INPUT: Final = re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL)
 """What pydantic quotes in its errors: an order's customer, perhaps."""
-_UNDECODABLE: Final = re.compile("[\udc80-\udcff]")
-"""How Python passes on bytes of file names that are no UTF-8."""
 
 _METHODS: Final = ("log", "critical", "fatal", "error", "warning", "warn", "info", "msg", "debug")
 
@@ -140,7 +140,7 @@ def _text(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    return printable(_UNDECODABLE.sub(_as_byte, _redacted(text)))
+    return printable(_redacted(text))
 
 
 def _redacted(text: str) -> str:
@@ -154,10 +154,6 @@ def _redacted(text: str) -> str:
     if len(text) > _TEXT_LIMIT:
         text = f"{text[:_TEXT_LIMIT]}... ({len(text) - _TEXT_LIMIT} more characters)"
     return text
-
-
-def _as_byte(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]) - 0xDC00:02x}"
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

@@ -79,6 +79,18 @@ class Timing:
     confirm_give_up: float = 86_400.0
     """For how long after the last look was due an order that cannot be read is tried again."""
 
+    # Who works on an inbox, where several daemons share a ledger
+    lease_beat: float = 2.0
+    """Between two renewals of what is ours, and between two looks at what is not."""
+    lease_valid: float = 12.0
+    """For how long after a renewal something may be sent, or moved."""
+    lease_stale: float = 16.0
+    """After so long without a renewal another daemon takes over. It asks about what was perhaps sent only after that
+    time, too."""
+
+    database_answer: float = 10.0
+    """How long a database server's answer is waited for, before the connection counts as dead."""
+
     # Whose a drop folder is
     owner_look: float = 5.0
     """Between two looks whether a drop folder is still ours."""
@@ -88,12 +100,60 @@ class Timing:
     """Without a beat for so long, by the folder's own clock, another daemon has ended."""
 
     # The service
+    told_wait: float = 10.0
+    """What held up all invoices of an inbox for less than this is not written down with each."""
+    stop_look: float = 1.0
+    """The least time between two looks whether a person has stopped an inbox, or let it go on."""
+    longest_beat: float = 30.0
+    """The longest time between two heartbeats, however seldom the folders are looked through."""
     reason_sweep: float = 60.0
     """Between two looks for reasons whose invoice has left the failed folder."""
     once_patience: float = 60.0
     """`run --once` waits for an invoice that is put off for less than this."""
     last_wait: float = 5.0
     """What uploads get, beyond their own deadline, to end when the service stops."""
+
+    # The status page
+    page_first: float = 1.0
+    """Until it is written for the first time: the service has then reported for the first time."""
+    page_change: float = 10.0
+    """The least time between two looks whether there is something new for it."""
+    page_alive: float = 60.0
+    """It is written as a sign of life when nothing has changed for this time."""
+
+    # What is told of the service
+    report_look: float = 2.0
+    """Between two looks at what the service reports of itself."""
+    overview_look: float = 30.0
+    """Between two looks at what lies in the folders, at the least; one that takes long is followed by 20 times its
+    length of something else."""
+    ping: float = 60.0
+    """Between two heartbeats to the outside."""
+    ping_timeout: float = 10.0
+    """For one of them."""
+    outage_shown: float = 15.0
+    """An outage that is shorter is no reason for a heartbeat to say that something is wrong."""
+    outage_told: float = 900.0
+    """One that is shorter is not worth a message."""
+    silence_told: float = 60.0
+    """A main loop that is silent for a shorter time may be at a slow share, which is not worth one either."""
+    trouble_told: float = 10.0
+    """Other trouble that is shorter is not worth one either."""
+    well_after: float = 60.0
+    """So long no trouble may be seen before all is said to be well again."""
+    message_timeout: float = 30.0
+    """For one message to one address."""
+    message_retry: float = 60.0
+    """Until a message is tried again that did not get out; each further time twice as long, up to an hour."""
+    longest_message_retry: float = 3600.0
+    server_retry: float = 60.0
+    """Until an address for metrics that is in use is tried again."""
+    longest_wait: float = 14_400.0
+    """An invoice that waits for longer is trouble (`reporting.troubles`)."""
+    token_age: float = 365 * 86_400.0
+    """Channable's tokens are valid for a year."""
+    token_notice: float = 30 * 86_400.0
+    """So long before that it is trouble."""
 
 
 DEFAULT_TIMING: Final = Timing()

@@ -167,7 +167,7 @@ class Merchant:
         time.sleep(2.0)
 
     def start(self, api: Loopback, *arguments: str, **settings: object) -> Run:
-        """Start the daemon as a merchant would, its settings the default ones but for the rate limit (and as asked)."""
+        """Start the daemon as a merchant would, its settings the default ones but for the limits (and as asked)."""
         chosen = {
             "company_id": 1001,
             "project_id": 2001,
@@ -176,6 +176,7 @@ class Merchant:
             "drop_dir": self.drop,
             "state_dir": self.home / "state",
             "requests_per_second": 0,
+            "hold_above": 0,
             "order_check": self.order_check,
             "log_format": "json",
         } | settings

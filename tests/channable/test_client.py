@@ -1,9 +1,11 @@
 """What each response becomes, and when a request may leave."""
 
 import json
+import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +28,7 @@ from invoicedrop.errors import (
 )
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.sandbox import Kind, Options, Running, serve
+from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.timing import Timing
 from scripted_api import Reply, Request, as_json, scripted, served
 from tcp_peer import Peer, read_request
@@ -361,6 +364,35 @@ def test_an_intent_that_cannot_be_written_sends_nothing(sandbox: Running, caller
         caller.project.upload(8, invoice, before_sending=full)
     assert sandbox.requests == []
     assert caller.breaker.detail is None
+
+
+def _lost(after: int) -> Callable[[], None]:
+    """Return what lets so many parts of a request leave, and then no more."""
+    parts: list[int] = []
+
+    def may_leave() -> None:
+        parts.append(1)
+        if len(parts) > after:
+            raise LedgerUnavailable("the inbox may be another machine's by now")
+
+    return may_leave
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 4])
+def test_what_may_not_leave_any_more_never_arrives_whole(
+    sandbox: Running, caller: Caller, tmp_path: Path, after: int
+) -> None:
+    """Before the first byte, and before each part, it is asked whether it may leave: broken off, nothing is stored."""
+    with invoice_of(invoice_pdf("8") + os.urandom(100_000), tmp_path) as invoice:
+        with pytest.raises(LedgerUnavailable):
+            caller.project.upload(8, invoice, may_leave=_lost(after))
+        assert caller.breaker.detail is None
+        if not after:
+            assert not [request for request in sandbox.requests if request.kind == "upload"]
+        # The connection is not used again, and what comes next is whole.
+        for _ in range(3):
+            caller.project.upload(7, invoice, may_leave=lambda: None)
+    assert [upload.order_id for upload in sandbox.uploads()] == [7, 7, 7]
 
 
 def test_an_open_circuit_makes_no_intent(sandbox: Running, caller: Caller, invoice: Snapshot) -> None:

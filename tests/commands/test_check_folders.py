@@ -232,7 +232,7 @@ def test_a_parent_folder_that_refuses_is_the_one_that_is_named(public: Path) -> 
     """Where a parent folder cannot be passed through, that parent is named and not the drop folder."""
     (finding,) = _as_nobody(public, lambda folder: (folder / "home").chmod(0o700), drop="home/drop")
     assert finding.text.startswith(f"{public / 'home'}, on the way to {public / 'home' / 'drop'}, belongs to root:")
-    assert finding.remedy == f"chmod o+x {public / 'home'}"
+    assert finding.remedy == f"setfacl -m u:nobody:x {public / 'home'}  # of the package acl"
 
 
 @as_root

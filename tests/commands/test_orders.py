@@ -191,6 +191,12 @@ def test_since_when_an_invoice_is_owed_is_shown(merchant: Merchant) -> None:
     assert f"{day(created)}, 9 days" in shown
 
 
+def test_of_no_order_there_are_no_items(merchant: Merchant) -> None:
+    """Where nothing is found, `--items` says that, and nothing of orders that are not there."""
+    shown = merchant.run("orders", "--items", "--search", "nobody has this").stdout
+    assert shown == "No order found in the last 30 days.\n"
+
+
 def test_overdue_is_an_exit_code(merchant: Merchant) -> None:
     """`--overdue` lists what is owed, and exits 1 if an invoice is owed for longer than so many hours."""
     moment = datetime.now(UTC) - timedelta(hours=100)
@@ -202,7 +208,10 @@ def test_overdue_is_an_exit_code(merchant: Merchant) -> None:
     assert code == 1
     assert (overdue[600], overdue[602]) == (True, False)
     assert 601 not in overdue
-    assert "1 of them for more than 99 hours." in merchant.run("orders", "--overdue", "99").stdout
+    shown = merchant.run("orders", "--overdue", "99").stdout
+    assert "1 of them for more than 99 hours." in shown
+    marked = {line.split()[0] for line in shown.splitlines() if line.rstrip().endswith(", overdue")}
+    assert marked == {"600.pdf"}, "in words, as a pipe has no colours"
     done = merchant.run("orders", "--overdue", "101")
     assert (done.returncode, "none of them for more than 101 hours." in done.stdout) == (0, True)
     assert merchant.run("orders", "--overdue", "99", "--all").returncode == 1

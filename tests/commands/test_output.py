@@ -11,8 +11,8 @@ from rich.console import Console
 from foreign_text import TRICKS, is_harmless
 from invoicedrop.commands import health
 from invoicedrop.commands.output import print_line, print_table
-from invoicedrop.service import status_file
 from invoicedrop.service.status_file import InboxReport, Report
+from merchant import Merchant
 
 
 @given(text=TRICKS)
@@ -30,6 +30,16 @@ def test_what_is_printed_is_harmless(text: str) -> None:
 def test_health_is_told_in_harmless_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What an inbox's trouble quotes (a file name, the API) is one line of `health`."""
     inbox = InboxReport(unavailable="8355\n\x1b[2J\u202e.pdf cannot be moved")
-    status_file.write(tmp_path, Report(pid=1, beat=time.time(), interval=60, inboxes={"shop": inbox}))
-    assert health.health(tmp_path) == 1
+    report = Report(pid=1, beat=time.time(), interval=60, inboxes={"shop": inbox})
+    (tmp_path / "service.json").write_text(report.model_dump_json())
+    assert health.health(tmp_path / "service.json") == 1
     assert capsys.readouterr().out == "inbox shop is unavailable: 8355\\n\\x1b[2J\\u202e.pdf cannot be moved\n"
+
+
+def test_config_in_a_pipe_has_a_line_for_each_setting(merchant: Merchant) -> None:
+    """A long path is not broken, so that a program can read it."""
+    merchant.environment["INVOICEDROP_FAILED_DIR"] = folder = f"/srv/{'long/' * 40}failed"
+    lines = merchant.run("config").stdout.splitlines()
+    (line,) = [line for line in lines if "failed_dir" in line]
+    assert folder in line
+    assert "environment INVOICEDROP_FAILED_DIR" in line

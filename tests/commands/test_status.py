@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from invoicedrop.commands.status import command
+from invoicedrop.commands.status import command, one_order
 from invoicedrop.commands.status.terminal import clock, span
 from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.entry import Entry
@@ -21,7 +21,9 @@ from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Running
 from invoicedrop.service.lock import is_held, only_instance
+from invoicedrop.settings.load import load
 from invoicedrop.settings.models import Settings
+from invoicedrop.system import permissions
 from merchant import Merchant, running
 from waiting import wait_until
 
@@ -351,7 +353,7 @@ def test_beside_a_running_daemon_that_is_paused(merchant: Merchant) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_another_user_learns_whom_to_be(sandbox: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who may not read the ledger still sees the folders, and a sentence that names the user to be; exit 75."""
+    """Who may not read the ledger still sees the folders, and a sentence that names the user to be; exit 0, as ever."""
     # Not below pytest's own folder, which is closed to others.
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)
@@ -367,9 +369,111 @@ def test_another_user_learns_whom_to_be(sandbox: Running, capsys: pytest.Capture
             code = command.status(settings, Console(file=out), as_json=False)
         finally:
             os.seteuid(0)
-    assert code == 75
+    assert code == 0
     assert "Waiting: 1 invoice" in out.getvalue()
     assert "sudo -u root invoicedrop" in capsys.readouterr().err
+
+
+# The true cause
+
+
+def test_a_refused_move_is_told_and_not_hidden(merchant: Merchant, ledger: Ledger) -> None:
+    """Where a file that was sent, or cannot be sent, is refused its move, status says that, and when it is tried."""
+    sent = ledger.uploading(_entry(merchant, "5.pdf", len(merchant.drop_pdf("5.pdf"))))
+    ledger.uploaded(sent, Receipt(1))
+    bad = _entry(merchant, "6.pdf", len(merchant.drop_pdf("6.pdf")), 6)
+    ledger.rejected(bad, Reason.DAMAGED, "the xref table is broken")
+    put_off = {name: (time.time() + 600, f"{name} cannot be moved: it is open") for name in ("5.pdf", "6.pdf")}
+    with only_instance(merchant.state):
+        _write_report(merchant, put_off=put_off)
+        files = {file["file"]: file for file in _json(merchant.settings())["waiting"]["files"]}
+        text = " ".join(_text(merchant.settings()).split())
+        _write_report(merchant, unavailable="the disk is full")
+        full = _json(merchant.settings())["waiting"]["files"]
+    assert files["5.pdf"]["why"] == (
+        "it was sent; it stays here until it can be moved to the processed folder: 5.pdf cannot be moved: it is open"
+    )
+    assert files["6.pdf"]["why"] == (
+        "it cannot be sent: the xref table is broken; it stays here until it can be moved to the failed folder: "
+        "6.pdf cannot be moved: it is open"
+    )
+    assert all(file["until"] is not None for file in files.values())
+    assert "it is open (next try in 10 min)" in text
+    assert all(file["why"].endswith("the disk is full") for file in full)
+
+
+def test_what_the_daemon_says_now_is_newer_than_the_ledger(merchant: Merchant, ledger: Ledger) -> None:
+    """A file that was put off, and cannot be read meanwhile, waits for the latter."""
+    ledger.deferred(_entry(merchant, "5.pdf", len(merchant.drop_pdf("5.pdf"))), 600, "HTTP 500")
+    with only_instance(merchant.state):
+        _write_report(merchant, put_off={"5.pdf": (time.time() + 5, "5.pdf cannot be read: Permission denied")})
+        (file,) = _json(merchant.settings())["waiting"]["files"]
+    assert file["why"] == "5.pdf cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_status_keeps_to_80_columns(merchant: Merchant, ledger: Ledger, terminal: bool) -> None:
+    """On a terminal and in a mail from cron, with names, words and paths of any length."""
+    words = "the file server refuses it " * 8 + "/srv/" + "x" * 150
+    name = f"5_{'long name ' * 12}.pdf"
+    ledger.deferred(_entry(merchant, "5.pdf", len(merchant.drop_pdf("5.pdf"))), 600, words)
+    merchant.drop_pdf(name)
+    merchant.drop_pdf("7.pd", b"%PDF-1.4")
+    for number, reason in enumerate((Reason.DAMAGED, Reason.SENT_TO_ANOTHER_ORDER), 10):
+        bad = _entry(merchant, f"{number}_{'long' * 20}.pdf", 10, 10**17 + number)
+        merchant.failed.mkdir(parents=True, exist_ok=True)
+        (merchant.failed / bad.file).touch()
+        ledger.failed(ledger.rejected(bad, reason, words), merchant.failed / bad.file)
+    sent = ledger.uploaded(ledger.uploading(_entry(merchant, "302-1234567-1234567.pdf", 9, 10**17)), Receipt(1))
+    ledger.looked_at(ledger.processed(sent, None), None, question=words)
+    inboxes = [{"name": f"{'shop ' * 5}{place}", "drop_dir": str(folder)} for place, folder in (
+        (1, merchant.drop), (2, merchant.home / "other"))]  # fmt: skip
+    (merchant.home / "other").mkdir()
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=terminal, no_color=True, highlight=False)
+    for settings in (merchant.settings(), _with_inboxes(merchant, inboxes)):
+        with only_instance(merchant.state):
+            _write_report(merchant, unavailable=words, paused=words, slow=words)
+            command.status(settings, console, as_json=False)
+    text = re.sub("\x1b\\[[0-9;]*m", "", out.getvalue())
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "x" * 150 in re.sub(r"\s", "", text)
+
+
+def _with_inboxes(merchant: Merchant, inboxes: list[dict[str, str]]) -> Settings:
+    environment = {key: value for key, value in merchant.environment.items() if key != "INVOICEDROP_DROP_DIR"}
+    return load(None, environment | {"INVOICEDROP_INBOXES": json.dumps(inboxes)})
+
+
+def test_a_missing_folder_is_not_made_where_a_share_is_gone(tmp_path: Path) -> None:
+    """Where the parent is gone too, or is empty like a mount point, mounting comes first; else it is to be made."""
+    (tmp_path / "mnt").mkdir()
+    gone = permissions.missing_folder(tmp_path / "share" / "invoices" / "drop").sentence
+    assert f"neither does {tmp_path}/share;" in gone
+    assert "mount that" in gone
+    assert f"belongs at {tmp_path}/mnt, mount it" in permissions.missing_folder(tmp_path / "mnt" / "drop").sentence
+    assert permissions.missing_folder(tmp_path / "drop").remedy.startswith("mkdir -p ")
+
+
+def test_one_order_in_short(merchant: Merchant, ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    """What waits of it and why, and what matters most of its way; what is not known is 1 and a sentence."""
+    entry = ledger.uploading(_entry(merchant, "5.pdf", 100))
+    ledger.processed(ledger.uploaded(ledger.deferred(entry, 1, "no answer"), Receipt(77)), None)
+    merchant.drop_pdf("5_2.pdf")
+    merchant.drop_pdf("55.pdf")
+    out = io.StringIO()
+    assert one_order.show(merchant.settings(), Console(file=out, width=80), "5", as_json=False) == 0
+    text = " ".join(out.getvalue().split())
+    assert "5_2.pdf waits since" in text
+    assert "no daemon is running" in text
+    assert "attachment 77" in text
+    assert "55.pdf" not in text
+    assert "upload began" not in text, "that is what history is for"
+    out = io.StringIO()
+    assert one_order.show(merchant.settings(), Console(file=out), "5_2.pdf", as_json=True) == 0
+    assert [file["file"] for file in json.loads(out.getvalue())["waiting"]] == ["5_2.pdf"]
+    assert one_order.show(merchant.settings(), Console(file=io.StringIO()), "6", as_json=False) == 1
+    assert 'nothing is known of "6"' in capsys.readouterr().err
 
 
 # Words

@@ -1,7 +1,7 @@
-"""Boots Debian 12 with systemd in a container, installs the service there as README.md says, and tries it out.
+"""Boots Debian with systemd in a container, installs the service there with systemd/install, and tries it out.
 
     apt-get install -y debootstrap systemd-container
-    sudo .venv/bin/python tests/deploy/boot_systemd.py
+    sudo .venv/bin/python tests/deploy/boot_systemd.py --suite bookworm     (or trixie)
 
 Needs root, about 2 GB below --folder, and the way to Debian's and Python's packages that this machine has. Nothing
 of it is left running; the bare system is kept in --folder for the next time.
@@ -10,165 +10,60 @@ of it is left running; the bare system is kept in --folder for the next time.
 import argparse
 import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
-import package_mirror
-from findings import Findings, must, run
-from readme import commands_of
-from sandbox_api import SandboxApi, free_port
+from findings import Findings, must
+from machine import Machine, booted, new_system
+from sandbox_api import SandboxApi, running
 
-from invoicedrop.sandbox.paper import invoice_pdf
-
-_PROJECT = Path(__file__).resolve().parents[2]
-_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,procps"
 _TOKEN = "sandbox-token"
 _NEW_TOKEN = "another-sandbox-token"
-_NOT_COPIED = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
+_LAST_TOKEN = "the-last-sandbox-token"
+_INSTALL = "DEBIAN_FRONTEND=noninteractive systemd/install"
 
 
-def bare_system(folder: Path, found: Findings) -> Path:
-    """Return a tree with Debian 12 and systemd, made on the first call."""
-    tree = folder / "bookworm"
-    if not (tree / "usr/bin/systemctl").exists():
-        found.note("debootstrap (some minutes, the first time only)")
-        must(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", tree])
-    return tree
-
-
-def new_system(folder: Path, readme: Path, found: Findings) -> Path:
-    """Copy the bare system, and the project into it as /opt/invoicedrop."""
-    root = folder / "run"
-    bare = bare_system(folder, found)
-    must(["rm", "-rf", root])
-    must(["cp", "-a", "--reflink=auto", bare, root])
-    package_mirror.copy_into(root)
-    skipped = [f"--exclude={name}" for name in _NOT_COPIED]
-    packed = subprocess.run(["tar", "-C", _PROJECT, *skipped, "-c", "."], stdout=subprocess.PIPE, check=True).stdout
-    (root / "opt/invoicedrop").mkdir(parents=True)
-    subprocess.run(["tar", "-C", root / "opt/invoicedrop", "--no-same-owner", "-x"], input=packed, check=True)
-    (root / "opt/invoicedrop/README.md").write_text(readme.read_text())
-    return root
-
-
-class Machine:
-    """The booted container."""
-
-    def __init__(self, root: Path, container: int) -> None:
-        self.root = root
-        self._children = Path(f"/proc/{container}/task/{container}/children")
-
-    def run(self, script: str, *, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a shell script as root inside."""
-        clean = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
-            "LANG": "C.UTF-8",
-        }
-        variables = [f"{name}={value}" for name, value in (clean | package_mirror.environment()).items()]
-        # Looked up anew: while it is coming up, systemd-nspawn's child is a helper of its own.
-        leader = self._children.read_text().split()[0]
-        inside = ["nsenter", "-t", leader, "-m", "-u", "-i", "-p", "-r", "-w"]
-        return run([*inside, "env", "-i", *variables, "bash", "-ec", script], stdin=stdin)
-
-    def must(self, script: str, *, stdin: str | None = None) -> str:
-        """Run a shell script as root inside; it has to succeed."""
-        done = self.run(script, stdin=stdin)
-        if done.returncode != 0:
-            print(done.stdout)
-            print(self.run("journalctl --no-pager -n 40 -u invoicedrop").stdout)
-            sys.exit(f"inside, this ended with {done.returncode}: {script}")
-        return done.stdout
-
-    def property(self, name: str) -> str:
-        """Return a property of the service."""
-        return self.must(f"systemctl show --property={name} --value invoicedrop").strip()
-
-    def journal(self) -> str:
-        """Return what the service and systemd have said about it."""
-        return self.must("journalctl --no-pager -o cat -u invoicedrop")
-
-    def drop(self, name: str, folder: str = "/srv/invoices") -> bytes:
-        """Drop an invoice as careful software does."""
-        content = invoice_pdf(name)
-        drop = self.root / folder.lstrip("/")
-        part = drop / f"{name}.part"
-        part.write_bytes(content)
-        # As a member of the group would leave it.
-        os.chown(part, 0, drop.stat().st_gid)
-        part.chmod(0o660)
-        part.rename(drop / name)
-        return content
-
-    def processed(self, *names: str, folder: str = "/srv/invoices") -> bool:
-        """Say whether all of these lie in processed."""
-        return all((self.root / folder.lstrip("/") / "processed" / name).is_file() for name in names)
-
-
-@contextmanager
-def booted(root: Path, found: Findings) -> Iterator[Machine]:
-    """Boot the tree; yield it when systemd has come up; power it off at the end."""
-    legacy = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    environment = os.environ | ({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if legacy else {})
-    shown = [f"--bind-ro={folder}" for folder in package_mirror.folders()]
-    command = ["systemd-nspawn", "-q", "-b", "-D", str(root), "--register=no", "--keep-unit", "--resolv-conf=off"]
-    arguments = ["systemd.unified_cgroup_hierarchy=0"] if legacy else []
-    with (root.parent / "console.log").open("wb") as console:
-        process = subprocess.Popen(
-            [*command, *shown, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=console, stderr=console
-        )
-    try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        found.wait("the container starts", lambda: process.poll() is not None or children.read_text().strip())
-        machine = Machine(root, process.pid)
-        states = {"running", "degraded"}
-        found.wait(
-            "systemd has booted inside",
-            lambda: machine.run("systemctl is-system-running || true").stdout.strip() in states,
-            seconds=120,
-            detail=lambda: machine.run("systemctl list-jobs; systemctl is-system-running").stdout,
-        )
-        yield machine
-    finally:
-        # SIGTERM asks for a clean power-off; systemd-nspawn takes everything inside with it.
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def install(machine: Machine, readme: str, port: int, found: Findings) -> None:
-    """Do what README.md says, word for word."""
-    found.section("Following README.md")
-    blocks = commands_of(readme, "As a systemd service")
-    found.check("README.md has the installation and the start", len(blocks) == 2, blocks)
-    machine.must(
-        f"apt-get update -qq\n{blocks[0].replace('apt-get', 'DEBIAN_FRONTEND=noninteractive apt-get -qq')}",
-        stdin=f"{_TOKEN}\n",
-    )
-    found.check("the commands of the installation end well", True)
+def install(machine: Machine, project: str, api: SandboxApi, found: Findings) -> None:
+    """From an unpacked project to a processed invoice: three commands; then again, and again after it was killed."""
+    found.section("Installing")
+    answers = f"1001\n2001\n/srv/invoices\n{_TOKEN}\n"
+    command = f"cd {project} && {_INSTALL} --api-url {api.url}"
+    seconds = machine.timed(command, stdin=answers)
+    found.note(f"1: sudo systemd/install: {seconds:.1f} s, from nothing, downloads included")
+    found.check("it took less than 90 s", seconds < 90)
+    found.check("the service is at work when it comes back", machine.property("ActiveState") == "active")
+    began = time.monotonic()
+    machine.drop("7.pdf")
+    found.wait("the first invoice lies in processed", lambda: machine.processed("7.pdf"), detail=machine.journal)
+    found.note(f"2: an invoice is dropped: {time.monotonic() - began:.1f} s until it is in processed")
+    seconds = machine.timed("invoicedrop status")
+    found.note(f"3: invoicedrop status: {seconds:.1f} s")
+    check = machine.run("invoicedrop check")
+    # systemd-nspawn lets no Landlock through.
+    found.check("`invoicedrop check` finds no problem", "0 problems, 1 warning." in check.stdout, check.stdout)
+    process = machine.property("MainPID")
+    again = machine.run(command)
+    found.check("run again, it ends well", again.returncode == 0, again.stdout)
+    found.check("and the service went on meanwhile", machine.property("MainPID") == process, again.stdout)
     settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
-    text = settings.read_text().replace("company_id = 1234", "company_id = 1001")
-    text = text.replace("project_id = 56789", "project_id = 2001", 1)
-    text = text.replace("# api_url =", f'api_url = "http://127.0.0.1:{port}"\n# api_url =')
-    settings.write_text(text.replace("# settle_seconds = 1.0", "settle_seconds = 0.2"))
-    machine.must(
-        "systemd-run -q --unit=sandbox --property=DynamicUser=yes "
-        f"/opt/invoicedrop/venv/bin/invoicedrop sandbox --port {port} --rate 0"
+    text = settings.read_text()
+    found.check(
+        "the answers stand in the commented example", "company_id = 1001" in text and "# order_grace" in text, text
     )
-    found.wait("the sandbox API answers", SandboxApi(port).up)
-    check = machine.run(blocks[1].splitlines()[0])
-    found.check("`invoicedrop check` before the first start finds no problem", check.returncode == 0, check.stdout)
-    machine.must(blocks[1].splitlines()[1])
-    found.check("`systemctl enable --now` comes back when it is ready", machine.property("ActiveState") == "active")
-    status = machine.run(blocks[1].splitlines()[2])
-    found.check("`invoicedrop status` ends well", status.returncode == 0, status.stdout)
+    machine.must(f"cd {project} && systemd/install --remove && rm -r /etc/invoicedrop")
+    for moment in (0.5, 2, 4, 5, 6, 7):
+        machine.run(f"cd {project} && timeout -s KILL {moment} systemd/install --api-url {api.url}", stdin=answers)
+    again = machine.run(command, stdin=answers)
+    found.check("killed at six moments, and run again, it ends well", again.returncode == 0, again.stdout)
+    found.check("and the service is at work", machine.property("ActiveState") == "active", again.stdout)
+    settings.write_text(text.replace("# settle_seconds = 1.0", "settle_seconds = 0.2"))
+    modes = machine.must("stat -c '%U:%G %a %n' /etc/invoicedrop/* /srv/invoices").splitlines()
+    right = ["root:root 600 /etc/invoicedrop/api_token", "root:root 644 /etc/invoicedrop/invoicedrop.toml"]
+    found.check(
+        "the rights are as they should be", modes == [*right, "invoicedrop:invoicedrop 2770 /srv/invoices"], modes
+    )
+    machine.must("systemctl restart invoicedrop")
 
 
 def units(machine: Machine, found: Findings) -> None:
@@ -194,7 +89,7 @@ def works(machine: Machine, api: SandboxApi, found: Findings) -> None:
         lambda: machine.processed(*(f"{n}.pdf" for n in range(1, 6))),
         detail=machine.journal,
     )
-    found.check("each order has its invoice once", api.uploads() == dict.fromkeys(range(1, 6), 1), api.uploads())
+    found.check("each order has its invoice once", api.uploads() == dict.fromkeys((*range(1, 6), 7), 1), api.uploads())
     reason = machine.root / "srv/invoices/failed/999.pdf.reason.txt"
     found.wait("the invoice of no order lies in failed, its reason beside it", reason.is_file)
     group = machine.must("stat -c '%U:%G %a' /srv/invoices/failed /srv/invoices/failed/999.pdf.reason.txt").split("\n")
@@ -202,7 +97,7 @@ def works(machine: Machine, api: SandboxApi, found: Findings) -> None:
     found.check("the group can read the reason", group[1] == "invoicedrop:invoicedrop 660", group)
     found.wait(
         "STATUS= says so in words",
-        lambda: "5 sent today" in machine.property("StatusText"),
+        lambda: "6 sent today" in machine.property("StatusText"),
         detail=lambda: machine.property("StatusText"),
     )
     found.note(f"STATUS={machine.property('StatusText')}")
@@ -279,22 +174,87 @@ def is_watched(machine: Machine, found: Findings) -> None:
     machine.must("systemctl restart invoicedrop")
 
 
-def reloads(machine: Machine, api: SandboxApi, readme: str, found: Findings) -> None:
-    """A reload takes a new token."""
-    found.section("systemctl reload")
-    command = "install -m 600 /dev/stdin /etc/invoicedrop/api_token"
-    found.check("README.md says how to replace the token", f"`{command}`" in readme)
-    machine.must(f"{command}; systemctl reload invoicedrop", stdin=f"{_NEW_TOKEN}\n")
-    api.set_options(tokens=[_NEW_TOKEN])
-    refused = api.requests()["answered"].get("401", 0)
-    process = machine.property("MainPID")
-    machine.drop("42.pdf")
-    found.wait("an invoice goes with the new token", lambda: machine.processed("42.pdf"), detail=machine.journal)
-    found.check("the old one was not tried again", api.requests()["answered"].get("401", 0) == refused, api.requests())
+def takes_new_tokens(machine: Machine, api: SandboxApi, found: Findings) -> None:
+    """A new token in its file is taken, whoever writes it and how, and without another command."""
+    found.section("A new token")
+    ways = {
+        _NEW_TOKEN: "install -m 600 /dev/stdin /etc/invoicedrop/api_token",
+        "a-third-sandbox-token": "cat > /etc/invoicedrop/api_token",
+        "a-fourth-sandbox-token": "cat > /etc/invoicedrop/new && mv /etc/invoicedrop/new /etc/invoicedrop/api_token",
+        _LAST_TOKEN: "for n in 1 2 3 4 5; do echo wrong-$n > /etc/invoicedrop/api_token; sleep 0.1; done; cat > /etc/invoicedrop/api_token",
+    }
+    process, before = machine.property("MainPID"), _TOKEN
+    for number, (token, command) in enumerate(ways.items(), 50):
+        # Both are valid for a while, as Channable has it: nothing says that the old one is the wrong one.
+        api.set_options(tokens=[before, token])
+        machine.must(command, stdin=f"{token}\n")
+        found.wait(
+            f"`check` says that the service has it ({command})",
+            lambda: machine.run("invoicedrop check | grep 'token in use'").stdout.startswith("ok"),
+            detail=lambda: machine.run("invoicedrop check; journalctl --no-pager -n 20").stdout,
+        )
+        api.set_options(tokens=[token])
+        before, refused = token, api.requests()["answered"].get("401", 0)
+        name = f"{number}.pdf"
+        machine.drop(name)
+        found.wait("an invoice goes with it", lambda name=name: machine.processed(name), detail=machine.journal)  # type: ignore[misc]
+        found.check("no request had the old one", api.requests()["answered"].get("401", 0) == refused, api.requests())
     found.check("it is the same process", machine.property("MainPID") == process)
     machine.must("systemctl restart invoicedrop")
     machine.drop("43.pdf")
     found.wait("a restart takes the new one too", lambda: machine.processed("43.pdf"), detail=machine.journal)
+    machine.must(
+        "systemctl stop invoicedrop-token.path; cp -a /etc/invoicedrop/api_token /root/kept; echo other > /etc/invoicedrop/api_token"
+    )
+    check = machine.run("invoicedrop check")
+    found.check(
+        "where nobody watches, `check` says that the service has another one",
+        "problem  token in use" in check.stdout,
+        check.stdout,
+    )
+    machine.must(
+        "cp -a /root/kept /etc/invoicedrop/api_token; systemctl start invoicedrop-token.path; systemctl reload invoicedrop"
+    )
+    machine.must("mv /etc/invoicedrop/api_token /root/kept; systemctl restart invoicedrop || true")
+    check = machine.run("invoicedrop check")
+    found.check(
+        "without a token `check` says so", "does not exist; write the API token into it" in check.stdout, check.stdout
+    )
+    machine.must("install -m 600 /root/kept /etc/invoicedrop/api_token")
+    found.wait(
+        "a token that comes late starts the service that failed for want of it",
+        lambda: machine.property("ActiveState") == "active",
+        detail=machine.journal,
+    )
+
+
+def tells_anybody(machine: Machine, found: Findings) -> None:
+    """Any user may ask; what they may not see is told as that."""
+    found.section("Any user may ask")
+    for command, said in {
+        "status": "this user may not see it",
+        "check": "could not be seen by this user",
+        "config": "Not seen: token file",
+        "support": "### Check",
+        "health": "healthy",
+    }.items():
+        asked = machine.run(f"cd /; setpriv --reuid=nobody --regid=nogroup --clear-groups invoicedrop {command}")
+        found.check(
+            f"`invoicedrop {command}` has an answer for nobody",
+            said in asked.stdout and "cannot start" not in asked.stdout and "Traceback" not in asked.stdout,
+            asked.stdout,
+        )
+        wrong = [word for word in ("o+x", "chown", "polkit", "authentication") if word in asked.stdout]
+        found.check("and no advice that would open what is closed", not wrong, asked.stdout)
+    asked = machine.run("cd /; setpriv --reuid=nobody --regid=nogroup --clear-groups invoicedrop status")
+    found.check("the command says who may see all", "sudo invoicedrop status" in asked.stdout, asked.stdout)
+    bundle = machine.must("invoicedrop support")
+    found.check(
+        "root's `support` has all sections",
+        all(f"### {name}" in bundle for name in ("Versions", "Check", "Status", "Settings")),
+        bundle,
+    )
+    found.check("and no token", not any(token in bundle for token in (_TOKEN, _NEW_TOKEN, _LAST_TOKEN)), bundle)
 
 
 def keeps_the_token(machine: Machine, found: Findings) -> None:
@@ -311,7 +271,7 @@ def keeps_the_token(machine: Machine, found: Findings) -> None:
         "cd /; setpriv --reuid=nobody --regid=invoicedrop --clear-groups cat /run/invoicedrop/api_token"
     )
     found.check("a member of the group cannot read it either", "denied" in group.stdout, group.stdout)
-    for token in (_TOKEN, _NEW_TOKEN):
+    for token in (_TOKEN, _NEW_TOKEN, _LAST_TOKEN):
         # The sandbox itself is another program, and has its token on its command line.
         told = machine.must(
             f"journalctl --no-pager -o export -u invoicedrop | grep -a -c -w -- {token} || true"
@@ -350,57 +310,63 @@ def gives_up_on_wrong_settings(machine: Machine, found: Findings) -> None:
     machine.must("systemctl start invoicedrop")
 
 
-def works_elsewhere(machine: Machine, found: Findings) -> None:
-    """Another drop folder, by the drop-in; a missing right, by its sentence."""
+def works_elsewhere(machine: Machine, project: str, found: Findings) -> None:
+    """Another drop folder, which `systemd/install` lets the service write to; a missing right, by its sentence."""
     found.section("Another drop folder")
     machine.must(
-        "groupadd --system accounting && install -d -m 2770 -g accounting /mnt/books /mnt/books/invoices && chmod 755 /mnt/books"
+        "groupadd --system accounting && install -d -m 2770 -g accounting '/mnt/books' '/mnt/books/the invoices' && chmod 755 /mnt/books"
     )
     settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
-    settings.write_text(settings.read_text().replace('"/srv/invoices"', '"/mnt/books/invoices"', 1))
+    settings.write_text(settings.read_text().replace('"/srv/invoices"', '"/mnt/books/the invoices"', 1))
     check = machine.run("invoicedrop check")
     found.check(
-        "without the drop-in `check` names what is missing",
-        "ReadWritePaths=" in check.stdout or "chown" in check.stdout or "chmod" in check.stdout,
+        "before that `check` names what is missing",
+        "ReadWritePaths=" in check.stdout or "chown" in check.stdout,
         check.stdout,
     )
     found.note(next(line.strip() for line in check.stdout.splitlines() if "/mnt/books" in line))
-    example = (machine.root / "opt/invoicedrop/systemd/invoicedrop-drop-folder.conf").read_text()
-    _drop_in(machine, "drop-folder", example.replace("#SupplementaryGroups=", "SupplementaryGroups="))
+    again = machine.run(f"cd {project} && {_INSTALL}")
+    found.check("run again, it ends well", again.returncode == 0, again.stdout)
     check = machine.run("invoicedrop check")
-    found.check("with it `check` finds no problem", check.returncode == 0, check.stdout)
-    machine.must("systemctl restart invoicedrop")
-    machine.drop("44.pdf", "/mnt/books/invoices")
+    found.check("`check` finds no problem", check.returncode == 0, check.stdout)
+    machine.drop("44.pdf", "/mnt/books/the invoices")
     found.wait(
         "invoices go from there",
-        lambda: machine.processed("44.pdf", folder="/mnt/books/invoices"),
+        lambda: machine.processed("44.pdf", folder="/mnt/books/the invoices"),
         detail=machine.journal,
     )
-    owner = machine.must("stat -c '%G %a' /mnt/books/invoices/processed").strip()
+    owner = machine.must("stat -c '%G %a' '/mnt/books/the invoices/processed'").strip()
     found.check("processed belongs to the share's group", owner == "accounting 2770", owner)
-    machine.must(
-        "chmod 755 /mnt/books/invoices; chgrp root /mnt/books/invoices; systemctl restart --no-block invoicedrop"
-    )
+    machine.must("chmod 755 '/mnt/books/the invoices'; chgrp root '/mnt/books/the invoices'")
+    seconds = machine.timed("systemctl restart invoicedrop")
+    found.check(f"a start does not wait for a right that is missing ({seconds:.1f} s)", seconds < 10)
     found.wait(
-        "a right that is missing is told in the log, with names and the command",
-        lambda: re.search(r"inbox\.unavailable.*/mnt/books/invoices.*(chown|chmod)", machine.journal()),
+        "it is told in the log, with names and the command",
+        lambda: re.search(r"inbox\.unavailable.*/mnt/books/the invoices.*(chown|chmod)", machine.journal()),
         detail=machine.journal,
     )
     lines = [line for line in machine.journal().splitlines() if "inbox.unavailable" in line]
     found.note(lines[-1])
+    found.wait(
+        "and in the status line",
+        lambda: "default unavailable: /mnt/books" in machine.property("StatusText"),
+        detail=lambda: machine.property("StatusText"),
+    )
+    status = machine.run("invoicedrop status").stdout
+    found.check("and in `status`", "cannot go on: /mnt/books/the invoices" in status, status)
 
 
-def works_below_home(machine: Machine, found: Findings) -> None:
+def works_below_home(machine: Machine, project: str, found: Findings) -> None:
     """A drop folder in somebody's home, by the drop-in; and rights by settings, where the unit forbids to set setgid."""
     found.section("A drop folder below /home, with file_mode and dir_mode")
     machine.must("useradd -m -G invoicedrop anna && install -d -o anna -g invoicedrop -m 2770 /home/anna/invoices")
-    example = (machine.root / "opt/invoicedrop/systemd/invoicedrop-drop-folder.conf").read_text()
+    example = (machine.root / project.lstrip("/") / "systemd/invoicedrop-drop-folder.conf").read_text()
     example = example.replace("/mnt/books/invoices", "/home/anna/invoices")
     _drop_in(
         machine, "drop-folder", example.replace("#ProtectHome=", "ProtectHome=").replace("#BindPaths=", "BindPaths=")
     )
     settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
-    text = settings.read_text().replace('"/mnt/books/invoices"', '"/home/anna/invoices"', 1)
+    text = settings.read_text().replace('"/mnt/books/the invoices"', '"/home/anna/invoices"', 1)
     text = text.replace('# file_mode = ""', 'file_mode = "0640"').replace('# dir_mode = ""', 'dir_mode = "2750"')
     settings.write_text(text)
     check = machine.run("invoicedrop check")
@@ -426,6 +392,75 @@ def works_below_home(machine: Machine, found: Findings) -> None:
     )
 
 
+def upgrades(machine: Machine, project: str, api: SandboxApi, found: Findings) -> None:
+    """An upgrade, and the way back, with invoices in flight: each is sent once, none is lost, what was changed stays."""
+    found.section("Upgrade and way back")
+    newer = f"{project}-newer"
+    machine.must(
+        f"cp -a {project} {newer}; sed -i 's/^__version__ = .*/__version__ = \"99.0.0\"/' {newer}/daemon/invoicedrop/__init__.py"
+    )
+    machine.must("echo '# a line of an administrator' >> /etc/tmpfiles.d/invoicedrop.conf")
+    _drop_in(machine, "own", "[Service]\nNice=5\n")
+    settings = machine.root / "etc/invoicedrop/invoicedrop.toml"
+    before = settings.read_text()
+    folder = "/home/anna/invoices"
+    api.set_faults({"kind": "latency", "request": "upload", "seconds": 0.5, "stored": True})
+    for step, (command, version, first) in enumerate(
+        (
+            (f"cd {newer} && {_INSTALL}", "99.0.0", 100),
+            (f"cd {newer} && systemd/install --back", "", 200),
+            (f"cd {newer} && systemd/install --back", "99.0.0", 300),
+        )
+    ):
+        names = [f"{number}.pdf" for number in range(first, first + 80)]
+        for name in names:
+            machine.drop(name, folder)
+        found.wait("some are sent, others under way", lambda first=first: api.uploads()[first], detail=machine.journal)  # type: ignore[misc]
+        done = machine.run(command)
+        found.check(f"`{command.rpartition('&& ')[2]}` ends well", done.returncode == 0, done.stdout)
+        runs = machine.must("invoicedrop --version").split()[-1]
+        found.check(f"{runs} is at work", (runs == "99.0.0") is bool(version), runs)
+        found.wait(
+            "all eighty lie in processed",
+            lambda names=names: machine.processed(*names, folder=folder),
+            seconds=90,
+            detail=machine.journal,
+        )  # type: ignore[misc]
+        sent = {number: count for number, count in api.uploads().items() if first <= number < first + 80}
+        found.check("each was sent once", sent == dict.fromkeys(range(first, first + 80), 1), sent)
+        copies = machine.must("ls /var/lib/invoicedrop/backups").split()
+        found.check("the ledger was copied before", len(copies) == step + 1, copies)
+    api.set_faults()
+    found.check(
+        "settings, and what an administrator had changed, are as they were",
+        settings.read_text() == before
+        and "a line of an" in (machine.root / "etc/tmpfiles.d/invoicedrop.conf").read_text()
+        and machine.property("Nice") == "5",
+    )
+    versions = machine.must("ls /opt/invoicedrop/versions").split()
+    found.check("two versions are kept: this one, and the one before", len(versions) == 2, versions)
+
+
+def goes(machine: Machine, project: str, found: Findings) -> None:
+    """`--remove` takes out what was put in, and leaves what is the merchant's."""
+    found.section("Removing it")
+    done = machine.run(f"cd {project} && systemd/install --remove")
+    found.check("it ends well", done.returncode == 0, done.stdout)
+    found.note(done.stdout.strip().replace("\n", "; "))
+    left = machine.run(
+        "ls -d /opt/invoicedrop /usr/local/bin/invoicedrop /etc/systemd/system/invoicedrop* /etc/sysusers.d/invoicedrop.conf"
+    ).stdout
+    found.check(
+        "nothing of it is left, but the drop-ins of an administrator",
+        re.findall(r"^/\S+$", left, re.MULTILINE) == ["/etc/systemd/system/invoicedrop.service.d"],
+        left,
+    )
+    kept = machine.run(
+        "ls -d /etc/invoicedrop/api_token /etc/invoicedrop/invoicedrop.toml /var/lib/invoicedrop/ledger.sqlite3 /srv/invoices/processed/1.pdf /etc/tmpfiles.d/invoicedrop.conf"
+    )
+    found.check("settings, token, ledger and invoices are", kept.returncode == 0, kept.stdout)
+
+
 def _drop_in(machine: Machine, name: str, content: str | None) -> None:
     path = machine.root / f"etc/systemd/system/invoicedrop.service.d/{name}.conf"
     path.parent.mkdir(exist_ok=True)
@@ -442,29 +477,30 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp/invoicedrop-boot"), help="where the systems are kept"
     )
-    parser.add_argument("--readme", type=Path, default=_PROJECT / "systemd/README.md", help="the README to follow")
+    parser.add_argument("--suite", choices=["bookworm", "trixie"], default="bookworm", help="Debian 12 or 13")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("this needs root")
     found = Findings()
-    readme = options.readme.read_text()
     options.folder.mkdir(parents=True, exist_ok=True)
-    root = new_system(options.folder, options.readme, found)
-    port = free_port()
-    api = SandboxApi(port)
-    with booted(root, found) as machine:
+    root, project = new_system(options.folder, options.suite, found)
+    with running() as api, booted(root, found) as machine:
+        found.wait("the sandbox API answers", api.up)
         found.note(machine.must("systemctl --version; python3 --version").replace("\n", "; "))
-        install(machine, readme, port, found)
+        install(machine, project, api, found)
         units(machine, found)
         works(machine, api, found)
         stops(machine, api, found)
         survives_kill(machine, api, found)
         is_watched(machine, found)
-        reloads(machine, api, readme, found)
+        takes_new_tokens(machine, api, found)
+        tells_anybody(machine, found)
         keeps_the_token(machine, found)
         gives_up_on_wrong_settings(machine, found)
-        works_elsewhere(machine, found)
-        works_below_home(machine, found)
+        works_elsewhere(machine, project, found)
+        works_below_home(machine, project, found)
+        upgrades(machine, project, api, found)
+        goes(machine, project, found)
     must(["rm", "-rf", root])
     found.end()
 

@@ -45,5 +45,7 @@ def _pip_configuration() -> str:
 def _lines() -> Iterator[str]:
     for line in run(["python3", "-m", "pip", "config", "list"]).stdout.splitlines():
         name, separator, value = line.partition("=")
-        if separator and name.startswith(("global.", "install.", "user.")) and not name.endswith(".cert"):
+        # A constraint is a file of this machine.
+        here_only = name.endswith((".cert", ".constraint"))
+        if separator and name.startswith(("global.", "install.", "user.")) and not here_only:
             yield f"{name.partition('.')[2]} = {value.strip(chr(39))}"

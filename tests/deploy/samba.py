@@ -229,7 +229,8 @@ def over_the_share(share: Share, daemon: Daemon, sandbox: Running, home: Path, f
     (sources / "31.upload").write_bytes(invoice_pdf("31"))
     share.do(f"lcd {sources}", "put 31.upload 31.tmp", "rename 31.tmp 31.pdf")
     found.wait("one that was renamed into place arrives", lambda: daemon.processed("31.pdf"), detail=daemon.log)
-    share.do(f"lcd {sources}", "mkdir outbox", "put 31.upload outbox/32.pdf", "rename outbox/32.pdf 32.pdf")
+    (sources / "32.upload").write_bytes(invoice_pdf("32"))
+    share.do(f"lcd {sources}", "mkdir outbox", "put 32.upload outbox/32.pdf", "rename outbox/32.pdf 32.pdf")
     found.wait(
         "one that was moved in from another folder arrives", lambda: daemon.processed("32.pdf"), detail=daemon.log
     )
@@ -313,6 +314,11 @@ def rights_by_settings(share: Share, home: Path, drop: Path, sandbox: Running, f
         found.wait("with the group's rights", lambda: _rights(drop / "processed/37.pdf") == (_SERVICE, 0o660))
         share.do(f"lcd {home}/bert", "get processed/37.pdf 37.pdf", user="bert")
         found.check("the bookkeeper can read it", (home / "bert/37.pdf").read_bytes() == invoice_pdf("37"))
+        page = drop / "status.html"
+        found.wait("the status page says so", lambda: page.is_file() and "37.pdf" in page.read_text(), seconds=30)
+        found.check("it has the group's rights", _rights(page) == (_SERVICE, 0o660), _rights(page))
+        share.do(f"lcd {home}/bert", "get status.html page.html", user="bert")
+        found.check("the bookkeeper can read it", "37.pdf" in (home / "bert/page.html").read_text())
         _mends_what_failed(share, daemon, home, "38.pdf", found)
 
 

@@ -2,9 +2,13 @@
 
 import json
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -44,6 +48,29 @@ class SandboxApi:
         request = urllib.request.Request(f"{self.url}/sandbox/{path}", data, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
+
+
+@contextmanager
+def running() -> Iterator[SandboxApi]:
+    """Run the sandbox API on this machine's loopback, as the command does, without a rate limit."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "invoicedrop.cli",
+        "sandbox",
+        "--port",
+        str(port),
+        "--rate",
+        "0",
+        "--orders",
+        "900",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield SandboxApi(port)
+        finally:
+            process.terminate()
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 def awaited(folder: Path, kind: OrderIdKind = "channable", *, max_looks: int = 200) -> dict[str, str]:
     """Return what is told of the entries of a folder."""
-    judge = LeftAlone(folder, kind, own_folders={folder / "failed"}, now=NOW, max_looks=max_looks)
+    judge = LeftAlone(folder, kind, own_paths={folder / "failed"}, now=NOW, max_looks=max_looks)
     told = {entry.name: judge.why_awaited(entry) for entry in list_folder(folder)}
     return {name: why for name, why in told.items() if why is not None}
 
@@ -140,7 +140,15 @@ def test_what_cannot_be_looked_into_is_passed_over(tmp_path: Path) -> None:
     (entry,) = list_folder(tmp_path)
     (tmp_path / "scan").unlink()
     (tmp_path / "scan").symlink_to("/dev/zero")
-    assert LeftAlone(tmp_path, "channable", own_folders=(), now=NOW).why_awaited(entry) is None
+    assert LeftAlone(tmp_path, "channable", own_paths=(), now=NOW).why_awaited(entry) is None
+
+
+def test_our_own_page_is_nothing_to_wonder_about(tmp_path: Path) -> None:
+    """A status page is not told of, however it is called; another file of such a name is."""
+    for name in ("8355.html", "8356.html"):
+        (tmp_path / name).write_text("<!doctype html>")
+    judge = LeftAlone(tmp_path, "channable", own_paths={tmp_path / "8355.html"}, now=NOW)
+    assert {entry.name for entry in list_folder(tmp_path) if judge.why_awaited(entry)} == {"8356.html"}
 
 
 def test_a_hundred_thousand_foreign_names_cost_little(tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_a_hundred_thousand_foreign_names_cost_little(tmp_path: Path) -> None:
     for name in ("notes.txt", "2026-11-25 backup.log"):
         (tmp_path / name).touch()
     entries = list(list_folder(tmp_path))
-    judge = LeftAlone(tmp_path, "channable", own_folders=(), now=NOW)
+    judge = LeftAlone(tmp_path, "channable", own_paths=(), now=NOW)
     began = time.process_time()
     for _ in range(50_000):
         for entry in entries:

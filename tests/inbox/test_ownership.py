@@ -17,9 +17,11 @@ _LEDGER, _OTHER = "a" * 32, "b" * 32
 _STALE: Final = 60.0
 
 
-def _ownership(folder: Path, ledger: str = _LEDGER, *, beat: float = 0.0, **changes: Any) -> Ownership:
+def _ownership(
+    folder: Path, ledger: str = _LEDGER, *, beat: float = 0.0, shared: bool = False, **changes: Any
+) -> Ownership:
     names = {name: getattr(Owner.ourselves(ledger), name) for name in Owner.__slots__}
-    return Ownership(folder, Owner(**names | changes), beat=beat, stale=_STALE)
+    return Ownership(folder, Owner(**names | changes), beat=beat, stale=_STALE, shared=shared)
 
 
 @pytest.fixture
@@ -148,3 +150,37 @@ def test_what_an_owner_file_says_is_shown_on_one_line(tmp_path: Path) -> None:
     assert str(last.owner).isprintable()
     path.write_text(json.dumps(values | {"host": "n" * 201}))
     assert last_owner(tmp_path) is None
+
+
+# A ledger that daemons share
+
+
+def test_who_shares_our_ledger_does_not_stop_us_and_others_do(tmp_path: Path) -> None:
+    """With a shared ledger, neither lock nor beat of a daemon with the same one counts; those of another one do."""
+    hanging = _ownership(tmp_path, shared=True, host="alpha", boot="another")
+    ours, other = _ownership(tmp_path, shared=True), _ownership(tmp_path, _OTHER, shared=True)
+    assert hanging.hold() is None
+    with pytest.raises(InstanceRunning, match="on alpha"):
+        other.hold()
+    assert ours.hold() is None
+    last = last_owner(tmp_path)
+    assert last is not None
+    assert last.owner.host == os.uname().nodename
+    # It goes, and takes only what is its own with it; the lock is ours now.
+    hanging.release()
+    assert last_owner(tmp_path) == last
+    assert ours.hold() is None
+    with pytest.raises(InstanceRunning, match=f"process {os.getpid()}"):
+        other.hold()
+    ours.release()
+    assert other.hold() is None
+    other.release()
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_without_locks_a_shared_ledger_decides_too(tmp_path: Path) -> None:
+    """On a share without locks a fresh beat stops nobody who shares that ledger, and everybody else."""
+    assert _ownership(tmp_path, shared=True, host="alpha", boot="another").hold() is None
+    with pytest.raises(InstanceRunning, match="on alpha"):
+        _ownership(tmp_path).hold()
+    assert _ownership(tmp_path, shared=True).hold() is None

@@ -12,7 +12,8 @@ from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
-from invoicedrop.ledger.schema import STEPS, VERSION
+from invoicedrop.ledger.schema import SQLITE, STEPS, VERSION, in_dialect
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.reasons import Reason
 
 VERSION_1 = Path(__file__).with_name("version_1.sql")
@@ -72,7 +73,7 @@ def test_an_updated_ledger_is_like_a_new_one(state_dir: Path, tmp_path: Path) ->
     new = tmp_path / "new"
     new.mkdir()
     Ledger.open(new).close()
-    for table in ("invoices", "buckets", "identity", "schema_version"):
+    for table in ("invoices", "buckets", "identity", "steps", "stops", "schema_version"):
         assert form(state_dir, table) == form(new, table)
     assert f'INSERT INTO "schema_version" VALUES({VERSION});' in dump(state_dir)
 
@@ -83,7 +84,7 @@ def test_the_first_step_makes_what_version_1_was(state_dir: Path, tmp_path: Path
     first.mkdir()
     with closing(sqlite3.connect(first / LEDGER_FILE)) as database:
         for statement in STEPS[0]:
-            database.execute(statement)
+            database.execute(in_dialect(SQLITE, statement))
     for table in ("invoices", "buckets"):
         assert form(state_dir, table) == form(first, table)
 
@@ -94,7 +95,7 @@ def test_a_crash_while_it_is_brought_up_to_date_leaves_the_old_ledger(state_dir:
         import os, sqlite3, sys
         from functools import partial
         from pathlib import Path
-        from invoicedrop.ledger import database
+        from invoicedrop.ledger import sqlite
         from invoicedrop.ledger.ledger import Ledger
 
         left = int(sys.argv[2])
@@ -111,7 +112,7 @@ def test_a_crash_while_it_is_brought_up_to_date_leaves_the_old_ledger(state_dir:
             def commit(self):
                 self.execute("COMMIT")
 
-        database.connect = partial(database.connect, factory=Dying)
+        sqlite.connect = partial(sqlite.connect, factory=Dying)
         Ledger.open(Path(sys.argv[1])).close()
     """
     before = dump(state_dir)
@@ -142,6 +143,33 @@ def test_an_older_program_at_work_is_not_disturbed(state_dir: Path) -> None:
     with Ledger.open(state_dir) as ledger:
         (entry,) = (entry for entry in ledger.in_state(State.UPLOADING) if entry.reference == "new")
         assert ledger.uploaded(entry, Receipt(1)).version == 2
+
+
+def test_a_filled_ledger_of_version_5_goes_on_with_steps(tmp_path: Path) -> None:
+    """What was written before steps were kept has none, is all there, and gets its steps from its next change on."""
+    with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as database, database:
+        for statement in (statement for step in STEPS[:5] for statement in step):
+            database.execute(in_dialect(SQLITE, statement))
+        database.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+        database.execute("INSERT INTO schema_version VALUES (5)")
+        row = {
+            "account": "https://api.example/1001", "project_id": 2001, "reference": "8355", "sha256": "ab" * 32,
+            "order_id": 8355, "inbox": "default", "file": "8355.pdf", "size": 1000, "state": "uploading",
+            "first_seen": 1.5, "changed": 2.5, "attempts": 1, "delay": 0.0, "looks": 0, "doubt_since": 2.5,
+            "version": 3, "base_line": "7 8", "confirm_looks": 0,
+        }  # fmt: skip
+        names = ", ".join(row)
+        database.execute(f"INSERT INTO invoices ({names}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+        database.execute("INSERT INTO identity VALUES (1, 'this one')")
+    with Ledger.open(tmp_path) as ledger:
+        (entry,) = ledger.past.of_order("8355", most=9)
+        assert (entry.version, entry.base_line, entry.rounds, entry.marketplace_number) == (3, {7, 8}, 0, None)
+        assert ledger.past.steps(entry) == []
+        assert ledger.stops.all() == {}
+        assert ledger.identity() == "this one"
+        ledger.uploaded(entry, Receipt(9))
+        assert [step.kind for step in ledger.past.steps(entry)] == [StepKind.ACCEPTED]
+    assert f'INSERT INTO "schema_version" VALUES({VERSION});' in dump(tmp_path)
 
 
 def test_a_newer_ledger_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from invoicedrop.commands.health import health
 from invoicedrop.service import status_file
-from invoicedrop.service.status_file import InboxReport, Report
+from invoicedrop.service.status_file import InboxReport, Report, StatusFile
 from invoicedrop.system.boot import boot_id
 
 _BEAT = 1_700_000_000.0
@@ -19,14 +19,20 @@ def _report(**changes: object) -> Report:
     )
 
 
+def _written_to(folder: Path) -> StatusFile:
+    return StatusFile(folder / "service.json", folder, 0o644)
+
+
 def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
     """The file has these fields and no others: a program of another version may read it."""
-    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4)
+    inbox = InboxReport(waiting=2, mode="events", paused="the API is out of service", next_probe=_BEAT + 4, token="a:b")
     inbox.put_off["5.pdf"] = (_BEAT + 60, "HTTP 500")
     report = _report(inboxes={"default": inbox})
-    status_file.write(tmp_path, report)
+    assert _written_to(tmp_path).write(report) is None
     assert json.loads((tmp_path / "service.json").read_bytes()) == {
         "pid": 4711,
+        "started": 0,
+        "namespace": "",
         "version": "1.2.3",
         "beat": _BEAT,
         "interval": 5.0,
@@ -35,19 +41,73 @@ def test_the_fields_are_those_that_other_versions_read(tmp_path: Path) -> None:
                 "waiting": 2,
                 "mode": "events",
                 "unavailable": None,
+                "standby": None,
+                "unavailable_cause": None,
+                "unavailable_since": None,
                 "paused": "the API is out of service",
+                "paused_cause": None,
+                "paused_since": None,
                 "next_probe": _BEAT + 4,
+                "stopped_by": None,
                 "slow": None,
-                "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
+                "token": None,
+                "put_off": {},
+                "accepted": 0,
+                "duplicates": 0,
+                "failures": {},
+                "last_accepted": None,
+                "answers": {},
+                "rate": None,
+                "checks": [],
+                "check_seconds": 0.0,
             }
         },
+        "began": None,
         "boot": "",
         "monotonic": None,
-        "ledger": "",
-        "entries": 0,
+        "reporting": {},
     }
-    assert status_file.read(tmp_path) == report
-    assert [path.name for path in tmp_path.iterdir()] == ["service.json"]
+    assert json.loads((tmp_path / "details.json").read_bytes()) == {
+        "default": {
+            "paused": "the API is out of service",
+            "put_off": {"5.pdf": [_BEAT + 60, "HTTP 500"]},
+            "token": "a:b",
+        }
+    }
+    assert status_file.read(tmp_path / "service.json", tmp_path) == report
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "service.json": 0o644,
+        "details.json": 0o600,
+    }
+
+
+def test_what_others_said_is_not_for_everybody(tmp_path: Path) -> None:
+    """The words of whoever answered, behind the status, are for the service's user; what is over is over in both."""
+    said = "the API is out of service (HTTP 503 Service Unavailable: no invoice for Jan (Jansen))"
+    file = _written_to(tmp_path)
+    held = InboxReport(paused=said, stopped_by="paused by a person since 09:03: Jan Jansen: asked")
+    file.write(_report(inboxes={"a": held, "b": InboxReport(paused="a.example: HTTP 500: Jan")}))
+    public, full = (status_file.read(tmp_path / "service.json", folder) for folder in (None, tmp_path))
+    assert public is not None
+    assert public.inboxes["a"].paused == "the API is out of service (HTTP 503 Service Unavailable)"
+    assert public.inboxes["a"].stopped_by == "paused by a person since 09:03"
+    assert public.inboxes["b"].paused == "a.example: HTTP 500"
+    assert full is not None
+    assert full.inboxes["a"] == held
+    (tmp_path / "service.json").write_text(_report(inboxes={"a": InboxReport()}).model_dump_json())
+    later = status_file.read(tmp_path / "service.json", tmp_path)
+    assert later is not None
+    assert later.inboxes["a"].paused is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"default": 5}', b'{"default": {"put_off": 5}}', b"\xff"])
+def test_details_that_make_no_sense_are_left_out(tmp_path: Path, content: bytes) -> None:
+    """Whatever lies in the details' place, the report itself is read."""
+    (tmp_path / "service.json").write_text(_report(inboxes={"default": InboxReport(waiting=3)}).model_dump_json())
+    (tmp_path / "details.json").write_bytes(content)
+    report = status_file.read(tmp_path / "service.json", tmp_path)
+    assert report is not None
+    assert report.inboxes["default"].waiting == 3
 
 
 def test_a_report_of_another_version_is_read(tmp_path: Path) -> None:
@@ -55,7 +115,7 @@ def test_a_report_of_another_version_is_read(tmp_path: Path) -> None:
     inbox = {"waiting": 3, "mode": "scans", "unavailable": None, "paused": None, "next_probe": None, "new": [1]}
     report = {"pid": 1, "version": "9", "beat": _BEAT, "interval": 5.0, "inboxes": {"default": inbox}, "also new": {}}
     (tmp_path / "service.json").write_text(json.dumps(report))
-    assert status_file.read(tmp_path) == Report(
+    assert status_file.read(tmp_path / "service.json") == Report(
         pid=1, version="9", beat=_BEAT, interval=5.0, inboxes={"default": InboxReport(waiting=3)}
     )
 
@@ -64,8 +124,8 @@ def test_words_that_are_no_text_are_made_readable(tmp_path: Path) -> None:
     """A detail that quotes a file name in broken bytes is reported, escaped, and harms neither writer nor reader."""
     broken = os.fsdecode(b"\xff.pdf")
     inbox = InboxReport(unavailable=f"{broken} is in the way", put_off={broken: (1.0, broken)})
-    status_file.write(tmp_path, _report(inboxes={"default": inbox}))
-    report = status_file.read(tmp_path)
+    _written_to(tmp_path).write(_report(inboxes={"default": inbox}))
+    report = status_file.read(tmp_path / "service.json", tmp_path)
     assert report is not None
     assert report.inboxes["default"].unavailable == "\\udcff.pdf is in the way"
     assert report.inboxes["default"].put_off == {"\\udcff.pdf": (1.0, "\\udcff.pdf")}
@@ -95,7 +155,7 @@ _NO_REPORTS = {
 def test_whatever_else_lies_there_is_no_report(tmp_path: Path, content: str) -> None:
     """Content that no service has written is as good as none, and never an error."""
     (tmp_path / "service.json").write_bytes(_NO_REPORTS[content])
-    assert status_file.read(tmp_path) is None
+    assert status_file.read(tmp_path / "service.json") is None
 
 
 def test_what_is_no_file_is_no_report(tmp_path: Path) -> None:
@@ -104,17 +164,17 @@ def test_what_is_no_file_is_no_report(tmp_path: Path) -> None:
     What cannot be read is not taken for what was never written: its error says why.
     """
     path = tmp_path / "service.json"
-    assert status_file.read(tmp_path / "nowhere") is None
+    assert status_file.read(tmp_path / "nowhere" / "service.json") is None
     path.mkdir()
     with pytest.raises(IsADirectoryError):
-        status_file.read(tmp_path)
+        status_file.read(tmp_path / "service.json")
     path.rmdir()
     os.mkfifo(path)
-    assert status_file.read(tmp_path) is None
+    assert status_file.read(tmp_path / "service.json") is None
     path.unlink()
     path.symlink_to(path)
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
-        status_file.read(tmp_path)
+        status_file.read(tmp_path / "service.json")
 
 
 _VALUES: list[object] = [
@@ -140,7 +200,7 @@ def test_any_values_are_a_report_or_none(tmp_path: Path, field: str) -> None:
     """Whatever value a field has, neither reading the report nor judging its age is an error."""
     for value in _VALUES:
         (tmp_path / "service.json").write_text(json.dumps(_report().model_dump() | {field: value}))
-        report = status_file.read(tmp_path)
+        report = status_file.read(tmp_path / "service.json")
         assert report is None or isinstance(report.is_fresh(_BEAT), bool), value
 
 
@@ -168,14 +228,15 @@ def test_a_report_from_the_future_is_not_fresh(tmp_path: Path) -> None:
     assert _report(beat=_BEAT + 5).is_fresh(_BEAT)
     assert not _report(beat=_BEAT + 60).is_fresh(_BEAT)
     assert not _report(beat=_BEAT + 60, boot="another", monotonic=time.monotonic()).is_fresh(_BEAT)
-    status_file.write(tmp_path, _report(beat=time.time() + 3600))
-    assert health(tmp_path) == 1
+    _written_to(tmp_path).write(_report(beat=time.time() + 3600))
+    assert health(tmp_path / "service.json") == 1
 
 
 def test_a_report_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    """Where the file cannot be written, the service goes on without it."""
-    status_file.write(tmp_path / "nowhere", _report(beat=time.time()))
+    """Where the file cannot be written, why is returned, and the service goes on without it."""
+    refused = _written_to(tmp_path / "nowhere").write(_report(beat=time.time()))
+    assert refused == f"{tmp_path}/nowhere/service.json cannot be written: No such file or directory"
     (tmp_path / "service.json").mkdir()
     (tmp_path / "service.json" / "in the way").touch()
-    status_file.write(tmp_path, _report())
+    assert _written_to(tmp_path).write(_report()) is not None
     assert (tmp_path / "service.json").is_dir()

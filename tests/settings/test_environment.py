@@ -204,7 +204,6 @@ COMMANDS = [
     ("orders",),
     ("verify", "--days", "1"),
     ("config",),
-    ("health",),
     ("demo",),
 ]
 

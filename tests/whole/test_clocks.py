@@ -82,16 +82,19 @@ def test_a_dead_service_whose_clock_was_ahead_is_not_healthy(merchant: Merchant,
     """The service's sign of life gets old although it bears a time that is still to come."""
     clock.set(_YEARS)
     with _running(merchant, clock, scan_interval="0.2") as daemon:
-        wait_until(lambda: status_file.read(merchant.state), what="a beat")
+        wait_until(lambda: status_file.read(merchant.state / "service.json"), what="a beat")
         wait_until(lambda: merchant.run("health", forked=False).returncode == 0, what="a beat of a daemon at work")
         daemon.kill()
     clock.set(0)
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json")
     assert report is not None
     assert report.beat > time.time() + _YEARS / 2
     assert report.monotonic is not None
-    # As it is half a minute later.
-    status_file.write(merchant.state, report.model_copy(update={"monotonic": report.monotonic - 30}))
+    done = merchant.run("health", forked=False)
+    assert (done.returncode, done.stdout) == (1, "the service has stopped\n")
+    # As it is half a minute later, where it cannot be seen that the process is gone.
+    later = report.model_copy(update={"monotonic": report.monotonic - 30, "namespace": ""})
+    (merchant.state / "service.json").write_text(later.model_dump_json())
     done = merchant.run("health", forked=False)
     assert done.returncode == 1
     assert "hangs, or has been killed" in done.stdout

@@ -248,7 +248,7 @@ def test_while_uploads_are_paused_there_are_no_looks(merchant: Merchant) -> None
 
 @pytest.mark.parametrize("workers", ["1", "8"])
 def test_due_looks_delay_no_upload(home: Path, workers: str) -> None:
-    """Twenty looks are due: a backlog at the rate limit is joined by one, and by what a slow machine leaves unused."""
+    """Ten looks are due: a backlog at the rate limit is joined by one, and by what a slow machine leaves unused."""
     with serve(Options(rate=20, burst=20, orders=300)) as api:
         merchant = Merchant(home, api)
         merchant.environment |= {
@@ -257,22 +257,22 @@ def test_due_looks_delay_no_upload(home: Path, workers: str) -> None:
             "INVOICEDROP_UPLOAD_WORKERS": workers,
         }
         with running(merchant, program=_PROGRAM) as daemon:
-            for order in range(1, 21):
+            for order in range(1, 11):
                 merchant.drop_pdf(f"{order}.pdf")
-            daemon.wait_for("invoice.processed", 20)
-        wait_until(lambda: max(_due(merchant)) < time.time(), what="twenty looks that are due")
-        for order in range(101, 181):
+            daemon.wait_for("invoice.processed", 10)
+        wait_until(lambda: max(_due(merchant)) < time.time(), what="ten looks that are due")
+        for order in range(101, 161):
             merchant.drop_pdf(f"{order}.pdf")
         before = len(api.requests)
         with running(merchant, program=_PROGRAM) as daemon:
-            daemon.wait_for("invoice.processed", 80)
+            daemon.wait_for("invoice.processed", 60)
             backlog = api.requests[before:]
             # At the quarter of the rate that is for them: 5 a second.
-            daemon.wait_for("invoice.confirmed", 20)
-            looks = [request for request in api.requests[before:] if (request.order_id or 0) <= 20]
+            daemon.wait_for("invoice.confirmed", 10)
+            looks = [request for request in api.requests[before:] if (request.order_id or 0) <= 10]
         last = max(number for number, request in enumerate(backlog) if _is_upload(request))
         unused = 20 + 20 * (backlog[last].time - backlog[0].time) - last
-        assert sum((request.order_id or 999) <= 20 for request in backlog[:last]) <= 1 + max(0.0, unused)
+        assert sum((request.order_id or 999) <= 10 for request in backlog[:last]) <= 1 + max(0.0, unused)
         assert all(request.status != 429 for request in api.requests)
         assert (looks[-1].time - looks[0].time) >= 0.9 * (len(looks) - 1) / 5
 

@@ -3,7 +3,7 @@
 A scene is a drop folder with one invoice of each kind. Lives end right before, or right after, an effect of the
 service's life on it (`crash` says what that is), so that every other moment between two effects has its death; then the
 service is started until nothing is left to do, and everything is looked at: the folders, the server, the ledger. Then
-the same in the lesser ways of moving, after every third effect of the moves; and with a second death in the recovery,
+the same in the lesser ways of moving, after every fourth effect of the moves; and with a second death in the recovery,
 for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40 on). Behind
 the soak marker: both sides of every effect, every effect of those moves, and all pairs.
 """
@@ -15,13 +15,16 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from crash import DIED, MAIN, UPLOAD, Death, Driver, Lived, until_worked_off
 from invoicedrop.sandbox import Options, RequestRecord, Running, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from postgres_server import new_schema
 from ways import WAYS
 
 _SCENES = 20_000
@@ -56,10 +59,14 @@ _SENT = Counter((int(name[:2]), _sha256(_DROPPED[name])) for name in ("10.pdf", 
 
 
 class Stage:
-    """Scenes, one after the other, each with a project of its own at one sandbox."""
+    """Scenes, one after the other, each with a project of its own at one sandbox.
 
-    def __init__(self, home: Path, api: Running, driver: Driver) -> None:
+    `database` is where they keep their ledgers, each in a schema of its own; without it, in a file.
+    """
+
+    def __init__(self, home: Path, api: Running, driver: Driver, database: str | None = None) -> None:
         self._home = home
+        self._database = database
         self._api = api
         self._driver = driver
         self._number = 0
@@ -71,14 +78,16 @@ class Stage:
     def scene(self, way: str = "rename") -> "Scene":
         """Set a new scene."""
         self._number += 1
-        return Scene(self._home / str(self._number), self._api, self._number, self._driver, way)
+        return Scene(self._home / str(self._number), self._api, self._number, self._driver, way, self._database)
 
 
 class Scene:
     """One drop folder with one invoice of each kind, and its project at the sandbox."""
 
-    def __init__(self, home: Path, api: Running, project: int, driver: Driver, way: str) -> None:
+    def __init__(self, home: Path, api: Running, project: int, driver: Driver, way: str, database: str | None) -> None:
         self.home = home
+        self._held = ExitStack()
+        self._url = None if database is None else self._held.enter_context(new_schema(database))
         self.drop, self.state = home / "drop", home / "state"
         self.processed, self.failed = self.drop / "processed", self.drop / "failed"
         self._api, self._project, self._driver, self._way = api, project, driver, way
@@ -104,7 +113,7 @@ class Scene:
             "INVOICEDROP_SETTLE_SECONDS": "0",
             "INVOICEDROP_SCAN_INTERVAL": "600",
             "INVOICEDROP_UPLOAD_WORKERS": "1",
-        }
+        } | ({} if self._url is None else {"INVOICEDROP_LEDGER_URL": self._url})
 
     def live(self, death: Death | None = None) -> Lived:
         """Live one life on this scene."""
@@ -120,6 +129,7 @@ class Scene:
         problems = [*self._folders(), *self._server(), *self._ledger()]
         assert not problems, "\n".join([*problems, self._story()])
         shutil.rmtree(self.home)
+        self._held.close()
 
     def _story(self) -> str:
         files = sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file())
@@ -156,10 +166,10 @@ class Scene:
             yield f"server: missing {_SENT - sent}, twice {sent - _SENT}"
 
     def _ledger(self) -> Iterator[str]:
-        with sqlite3.connect(self.state / "ledger.sqlite3") as ledger:
-            rows = ledger.execute("select order_id, sha256, state, attachment_id, doubt_since, filed_as from invoices")
-            entries = rows.fetchall()
-        ledger.close()
+        question = "select order_id, sha256, state, attachment_id, doubt_since, filed_as from invoices"
+        connection = sqlite3.connect(self.state / "ledger.sqlite3") if self._url is None else psycopg.connect(self._url)
+        with closing(connection) as ledger:
+            entries = ledger.execute(question).fetchall()
         receipts = {one.attachment_id: one.sha256 for one in self._api.uploads() if one.project == self._project}
         ends = Counter(state for _, _, state, *_ in entries)
         if ends != {"processed": 4, "failed": 4}:
@@ -173,18 +183,31 @@ class Scene:
                 yield f"ledger: order {order} does not lie in {filed_as}"
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Have a sandbox with a project for each scene, and a driver."""
+@contextmanager
+def _staged(tmp_path: Path, database: str | None) -> Iterator[Stage]:
     options = Options(rate=0, projects=tuple(range(1, _SCENES)), orders=(10, 20))
     # A killed process loses nothing that the kernel has, synced or not: memory is as good as a disk here, and quicker.
     memory = Path("/dev/shm")
     home = Path(tempfile.mkdtemp(prefix="invoicedrop-", dir=memory if os.access(memory, os.W_OK) else tmp_path))
     try:
         with serve(options) as api, Driver() as driver:
-            yield Stage(home, api, driver)
+            yield Stage(home, api, driver, database)
     finally:
         shutil.rmtree(home)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Have a sandbox with a project for each scene, and a driver."""
+    with _staged(tmp_path, None) as staged:
+        yield staged
+
+
+@pytest.fixture
+def postgres_stage(tmp_path: Path, postgres_url: str) -> Iterator[Stage]:
+    """The same, with ledgers in PostgreSQL."""
+    with _staged(tmp_path, postgres_url.partition("?")[0]) as staged:
+        yield staged
 
 
 def _die_at_each(stage: Stage, thread: str, *, after: bool, step: int, first: int = 1) -> int:
@@ -230,6 +253,23 @@ def test_a_death_on_both_sides_of_every_effect_loses_nothing(stage: Stage, threa
     assert _die_at_each(stage, thread, after=after, step=1) > 15
 
 
+@pytest.mark.parametrize("thread", [MAIN, UPLOAD])
+def test_a_death_at_any_effect_with_the_ledger_in_postgresql_loses_nothing(postgres_stage: Stage, thread: str) -> None:
+    """The same with the ledger in PostgreSQL, right after every twentieth effect, commits included."""
+    assert _die_at_each(postgres_stage, thread, after=True, step=20) > 15
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("thread", [MAIN, UPLOAD])
+def test_a_death_on_both_sides_of_every_effect_with_the_ledger_in_postgresql(
+    postgres_stage: Stage, thread: str, after: bool
+) -> None:
+    """The same right before and right after every single effect."""
+    assert _die_at_each(postgres_stage, thread, after=after, step=1) > 15
+
+
 def _die_at_each_move(stage: Stage, way: str, *, step: int) -> None:
     """Die once, after every effect of the moves (every `step`th)."""
     effects = stage.scene(way).live().effects[UPLOAD]
@@ -246,7 +286,7 @@ def _die_at_each_move(stage: Stage, way: str, *, step: int) -> None:
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_death_while_moving_in_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
     """The same where files cannot be moved atomically: by link, onto a placeholder, by copy across file systems."""
-    _die_at_each_move(stage, way, step=3)
+    _die_at_each_move(stage, way, step=4)
 
 
 @pytest.mark.soak
@@ -269,6 +309,14 @@ def _die_twice(stage: Stage, first: int, share: int) -> int:
         if again != DIED:
             return pairs
     pytest.fail("a life has no end")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_second_death_with_the_ledger_in_postgresql_loses_nothing(postgres_stage: Stage) -> None:
+    """The same with the ledger in PostgreSQL."""
+    pairs = sum(_die_twice(postgres_stage, first, _SHARE) for first in range(1, 120, 2))
+    assert pairs > 30
 
 
 def test_a_second_death_during_the_recovery_loses_nothing(stage: Stage) -> None:

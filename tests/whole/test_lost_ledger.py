@@ -1,6 +1,5 @@
 """A ledger that is lost, empty, damaged, or put back from a backup: what is said, and that nothing is sent twice."""
 
-import json
 import os
 import shutil
 import sqlite3
@@ -12,6 +11,7 @@ import pytest
 
 from invoicedrop.commands.check.ledger import of_ledger
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
+from invoicedrop.service.known_ledger import known_ledger
 from merchant import Daemon, Merchant, running
 from quick_service import QUICK, UNCHECKED, program
 from waiting import wait_until
@@ -136,7 +136,7 @@ def test_what_an_earlier_ledger_filed_is_noted_for_good(merchant: Merchant) -> N
 
 
 def test_entries_that_are_gone_are_told(merchant: Merchant) -> None:
-    """A ledger that knows less than the service's last report (its log was deleted) is told, and doubles nothing."""
+    """A ledger that knows less than the service remembers (its log was deleted) is told, and doubles nothing."""
     with running(merchant, program=UNCHECKED) as daemon:
         merchant.drop_pdf("5.pdf")
         daemon.wait_for("invoice.processed")
@@ -162,10 +162,11 @@ def test_entries_that_are_gone_are_told(merchant: Merchant) -> None:
 
 
 def _wait_for_entries(merchant: Merchant, entries: int) -> None:
-    def reported() -> bool:
-        return int(json.loads((merchant.state / "service.json").read_bytes())["entries"]) >= entries
+    def remembered() -> bool:
+        known = known_ledger(merchant.state)
+        return known is not None and known.last_id >= entries
 
-    wait_until(reported, what="the report of all entries")
+    wait_until(remembered, what="the service to remember all entries")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "another file", "hole"])

@@ -1,6 +1,5 @@
 """A mount that is missing, a file system without inodes, a system without threads: each is said, and waited for."""
 
-import ctypes
 import json
 import os
 import resource
@@ -8,8 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +15,10 @@ import pytest
 from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from merchant import COMMAND, Daemon, Merchant, running
+from mounts import bind, tmpfs
 from quick_service import QUICK, program
 from waiting import wait_until
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_MNT_DETACH = 2
-_MS_BIND = 4096
 _NOBODY = 65_534
 # May pass every folder, so that Python is found wherever it is; the limits hold all the same.
 _PASSES = "+dac_override"
@@ -32,28 +27,6 @@ _AS_NOBODY = (
     *(f"--inh-caps={_PASSES}", f"--ambient-caps={_PASSES}", "--bounding-set=-sys_resource,-sys_admin"),
 )
 _QUICK = replace(QUICK, longest_probe=0.2)
-
-
-@contextmanager
-def _tmpfs(at: Path, options: str = "size=8m") -> Iterator[None]:
-    """Mount a file system in memory while the block runs."""
-    if os.geteuid() != 0 or _LIBC.mount(b"none", os.fsencode(at), b"tmpfs", 0, options.encode()) != 0:
-        pytest.skip("no file system may be mounted here")
-    try:
-        yield
-    finally:
-        _LIBC.umount2(os.fsencode(at), _MNT_DETACH)
-
-
-@contextmanager
-def _bind(source: Path, at: Path) -> Iterator[None]:
-    """Mount a folder at another place too, while the block runs: the same file system, the same device."""
-    if os.geteuid() != 0 or _LIBC.mount(os.fsencode(source), os.fsencode(at), b"none", _MS_BIND, None) != 0:
-        pytest.skip("no folder may be mounted here")
-    try:
-        yield
-    finally:
-        _LIBC.umount2(os.fsencode(at), _MNT_DETACH)
 
 
 def _last_trouble(daemon: Daemon) -> str:
@@ -67,7 +40,7 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
     folder.mkdir(exist_ok=True)
     with running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
-        with _tmpfs(folder):
+        with tmpfs(folder):
             shutil.copy(_pdf(merchant, "1.pdf"), merchant.drop)
             daemon.wait_for("invoice.processed")
             wait_until(lambda: "tmpfs" in (merchant.state / "folders.json").read_text(), what="its memory")
@@ -85,7 +58,7 @@ def test_a_mount_that_is_missing_is_not_an_empty_folder(merchant: Merchant, plac
         daemon.wait_for("inbox.unavailable")
         assert (merchant.drop / "2.pdf").exists()
         assert daemon.events("invoice.found") == []
-        with _tmpfs(folder):
+        with tmpfs(folder):
             if place == "drop":
                 shutil.copy(_pdf(merchant, "2.pdf"), folder)
             daemon.wait_for("inbox.watching")
@@ -113,7 +86,7 @@ def test_nothing_is_moved_into_the_mount_point_of_a_mount_that_was_just_lost(
     kept = merchant.home / "kept"
     kept.mkdir()
     folders = {"processed_dir": str(beneath / "in" / "processed")} if mount_point == "share" else {}
-    mounted = (lambda: _tmpfs(beneath)) if mount == "tmpfs" else (lambda: _bind(kept, beneath))
+    mounted = (lambda: tmpfs(beneath)) if mount == "tmpfs" else (lambda: bind(kept, beneath))
     with mounted():
         daemon = merchant.start(program=program(_QUICK, checked=False), scan_interval="3600", **folders)
         daemon.wait_for("inbox.watching")
@@ -135,7 +108,7 @@ def test_nothing_is_moved_into_the_mount_point_of_a_mount_that_was_just_lost(
 
 def test_a_folder_that_was_moved_on_purpose_is_used_again(merchant: Merchant) -> None:
     """Removing `folders.json`, as the message says, is enough for a folder that is local from now on."""
-    with _tmpfs(merchant.drop), running(merchant, program=program(_QUICK, checked=False)) as daemon:
+    with tmpfs(merchant.drop), running(merchant, program=program(_QUICK, checked=False)) as daemon:
         daemon.wait_for("inbox.watching")
         assert daemon.stop() == 0
     with running(merchant, program=program(_QUICK, checked=False)) as daemon:
@@ -162,7 +135,7 @@ def test_a_memory_without_sense_stops_nothing(merchant: Merchant, content: str) 
 def test_a_file_system_that_is_out_of_inodes_is_told_as_that(merchant: Merchant) -> None:
     """Where no more files can be made though there is room, the log says so, and does not ask for room."""
     with (
-        _tmpfs(merchant.drop, "size=8m,nr_inodes=10"),
+        tmpfs(merchant.drop, "size=8m,nr_inodes=10"),
         running(merchant, program=program(_QUICK, checked=False)) as daemon,
     ):
         daemon.wait_for("inbox.watching")

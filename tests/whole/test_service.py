@@ -1,5 +1,7 @@
 """The real command as a process: bad input, exit codes, signals, folders that come and go, and what is never logged."""
 
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ from fpdf.enums import AccessPermission, EncryptionMethod
 import without_confinement
 from api_trouble import down, fault
 from invoicedrop.inbox.ownership import OWNER_FILE
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME, Options, Running, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service import status_file
@@ -40,7 +43,7 @@ def _reason(merchant: Merchant, name: str) -> str:
 
 def _beat(merchant: Merchant) -> float:
     """Return when the daemon wrote its status file last, in seconds since the epoch."""
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json")
     return 0.0 if report is None else report.beat
 
 
@@ -524,10 +527,13 @@ def test_marketplace_numbers_are_looked_up_and_must_match_exactly_one_order(merc
     api.store.add_order(31, channel_id="twin-1")
     merchant.drop_pdf("twin-1_2.pdf")
     merchant.drop_pdf("unknown-1.pdf")
+    merchant.drop_pdf("9022.pdf")
     assert merchant.run("run", "--once", order_id_kind="marketplace").returncode == 1
     assert [upload.order_id for upload in api.uploads()] == [9]
     assert "order_ambiguous" in _reason(merchant, "twin-1_2.pdf")
     assert "order_not_found" in _reason(merchant, "unknown-1.pdf")
+    assert "looks like a Channable order id" not in _reason(merchant, "unknown-1.pdf")
+    assert "9022 looks like a Channable order id: here, names begin with" in _reason(merchant, "9022.pdf")
 
 
 # What is never logged
@@ -585,3 +591,21 @@ def test_what_does_not_confine_the_pdf_check_is_logged_at_the_start(merchant: Me
     assert len(warnings) == (1 if missing else 0)
     for warning in warnings:
         assert ("Landlock" in warning, "seccomp" in warning) == (missing != "seccomp", missing != "landlock")
+
+
+def test_a_file_has_one_name_in_the_log(merchant: Merchant) -> None:
+    """Whether a line is about the file or about its entry, a name that is no UTF-8 is written in the same way."""
+    name = "8_caf\udce9.pdf"
+    sent = merchant.drop_pdf("8.pdf")
+    (merchant.drop / "8.pdf").rename(merchant.drop / name)
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
+    timing = replace(QUICK, confirm_after=(0.0,), confirm_retry=0.05)
+    with Ledger.open(merchant.state) as ledger:
+        (entry,) = ledger.past.of_bytes(hashlib.sha256(sent).hexdigest(), most=9)
+        ledger.look_put_off(entry, 0.0)
+    with running(merchant, program=program(timing, checked=False)) as daemon:
+        daemon.wait_for("invoice.confirmed")
+        lines = [json.loads(line) for path in merchant.home.glob("*.stderr") for line in path.read_text().splitlines()]
+    names = {line["file"] for line in lines if "file" in line}
+    assert names == {"8_caf\\udce9.pdf"}
+    assert merchant.run("history", "8_caf\udce9.pdf").returncode == 0

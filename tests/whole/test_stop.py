@@ -120,7 +120,7 @@ def test_a_stop_while_a_file_settles_leaves_it_as_it_is(merchant: Merchant) -> N
 
 
 def _waiting(merchant: Merchant) -> int:
-    report = status_file.read(merchant.state)
+    report = status_file.read(merchant.state / "service.json")
     return 0 if report is None else report.inboxes["default"].waiting
 
 

@@ -27,6 +27,7 @@ from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import ConfigError, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Unanswered
 from invoicedrop.system.addresses import is_public
 from invoicedrop.system.network import DIRECT, Network
+from invoicedrop.tally import Tally
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes; a page of 100 orders is some hundred KB."""
@@ -92,6 +93,7 @@ class ApiClient:
         new_upload: Callable[[], UploadProgress],
         *,
         spare: bool = False,
+        answers: Tally | None = None,
     ) -> None:
         self.slowness: str | None = None
         self.api_url = api_url
@@ -104,6 +106,7 @@ class ApiClient:
         self._uploads = uploads
         self._new_upload = new_upload
         self._spare = spare
+        self._answers = answers or Tally()
         self._transport = transport
         self._downloads = downloads
         self._alone = transport.without_keep_alive()
@@ -126,6 +129,7 @@ class ApiClient:
         is_public: Callable[[str], bool] = is_public,
         spare: bool = False,
         network: Network = DIRECT,
+        answers: Tally | None = None,
     ) -> Self:
         """Return a client for up to `connections` requests at a time.
 
@@ -135,6 +139,7 @@ class ApiClient:
         limits the requests under way of all clients that share it, `uploads` the uploads among them; without them a
         client has `connections` of its own. `is_public` judges the addresses that downloads lead to. `spare`: its
         requests leave only when nobody else's would (`RateLimiter.spare`). `network`: by which proxies, trusting whom.
+        `answers` counts the requests by the status that came back, "none" where none did.
         """
         transport = DeadlineTransport.to(
             api_url,
@@ -149,7 +154,9 @@ class ApiClient:
         uploads = uploads or ConcurrencyLimit(connections)
         more = largest_body / _SLOWEST_LINE
         new_upload = partial(UploadProgress, request_timeout + more, _SLOW * request_timeout, more=more)
-        return cls(api_url, token, rate_limiter, transport, downloads, slots, uploads, new_upload, spare=spare)
+        return cls(
+            api_url, token, rate_limiter, transport, downloads, slots, uploads, new_upload, spare=spare, answers=answers
+        )
 
     def close(self) -> None:
         """Close every connection."""
@@ -162,6 +169,11 @@ class ApiClient:
         self._transport.abort()
         self._alone.abort()
         self._downloads.abort()
+
+    @property
+    def token_in_use(self) -> str | None:
+        """The token that the next request has; None where it is read anew then."""
+        return self._token
 
     def forget_token(self) -> None:
         """Read the token again before the next request."""
@@ -190,6 +202,7 @@ class ApiClient:
         own_connection: bool = False,
         headers: Mapping[str, str] | None = None,
         before_sending: Callable[[], None] | None = None,
+        may_leave: Callable[[], None] | None = None,
     ) -> ApiResponse:
         """Send one request when rate limit and circuit breaker allow it, and return the API's own response.
 
@@ -197,7 +210,8 @@ class ApiClient:
         are the fields of the endpoint's own success. `alone`: it reads one resource, whose trouble may be its own.
         `corroborates`: it is made only to see whether all is in trouble; its success is no news about what failed.
         `own_connection`: it does not go on one that was used before, which a box in between may have closed.
-        `before_sending` is called when the request may leave, immediately before it does.
+        `before_sending` is called when the request may leave, immediately before it does; `may_leave` right before the
+        first byte of one that writes, and before each further part, and what it raises breaks the request off.
 
         A 404 does not close the circuit: several may mean that the project is wrong, which the caller decides.
 
@@ -218,6 +232,7 @@ class ApiClient:
             try:
                 request = self._new_request(method, path, params, content, authorization | dict(headers or {}))
                 if upload is not None:
+                    upload.may_leave = may_leave
                     request.extensions[UPLOAD] = upload
                 response = _exchange(http, request)
             except httpx.HTTPError as error:
@@ -227,7 +242,9 @@ class ApiClient:
                 judgement = PROXY_FAILED if isinstance(error, ProxyFailed) else judgement
                 detail = "; ".join(filter(None, (str(error), self._slowness_of(upload))))
                 failure = _Failure(judgement, detail, subject, writes=writes, alone=False)
+                self._answers.add("none")
                 raise self._failed(failure, breaker) from error
+            self._answers.add(str(response.status))
             self._slowness_of(upload)
             speaker = response.speaker(form)
             judgement = judge(response.status, speaker, is_html=response.is_html)

@@ -150,6 +150,11 @@ class Order(_Numbered):
     attachments: Annotated[list[Attachment], BeforeValidator(_list)] = []
 
     @property
+    def marketplace_number(self) -> str | None:
+        """The number that the marketplace shows."""
+        return self.channel_id or self.data.extra.channel_order_number
+
+    @property
     def invoices(self) -> list[Attachment]:
         """The invoices attached to this order."""
         return [attachment for attachment in self.attachments if attachment.is_invoice]

@@ -23,6 +23,7 @@ from invoicedrop.channable.upload_body import Content, UploadBody
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -90,11 +91,12 @@ class Project:
         item_ids: Sequence[int] = (),
         *,
         before_sending: Callable[[], None] | None = None,
+        may_leave: Callable[[], None] | None = None,
         own_connection: bool = False,
     ) -> Receipt:
         """Attach an invoice to an order (bol only: to these of its items) and return the API's receipt.
 
-        `before_sending` and `own_connection` are as for `ApiClient.request`.
+        `before_sending`, `may_leave` and `own_connection` are as for `ApiClient.request`.
 
         Raises:
             Rejected: the API refused it for good, or there is no such order.
@@ -116,6 +118,7 @@ class Project:
                 own_connection=own_connection,
                 headers={"Content-Type": "application/json", "Content-Length": str(len(body))},
                 before_sending=before_sending,
+                may_leave=may_leave,
             )
         except OutcomeUnknown as doubt:
             raise OutcomeUnknown(doubt.detail, is_whole=body.is_whole) from doubt
@@ -125,7 +128,10 @@ class Project:
         if response.status == HTTPStatus.CONFLICT:
             raise Conflict(response.summary())
         if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            raise Rejected(Reason.TOO_LARGE, f"{response.summary()}; the file has {invoice.size} bytes")
+            raise Rejected(
+                Reason.TOO_LARGE,
+                phrase("{answer}; the file has {size} bytes", answer=response.summary(), size=invoice.size),
+            )
         if response.status != HTTPStatus.ACCEPTED:
             if response.status // 100 == 2:  # noqa: PLR2004 - HTTP's own meaning of 2xx
                 raise OutcomeUnknown(f"an unexpected answer: {response.summary()}")
@@ -247,11 +253,14 @@ class Project:
                 raise Unanswered(f"more than {count * PAGE_SIZE} orders mention {number}")
         if len(hits) > 1:
             ids = ", ".join(map(str, sorted(hits)))
-            raise Rejected(Reason.ORDER_AMBIGUOUS, f"the orders {ids} all have the marketplace number {number}")
+            raise Rejected(
+                Reason.ORDER_AMBIGUOUS,
+                phrase("the orders {ids} all have the marketplace number {number}", ids=ids, number=number),
+            )
         if unreadable:
             raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read: which one is meant?")
         if not hits:
-            raise self._no_order(number, f"no order has the marketplace number {number}")
+            raise self._no_order(number, phrase("no order has the marketplace number {number}", number=number))
         self._missing.known()
         return next(iter(hits.values()))
 

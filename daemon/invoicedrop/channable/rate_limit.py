@@ -21,9 +21,10 @@ requests went before it. While uploads use up the rate, nothing spare leaves at 
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, Protocol
 
-from invoicedrop.errors import Stopping
+from invoicedrop.errors import Paused, Stopping
 from invoicedrop.timing import DEFAULT_TIMING, Timing, backoff
 
 _SLOWEST_SHARE: Final = 1 / 16
@@ -42,8 +43,26 @@ _SPARE_SHARE: Final = 1 / 4
 """Share of the rate that is for what nobody waits for."""
 
 
+class Share(Protocol):
+    """A company's bucket as far as other machines of ours use it, too. Thread-safe; every method may raise Paused."""
+
+    def take(self) -> float:
+        """Take room for one request and return 0, or return the seconds until there may be some."""
+
+    def fill(self) -> None:
+        """The bucket is full, as the API says."""
+
+
+def usable(rate: float, burst: int, timing: Timing) -> float:
+    """Return how much of a bucket is used: not the last few drops, as requests may arrive early."""
+    return max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
+
+
 class RateLimiter:
-    """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests. Thread-safe."""
+    """One company's leaky bucket. `rate` in requests a second (0 = no limit), `burst` in requests. Thread-safe.
+
+    With a `share`, a request needs room in that as well.
+    """
 
     def __init__(
         self,
@@ -52,11 +71,13 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
         timing: Timing = DEFAULT_TIMING,
+        share: Share | None = None,
     ) -> None:
         self._timing = timing
+        self._share = share
         self._allowed = rate
         self._rate = rate
-        self._capacity = max(1.0, burst - min(rate * timing.arrival_jitter, burst * 0.1))
+        self._capacity = usable(rate, burst, timing)
         self._clock = clock
         self._level = 0.0
         self._leaked_at = clock()
@@ -81,8 +102,16 @@ class RateLimiter:
 
         Raises:
             Stopping: `close` was called meanwhile.
+            Paused: what other machines use cannot be asked for now.
 
         """
+        self._acquire_own()
+        while self._share is not None and (wait := self._share.take()) > 0:
+            with self._changed:
+                self.require_open()
+                self._changed.wait(wait)
+
+    def _acquire_own(self) -> None:
         with self._changed:
             self._waiting += 1
             try:
@@ -101,8 +130,13 @@ class RateLimiter:
 
         Raises:
             Stopping: `close` was called.
+            Paused: what other machines use cannot be asked for now.
 
         """
+        wait = self._spare_own()
+        return self._share.take() if wait <= 0 and self._share is not None else wait
+
+    def _spare_own(self) -> float:
         with self._changed:
             self.require_open()
             now = self._clock()
@@ -151,6 +185,9 @@ class RateLimiter:
 
         `retry_after` is what the response asks for, in seconds.
         """
+        if self._share is not None:
+            with suppress(Paused):
+                self._share.fill()
         with self._changed:
             now = self._clock()
             wait = (

@@ -81,6 +81,11 @@ class Progress(threading.local):
         """Return for how many seconds to wait until the next look; raises what `remaining` does."""
         return min(self.remaining(), self._patience / _LOOKS)
 
+    def require_may_leave(self) -> None:
+        """Raise where the request's next part may not leave any more."""
+        if self._upload.may_leave is not None:
+            self._upload.may_leave()
+
     def begins_to_leave(self) -> None:
         """The request's first byte may leave now."""
         if not self.sending:
@@ -181,12 +186,15 @@ class Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write a part of the request."""
         if self._to_api:
+            self._progress.require_may_leave()
             self._progress.begins_to_leave()
         view = memoryview(buffer)
         with self._resetting():
             for start in range(0, len(view), _SLICE):
                 part = view[start : start + _SLICE]
                 self._wait_for_room()
+                if self._to_api:
+                    self._progress.require_may_leave()
                 self._inner.write(part, self._progress.remaining(timeout))  # type: ignore[arg-type] # a socket takes any buffer
                 self._progress.wrote(len(part))
                 self._look(is_last=False)

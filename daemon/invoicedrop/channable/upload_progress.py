@@ -1,6 +1,9 @@
 """What is seen of one upload on its way: how much of it has left, and in what time."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _KILO: Final = 1000
 
@@ -10,6 +13,7 @@ class UploadProgress:
 
     One whose bytes take longer than `slow_after` to leave is slow. `left` bytes left in `seconds`; `has_left` once
     there are no more. Written by the thread that sends it, but for `shared_by`, how many uploads there were at most.
+    `may_leave` is called before each part of it, and raises where that may not leave any more.
     """
 
     def __init__(self, total: float, slow_after: float, *, more: float = 0.0) -> None:
@@ -19,6 +23,7 @@ class UploadProgress:
         self.left = 0
         self.seconds = 0.0
         self.has_left = False
+        self.may_leave: Callable[[], None] | None = None
         self._slow_after = slow_after
 
     @property

@@ -49,7 +49,7 @@ def open_project(inbox: Inbox, ledger: Ledger | None, *, timing: Timing = TIMING
         yield Project(client, inbox.company_id, inbox.project_id, breaker, patience=timing.rate_limit_patience)
     finally:
         client.close()
-        if ledger is not None and inbox.requests_per_second > 0:
+        if ledger is not None and not ledger.is_shared and inbox.requests_per_second > 0:
             with suppress(LedgerUnavailable):
                 _remember(rate_limiter, inbox, ledger)
 

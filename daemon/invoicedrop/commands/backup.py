@@ -6,7 +6,6 @@ from pathlib import Path
 import typer
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.output import counted
 from invoicedrop.errors import BackupFailed
 from invoicedrop.ledger.backup import back_up
 from invoicedrop.ledger.condition import is_database
@@ -14,6 +13,7 @@ from invoicedrop.ledger.ledger import LEDGER_FILE
 from invoicedrop.ledger.trouble import SIDE_FILES
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import ledger_file
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 
 
@@ -26,6 +26,11 @@ def backup(settings: Settings, target: Path) -> int:
         LedgerUnavailable: the ledger cannot be read now, or (LedgerDamaged) is damaged.
 
     """
+    if settings.has_ledger_url:
+        raise BackupFailed(
+            "the ledger is in a PostgreSQL database: back it up with PostgreSQL's own tools (pg_dump, or base backups "
+            "with its log: https://www.postgresql.org/docs/current/backup.html)"
+        )
     _require_target(target, settings.state_dir)
     ledger = ledger_file(settings)
     if ledger is None:

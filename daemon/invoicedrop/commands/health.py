@@ -1,43 +1,32 @@
-"""`invoicedrop health`: is the service at work? For Docker's HEALTHCHECK and other monitors."""
+"""`invoicedrop health`: is the service at work? For Docker's HEALTHCHECK and other monitors.
+
+It needs no settings but where the status file is, no token, and no other right than to read that file. What it says
+stands on one line, whatever is in the file.
+"""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 
 from invoicedrop import exit_codes
 from invoicedrop.printable import printable
-from invoicedrop.service import status_file
+from invoicedrop.reporting.health import read_health
+from invoicedrop.settings.status_place import status_files
 
 
-def health(state_dir: Path) -> int:
-    """Print "healthy" and return 0 if the heartbeat is fresh and every inbox can be used; else print why not, and 1."""
-    problems = list(_problems(state_dir))
-    for problem in problems:
-        typer.echo(printable(problem))
-    if problems:
-        return exit_codes.FAILED
-    typer.echo("healthy")
-    return exit_codes.OK
-
-
-def _problems(state_dir: Path) -> Iterator[str]:
+def find_health(config: Path | None) -> int:
+    """Print how the service is that these settings are of, and return the exit code: see `health`."""
     try:
-        report = status_file.read(state_dir)
-    except OSError as error:
-        yield status_file.unreadable_in_words(state_dir, error)
-        return
-    if report is None:
-        yield f"no service has written {status_file.path_in(state_dir)} yet"
-        return
-    now = time.time()
-    if report.pid is None:
-        yield "the service has stopped"
-    elif not report.is_fresh(now):
-        age = report.age(now)
-        how_old = f"{age:.0f} s old" if age >= 0 else f"{-age:.0f} s in the future: the clock was set back"
-        yield f"the service's last sign of life is {how_old}: it hangs, or has been killed"
-    for name, inbox in report.inboxes.items():
-        if inbox.unavailable is not None:
-            yield f"inbox {name} is unavailable: {inbox.unavailable}"
+        places = list(status_files(config))
+    except (FileNotFoundError, NotADirectoryError):
+        typer.echo(printable(f"settings file {config}, given by --config: does not exist"), err=True)
+        return exit_codes.USAGE
+    return health(*places)
+
+
+def health(*places: Path) -> int:
+    """Print how the service is, by the first of these files that is there; return 0 if it is at work, else 1."""
+    line, is_at_work = read_health(places, time.time())
+    typer.echo(line)
+    return exit_codes.OK if is_at_work else exit_codes.FAILED

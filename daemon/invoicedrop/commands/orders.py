@@ -18,7 +18,6 @@ from invoicedrop.channable.models import Order
 from invoicedrop.commands import access, orders_table
 from invoicedrop.commands.orders_listing import ListedOrder, Listing
 from invoicedrop.commands.orders_table import Layout
-from invoicedrop.commands.output import counted
 from invoicedrop.commands.owed import debt_of
 from invoicedrop.errors import Paused, Rejected, Unanswered
 from invoicedrop.inbox.names import parse_name
@@ -26,6 +25,7 @@ from invoicedrop.invoice import OrderIdKind
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, utc
 from invoicedrop.timing import Timing

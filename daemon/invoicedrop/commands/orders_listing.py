@@ -40,11 +40,6 @@ class ListedOrder:
     item_ids: tuple[int, ...] = ()
     items_name: str | None = None
 
-    @property
-    def marketplace_number(self) -> str | None:
-        """The number that the marketplace shows."""
-        return self.order.channel_id or self.order.data.extra.channel_order_number
-
 
 @dataclass(slots=True)
 class Listing:
@@ -82,7 +77,7 @@ class Listing:
             "file_name": item.file_name,
             "id": order.id,
             "channel": order.channel_name,
-            "marketplace_number": item.marketplace_number,
+            "marketplace_number": order.marketplace_number,
             "created": _time(order.created),
             "invoices": [{"id": invoice.id, "created": _time(invoice.created)} for invoice in order.invoices],
             "modified": _time(order.modified),

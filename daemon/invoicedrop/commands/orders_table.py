@@ -10,7 +10,8 @@ from rich.console import Console
 from invoicedrop.channable.channels import find_channel
 from invoicedrop.channable.models import Order
 from invoicedrop.commands.orders_listing import ListedOrder, Listing
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
+from invoicedrop.commands.output import Cell, print_line, print_table
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.local_time import day
 
@@ -58,7 +59,7 @@ def _table(listing: Listing, layout: Layout, console: Console) -> None:
         row: list[Cell] = [
             item.file_name or "(no name can say it)",
             order.channel_name or "",
-            (item.marketplace_number or "") if by_id else str(order.id),
+            (order.marketplace_number or "") if by_id else str(order.id),
             *([_debt(item, listing)] if shows_debts else [_date(order), _invoices(order)]),
         ]
         rows.append([item.inbox, *row] if several else row)
@@ -73,7 +74,8 @@ def _debt(item: ListedOrder, listing: Listing) -> Cell:
     if not debt.is_owed:
         return debt.cause
     words = f"{day(debt.since)}, {_length(debt.length)}" if debt.since and debt.length is not None else "unknown"
-    return words, "bold red" if debt.is_overdue(listing.limit) else ""
+    # In words as well: not every terminal has colours, and a pipe has none.
+    return (f"{words}, overdue", "bold red") if debt.is_overdue(listing.limit) else words
 
 
 def _length(length: timedelta) -> str:
@@ -105,7 +107,7 @@ def _summary(listing: Listing, layout: Layout) -> Iterator[str]:
         names = {item.order.channel_name or "" for item in owed if find_channel(item.order.channel_name) is None}
         if names - {""}:
             yield f"Whether these channels take invoices is not known: {', '.join(sorted(names - {''}))}."
-    if layout.items:
+    if layout.items and listing.orders:
         example = next((item.items_name for item in listing.orders if item.items_name), None)
         if example is None:
             yield "None of these orders takes invoices for single items: only bol's do."

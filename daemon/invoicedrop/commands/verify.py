@@ -29,12 +29,13 @@ from rich.progress import track
 from invoicedrop import exit_codes
 from invoicedrop.channable.project import Project
 from invoicedrop.commands import access
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
+from invoicedrop.commands.output import Cell, print_line, print_table
 from invoicedrop.errors import Paused, Unanswered
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
+from invoicedrop.reporting.wording import counted
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import DAY, iso, minute
 

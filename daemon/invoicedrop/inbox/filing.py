@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from invoicedrop.errors import Changed, Deferred, FileUnavailable, FolderUnavailable
@@ -17,19 +18,22 @@ from invoicedrop.inbox.held_folders import HeldFolders
 from invoicedrop.inbox.identity import Identity, digest
 from invoicedrop.inbox.moving import Original, OriginalMover, is_our_copy
 from invoicedrop.inbox.reason_files import ReasonFiles
+from invoicedrop.inbox.target_folder import TargetFolder
+from invoicedrop.languages.catalogue import Language, phrase
 from invoicedrop.reasons import Reason, reason_text
 from invoicedrop.system import disk, file_errors, permissions
+from invoicedrop.system.dated_folder import DatedFolder
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover, held_aside, is_aside, is_placeholder
 from invoicedrop.system.presence import is_folder, is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 
 class Filing:
-    """The three folders of an inbox.
+    """The three folders of an inbox; `processed_dir` may have `{year}` and `{month}` in it.
 
     `file_mode` are the rights that moved invoices and reasons get, `dir_mode` those of folders made here; without
     them, what is moved keeps its own and what is made follows the umask. `require_mounted` raises FolderUnavailable
-    where a folder has lost its mount. `clock` returns seconds since the epoch.
+    where a folder has lost its mount. `clock` returns seconds since the epoch. `language` is that of the reasons.
     """
 
     def __init__(
@@ -44,16 +48,26 @@ class Filing:
         timing: Timing = DEFAULT_TIMING,
         mover: Mover = DEFAULT_MOVER,
         clock: Callable[[], float] = time.time,
+        language: Language = "en",
     ) -> None:
         self.drop_dir = drop_dir
         self.processed_dir = processed_dir
         self.failed_dir = failed_dir
-        self._dir_mode = dir_mode
         self._require_mounted = require_mounted
         self._timing = timing
         self._clock = clock
+        self._language: Language = language
         self._moves = OriginalMover(mover, file_mode=file_mode, clock=clock)
         self._folders = HeldFolders()
+
+        def target(folder: DatedFolder, *, make_parents: bool | None) -> TargetFolder:
+            return TargetFolder(folder, self._folders, make_parents=make_parents, dir_mode=dir_mode, clock=clock)
+
+        dated = DatedFolder.of(processed_dir)
+        self._processed = target(dated, make_parents=drop_dir not in dated.fixed.parents)
+        self._failed = target(DatedFolder(failed_dir), make_parents=drop_dir not in failed_dir.parents)
+        # Made anew, it would hide that a share is not mounted.
+        self._drop = target(DatedFolder(drop_dir), make_parents=None)
         self._reasons = ReasonFiles(failed_dir, self._folders.held, file_mode=file_mode)
 
     def clean_up(self) -> bool:
@@ -65,12 +79,14 @@ class Filing:
             FolderUnavailable: a folder cannot be used now.
 
         """
-        for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
-            try:
-                with self._folders.held(folder) as path:
-                    disk.clear_unfinished(path, self._folders.owner_in(path))
-            except OSError as error:
-                raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
+        for target in (self._processed, self._failed, self._drop):
+            for folder in target.lately():
+                try:
+                    with target.held(folder) as path:
+                        if path is not None:
+                            disk.clear_unfinished(path, self._folders.owner_in(path))
+                except OSError as error:
+                    raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
         try:
             with self._folders.held(self.drop_dir) as drop:
                 names = [name for name in os.listdir(drop) if is_aside(name)]  # noqa: PTH208 - names
@@ -95,26 +111,23 @@ class Filing:
                 f"{self.drop_dir} cannot be reached ({error.strerror}): {refusal.sentence}"
             ) from error
         if not present:
-            # Made anew, it would hide that a share is not mounted.
             raise FolderUnavailable(f"{self.drop_dir} is not there: is its share mounted?")
-        for folder in (self.processed_dir, self.failed_dir, self.drop_dir):
+        for target in (self._processed, self._failed, self._drop):
+            folder = target.now
             try:
-                # Never where somebody's link leads: that is told below.
-                if folder != self.drop_dir and not self._folders.leads_elsewhere(folder):
-                    disk.make_folder(folder, parents=self.drop_dir not in folder.parents, mode=self._dir_mode)
-                with self._folders.held_anew(folder) as path:
-                    trial = disk.write_new(path, b"may be removed")
-                    self._folders.note_owner(path, trial.stat().st_uid)
-                    disk.remove(trial)
+                target.prepare()
             except OSError as error:
                 refusal = permissions.explained(folder, error)
                 raise FolderUnavailable(f"{folder} cannot be written ({error.strerror}): {refusal.sentence}") from error
         self._require_mounted()
 
-    def processed(self, name: str, identity: Identity, sha256: str, *, resumed: bool = False) -> Path:
+    def processed(
+        self, name: str, identity: Identity, sha256: str, *, resumed: bool = False, since: float | None = None
+    ) -> Path:
         """Move a good invoice out of the drop folder; return its path now.
 
-        `resumed`: a crash may have left this move half done.
+        `resumed`: a crash may have left this move half done, at `since` (seconds since the epoch) or later: in another
+        month's folder, perhaps.
 
         Raises:
             Changed: the file under this name is not the one with this `sha256`.
@@ -123,7 +136,8 @@ class Filing:
             Deferred: the folder that it goes to has been made anew.
 
         """
-        return self._file(name, self.processed_dir, Original(identity, sha256), resumed=resumed)
+        original = Original(identity, sha256)
+        return self._file(name, self._processed, original, resumed=resumed, since=since)
 
     def failed(
         self,
@@ -139,8 +153,18 @@ class Filing:
 
         Without `sha256` (a file that is never read) the file is known by its `identity` alone. Raises as `processed`.
         """
-        text = reason_text(name, reason, detail, sha256, at=self._clock())
-        return self._file(name, self.failed_dir, Original(identity, sha256), resumed=resumed, reason=text)
+        text = reason_text(name, reason, detail, sha256, at=self._clock(), language=self._language)
+        return self._file(name, self._failed, Original(identity, sha256), resumed=resumed, reason=text)
+
+    def take_back(self, filed_as: Path) -> None:
+        """Move a file that was just filed back into the drop folder; if that fails, it stays where it is."""
+        with (
+            suppress(OSError, FolderUnavailable),
+            self._folders.held(filed_as.parent) as folder,
+            self._folders.held(self.drop_dir) as drop,
+        ):
+            self._moves.put_back(folder / filed_as.name, drop)
+        self._reasons.forget(filed_as)
 
     def forget_reason(self, filed_as: Path) -> None:
         """Remove the reason of an invoice that has left the failed folder; if that fails, a sweep does it later."""
@@ -155,42 +179,67 @@ class Filing:
         """
         return self._reasons.sweep(seconds)
 
-    def lies_in(self, folder: Path, name: str, sha256: str) -> Path | None:
+    def lies_in(self, folder: Path, name: str, sha256: str, *, since: float | None = None) -> Path | None:
         """Find the file that a crash kept us from recording: `name`, or `name` made unique, with this content.
+
+        `folder` is one of the three; where it is one for each month, those `since` then are looked through.
 
         Raises:
             FolderUnavailable: the folder cannot be read now.
             FileUnavailable: a file that may be it cannot be read now.
 
         """
-        try:
-            with self._folders.held(folder) as held_path:
-                paths = named_like(held_path, name)
-                try:
-                    return next((folder / path.name for path in paths if digest(path) == sha256), None)
-                except OSError as error:
-                    if file_errors.is_everybodys(error):
-                        raise
-                    detail = f"{name} in {folder} cannot be read: {file_errors.in_words(error)}"
-                    raise FileUnavailable(self._timing.file_retry, detail) from error
-        except OSError as error:
-            raise FolderUnavailable(f"{folder}: {error.strerror or error}") from error
+        target = {self.processed_dir: self._processed, self.failed_dir: self._failed}.get(folder, self._drop)
+        for path in target.since(since):
+            try:
+                with target.held(path) as held:
+                    found = None if held is None else self._like_in(held, name, sha256, path)
+            except OSError as error:
+                raise FolderUnavailable(f"{path}: {error.strerror or error}") from error
+            if found is not None:
+                return path / found.name
+        return None
 
-    def _file(self, name: str, folder: Path, original: Original, *, resumed: bool, reason: str | None = None) -> Path:
+    def _like_in(self, folder: Path, name: str, sha256: str, shown: Path) -> Path | None:
+        paths = named_like(folder, name)
         try:
-            with self._folders.held(self.drop_dir) as drop, self._folders.held(folder) as target:
-                filed_as = self._file_held(drop / name, target, original, resumed=resumed, reason=reason)
-                return folder / filed_as.name
+            return next((path for path in paths if digest(path) == sha256), None)
         except OSError as error:
-            raise self._trouble(self.drop_dir / name, folder, error) from error
+            if file_errors.is_everybodys(error):
+                raise
+            detail = f"{name} in {shown} cannot be read: {file_errors.in_words(error)}"
+            raise FileUnavailable(self._timing.file_retry, detail) from error
+
+    def _file(
+        self,
+        name: str,
+        target: TargetFolder,
+        original: Original,
+        *,
+        resumed: bool,
+        reason: str | None = None,
+        since: float | None = None,
+    ) -> Path:
+        now, *earlier = target.since(since)
+        try:
+            with self._folders.held(self.drop_dir) as drop:
+                source = drop / name
+                if not original.is_at(source):
+                    raise Changed("the file is not the one that was read")
+                for path in earlier if resumed else ():
+                    with target.held(path) as held:
+                        done = held and self._finished(source, held, original, reason, resumed=True)
+                        if done is not None:
+                            return path / done.name
+                with target.made(now) as held:
+                    return now / self._file_held(source, held, original, resumed=resumed, reason=reason).name
+        except OSError as error:
+            raise self._trouble(self.drop_dir / name, now, error) from error
 
     def _file_held(self, source: Path, folder: Path, original: Original, *, resumed: bool, reason: str | None) -> Path:
         """Move a file between two folders that are held."""
-        if not original.is_at(source):
-            raise Changed("the file is not the one that was read")
-        filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
+        filed_as = self._finished(source, folder, original, reason, resumed=resumed)
         if filed_as is not None:
-            self._finish(source, filed_as, original, reason)
             return filed_as
         for target in targets(folder, source.name, self._clock()):
             if is_there(target):
@@ -215,12 +264,18 @@ class Filing:
                 return path
         return None
 
-    def _finish(self, source: Path, filed_as: Path, original: Original, reason: str | None) -> None:
-        """Finish a move that a crash left half done."""
+    def _finished(
+        self, source: Path, folder: Path, original: Original, reason: str | None, *, resumed: bool
+    ) -> Path | None:
+        """Finish a move into this folder that a crash left half done, and return where to; None if there is none."""
+        filed_as = self._find_half_done(source, folder, original.sha256, resumed=resumed)
+        if filed_as is None:
+            return None
         if reason is not None and not is_there(reason_path(filed_as)):
             self._reasons.write(filed_as, reason)
         self._moves.finish(source, filed_as, original)
         self._sync(source, filed_as)
+        return filed_as
 
     def _move(self, source: Path, target: Path, original: Original, reason: str | None) -> None:
         if reason is None:
@@ -256,15 +311,17 @@ class Filing:
 
         """
         what = f"{source.name} cannot be moved from {source.parent} to {folder}"
+        # The same for all files: none is named.
+        for_all = f"files cannot be moved from {source.parent} to {folder}: {error.strerror or error}"
         if file_errors.is_everybodys(error):
             why = f"; {permissions.explained(folder, error).sentence}" if error.errno == errno.ENOSPC else ""
-            return FolderUnavailable(f"{what}: {error.strerror or error}{why}")
+            return FolderUnavailable(f"{for_all}{why}")
         try:
             if not is_there(source):
                 if error.errno == errno.ENOENT and is_folder(source.parent):
                     return Changed("the file is gone")
                 # A file that has left is never tried again: only the recovery of a whole folder completes its entry.
-                return FolderUnavailable(f"{what}: {error.strerror or error}")
+                return FolderUnavailable(for_all)
         except OSError as unseen:
             # Whether it has left, nobody knows: it is looked at again.
             error = unseen
@@ -274,4 +331,11 @@ class Filing:
             return Deferred(1.0, f"{what}: {error.strerror or error}")
         refusal = permissions.sticky(self.drop_dir) if isinstance(error, PermissionError) else None
         words = f"{error.strerror}; {refusal.sentence}" if refusal is not None else file_errors.in_words(error)
-        return FileUnavailable(self._timing.file_retry, f"{what}: {words}")
+        detail = phrase(
+            "{file} cannot be moved from {source} to {target}: {why}",
+            file=source.name,
+            source=source.parent,
+            target=folder,
+            why=words,
+        )
+        return FileUnavailable(self._timing.file_retry, detail)

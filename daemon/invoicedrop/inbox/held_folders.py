@@ -6,12 +6,20 @@ from the start. A new disk in the same place (a share that is mounted anew) is t
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from invoicedrop.errors import FolderUnavailable
-from invoicedrop.system.held_folder import Place, held, is_strangers_link, place_of, strangers_link_in_words
+from invoicedrop.system.held_folder import (
+    Place,
+    held,
+    is_strangers_link,
+    link_below_in_words,
+    place_of,
+    strangers_link_in_words,
+)
+from invoicedrop.system.presence import is_there
 
 
 class HeldFolders:
@@ -56,6 +64,28 @@ class HeldFolders:
                     "back, or start the service again if this is meant"
                 )
             self._places[folder] = place
+            yield path
+
+    @contextmanager
+    def below(self, path: Path, names: Sequence[str], *, make: Callable[[Path], None] | None = None) -> Iterator[Path]:
+        """Hold a folder below the one held as `path`; `make` makes those that are missing on the way.
+
+        Raises:
+            FolderUnavailable: there is a link on the way.
+            OSError: it cannot be opened, or made.
+
+        """
+        with ExitStack() as stack:
+            top, owner = place_of(path).path, self.owner_in(path)
+            for name in names:
+                folder = path / name
+                if is_there(folder) and folder.is_symlink():
+                    link = Path(place_of(path).path, name)
+                    raise FolderUnavailable(link_below_in_words(link, Path(top)).sentence)
+                if make is not None:
+                    make(folder)
+                path = stack.enter_context(held(folder, follow=False))
+                self.note_owner(path, owner)
             yield path
 
     def leads_elsewhere(self, folder: Path) -> bool:

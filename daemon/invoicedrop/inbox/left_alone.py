@@ -10,6 +10,7 @@ from invoicedrop.inbox.filed_names import REASON_SUFFIX
 from invoicedrop.inbox.listing import TEMPORARY_FILE, FolderEntry
 from invoicedrop.inbox.names import begins_with_order, split_ending
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.system import disk
 
 _MAX_LOOKS: Final = 200
@@ -26,7 +27,7 @@ _OF_THE_SYSTEM: Final = frozenset({"thumbs.db", "desktop.ini"})
 class LeftAlone:
     """Judges what one listing of a drop folder leaves alone. `now` is in seconds since the epoch.
 
-    `own_folders` are those of the inboxes, which may lie in the drop folder.
+    `own_paths` are the inboxes' folders and status pages, which may lie in the drop folder.
     """
 
     def __init__(
@@ -34,13 +35,13 @@ class LeftAlone:
         folder: Path,
         kind: OrderIdKind,
         *,
-        own_folders: Collection[Path],
+        own_paths: Collection[Path],
         now: float,
         max_looks: int = _MAX_LOOKS,
     ) -> None:
         self._folder = folder
         self._kind: OrderIdKind = kind
-        self._own_folders = own_folders
+        self._own_paths = own_paths
         self._now = now
         self._looks = max_looks
 
@@ -49,12 +50,18 @@ class LeftAlone:
         name = entry.name
         if entry.left_alone is None or name.startswith(disk.TEMPORARY) or name.endswith(REASON_SUFFIX):
             return None
+        if self._folder / name in self._own_paths:
+            return None
         if entry.status is None:
-            return "named by an order, but it cannot be looked at" if self._is_orders(name) else None
+            return phrase("named by an order, but it cannot be looked at") if self._is_orders(name) else None
         if stat.S_ISDIR(entry.status.st_mode):
             return self._folder_awaited(name)
         if not stat.S_ISREG(entry.status.st_mode):
-            return f"{entry.left_alone}, named like an invoice: only files are taken" if self._is_meant(name) else None
+            return (
+                phrase("{what}, named like an invoice: only files are taken", what=entry.left_alone)
+                if self._is_meant(name)
+                else None
+            )
         return self._file_awaited(entry, entry.status.st_mtime)
 
     def _is_meant(self, name: str) -> bool:
@@ -66,13 +73,11 @@ class LeftAlone:
         return begins_with_order(name, self._kind) or begins_with_order(split_ending(stem)[0], self._kind)
 
     def _folder_awaited(self, name: str) -> str | None:
-        if self._folder / name in self._own_folders:
-            return None
         if self._is_meant(name):
-            return "a folder, named like an invoice: only files are taken"
+            return phrase("{what}, named like an invoice: only files are taken", what=phrase("a folder"))
         # Not a recycle bin, or what a file server keeps beside the files (".Trash", "#recycle", "@eaDir").
         if name[0].isalnum() and self._folder_holds_pdf(name):
-            return "a folder with PDFs in it: only files directly in the drop folder are taken"
+            return phrase("a folder with PDFs in it: only files directly in the drop folder are taken")
         return None
 
     def _file_awaited(self, entry: FolderEntry, modified: float) -> str | None:
@@ -80,8 +85,8 @@ class LeftAlone:
         if entry.left_alone == TEMPORARY_FILE or name.startswith("."):
             return self._unfinished(entry) if self._now - modified >= _STILL_COPIED else None
         if self._is_meant(name):
-            return "named by an order, but without the ending .pdf"
-        return "a PDF inside, but without the ending .pdf" if self._holds_pdf(name) else None
+            return phrase("named by an order, but without the ending .pdf")
+        return phrase("a PDF inside, but without the ending .pdf") if self._holds_pdf(name) else None
 
     def _unfinished(self, entry: FolderEntry) -> str | None:
         """Judge an old temporary or hidden name: a copy that was broken off, perhaps."""
@@ -89,9 +94,13 @@ class LeftAlone:
         if name in _OF_THE_SYSTEM:
             return None
         if entry.left_alone == TEMPORARY_FILE and not name.startswith("~$"):
-            return "a temporary name for more than an hour: its copying may have been broken off"
+            return phrase("a temporary name for more than an hour: its copying may have been broken off")
         # Most hidden files are not copied invoices, but notes of a program about others.
-        return f"a {entry.left_alone}, named like an invoice" if self._is_orders(name.lstrip(".~$")) else None
+        return (
+            phrase("a {what}, named like an invoice", what=entry.left_alone)
+            if self._is_orders(name.lstrip(".~$"))
+            else None
+        )
 
     def _folder_holds_pdf(self, name: str) -> bool:
         if not self._may_look():

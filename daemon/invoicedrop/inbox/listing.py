@@ -9,20 +9,21 @@ from typing import Final, NamedTuple
 
 from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable
 from invoicedrop.inbox.names import split_ending
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.system import file_errors
 from invoicedrop.system.presence import is_there
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _TEMPORARY: Final = ("*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "~$*", "thumbs.db", "desktop.ini")
-TEMPORARY_FILE: Final = "temporary file"
+TEMPORARY_FILE: Final = phrase("temporary file")
 """Why a file is left alone that somebody may still be copying."""
 _KINDS: Final = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
+    stat.S_IFDIR: phrase("a folder"),
+    stat.S_IFLNK: phrase("a symbolic link"),
+    stat.S_IFIFO: phrase("a FIFO"),
+    stat.S_IFSOCK: phrase("a socket"),
+    stat.S_IFBLK: phrase("a device"),
+    stat.S_IFCHR: phrase("a device"),
 }
 
 
@@ -98,13 +99,13 @@ def is_present(path: Path, *, timing: Timing = DEFAULT_TIMING) -> bool:
         return is_there(path)
     except OSError as error:
         if file_errors.is_everybodys(error):
-            raise FolderUnavailable(f"{path} cannot be looked at: {error.strerror or error}") from error
+            raise FolderUnavailable(f"files in {path.parent} cannot be looked at: {error.strerror or error}") from error
         raise FileUnavailable(timing.file_retry, unseen_in_words(path.name, error)) from error
 
 
 def unseen_in_words(name: str, error: OSError) -> str:
     """Return why an entry cannot be looked at, in words."""
-    return f"{name} cannot be looked at: {file_errors.in_words(error)}"
+    return phrase("{file} cannot be looked at: {why}", file=name, why=file_errors.in_words(error))
 
 
 def _unseen(name: str, error: OSError) -> FolderEntry:
@@ -118,13 +119,17 @@ def why_left_alone(name: str, mode: int) -> str | None:
     ignored = _why_ignored(name)
     if stat.S_ISREG(mode):
         return ignored
-    return "a hidden file" if ignored == "hidden file" else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return (
+        phrase("a hidden file")
+        if ignored == "hidden file"
+        else _KINDS.get(stat.S_IFMT(mode), phrase("no regular file"))
+    )
 
 
 def _why_ignored(name: str) -> str | None:
     folded = name.casefold()
     if folded.startswith("."):
-        return "hidden file"
+        return phrase("hidden file")
     if any(fnmatchcase(folded, pattern) for pattern in _TEMPORARY):
         return TEMPORARY_FILE
     if not split_ending(name)[1]:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from invoicedrop.errors import Rejected
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.printable import printable
 from invoicedrop.reasons import Reason
 
@@ -76,8 +77,8 @@ _MARKETPLACE_NUMBERS: Final = re.compile(
 )
 _FIRST_WORD: Final = re.compile(r"[^_ ]*")
 _EXAMPLES: Final = {
-    "channable": "8355.pdf, 8355_2.pdf or 8355_items-11-12.pdf (8355 is the Channable order id)",
-    "marketplace": "302-1234567-1234567.pdf or 302-1234567-1234567_2.pdf (the marketplace's order number)",
+    "channable": phrase("8355.pdf, 8355_2.pdf or 8355_items-11-12.pdf (8355 is the Channable order id)"),
+    "marketplace": phrase("302-1234567-1234567.pdf or 302-1234567-1234567_2.pdf (the marketplace's order number)"),
 }
 _LONGEST_SHOWN: Final = 30
 
@@ -102,7 +103,7 @@ def parse_name(name: str, kind: OrderIdKind) -> OrderName:
     """
     stem, ending = split_ending(name)
     if not ending:
-        raise _without_order(stem, kind, "the name does not end in .pdf")
+        raise _without_order(stem, kind, phrase("the name does not end in .pdf"))
     order, rest = _read_order(stem, kind)
     ids = _read_items(order, rest)
     if kind == "channable":
@@ -129,21 +130,38 @@ def _read_order(stem: str, kind: OrderIdKind) -> tuple[str, str]:
     """Return the order, and what follows it."""
     match = _ORDER[kind].match(stem)
     if match is None:
-        raise _without_order(stem, kind, f"{_quoted(stem)} stands where the order number must stand")
+        raise _without_order(stem, kind, phrase("{text} stands where the order number must stand", text=_quoted(stem)))
     order, rest = match[0], stem[match.end() :]
     if rest and rest[0] not in "_ " and not _COPY.fullmatch(rest):
         word = _WORD_BEHIND.match(rest)
         if word is not None and _looks_like_items(word[0]):
             raise _not_understood(order, rest)
         raise _without_order(
-            stem, kind, f'"{order}" was read, but then comes {_quoted(rest)} where only "_" or a space may follow'
+            stem,
+            kind,
+            phrase(
+                '"{order}" was read, but then comes {text} where only "_" or a space may follow',
+                order=order,
+                text=_quoted(rest),
+            ),
         )
     if not any(character.isdigit() for character in order):
-        raise _without_order(stem, kind, f'"{order}" was read, which has no digit and so is no order number')
+        raise _without_order(
+            stem, kind, phrase('"{order}" was read, which has no digit and so is no order number', order=order)
+        )
     if kind == "channable" and len(order) > _MOST_DIGITS:
-        raise _without_order(stem, kind, f"{order} has {len(order)} digits, and an order id has at most {_MOST_DIGITS}")
+        raise _without_order(
+            stem,
+            kind,
+            phrase(
+                "{order} has {count} digits, and an order id has at most {most}",
+                order=order,
+                count=len(order),
+                most=_MOST_DIGITS,
+            ),
+        )
     if kind == "channable" and int(order) == 0:
-        raise _without_order(stem, kind, "0 is no order id")
+        raise _without_order(stem, kind, phrase("0 is no order id"))
     return order, rest
 
 
@@ -182,19 +200,25 @@ def _ambiguity(order: str, rest: str) -> str | None:
     if not order.isdigit():
         return None
     counter = len(order) <= _COUNTER
-    meaning = "a counter" if counter else _time_meant(order)
+    meaning = phrase("a counter") if counter else _time_meant(order)
     if meaning is None or not any(
         len(number.lstrip("0")) > (len(order) if counter else _COUNTER) for number in numbers
     ):
         return None
-    return f"the name was read as order {order}; but {order} may be {meaning}, and the order be in {_quoted(rest)}"
+    return phrase(
+        "the name was read as order {order}; but {number} may be {meaning}, and the order be in {text}",
+        order=order,
+        number=order,
+        meaning=meaning,
+        text=_quoted(rest),
+    )
 
 
 def _time_meant(digits: str) -> str | None:
     """Return "a year" or "a date" if the digits can be one."""
     if _YEAR.fullmatch(digits):
-        return "a year"
-    return "a date" if any(_is_day(match) for form in _DATES if (match := form.fullmatch(digits))) else None
+        return phrase("a year")
+    return phrase("a date") if any(_is_day(match) for form in _DATES if (match := form.fullmatch(digits))) else None
 
 
 def _is_day(match: re.Match[str]) -> bool:
@@ -213,17 +237,24 @@ def _is_day(match: re.Match[str]) -> bool:
 def _not_understood(order: str, rest: str) -> Rejected:
     return Rejected(
         Reason.NAME_NOT_UNDERSTOOD,
-        f'order "{order}" was read, but not {_quoted(rest or order)}: order item ids stand right behind the order, '
-        "joined by hyphens, for example 8355_items-11-12.pdf",
+        phrase(
+            'order "{order}" was read, but not {text}: order item ids stand right behind the order, joined by hyphens, '
+            "for example 8355_items-11-12.pdf",
+            order=order,
+            text=_quoted(rest or order),
+        ),
     )
 
 
 def _without_order(stem: str, kind: OrderIdKind, what: str) -> Rejected:
-    detail = f"{what}; a right name looks like {_EXAMPLES[kind]}"
+    detail = phrase("{detail}; a right name looks like {examples}", detail=what, examples=_EXAMPLES[kind])
     word = _FIRST_WORD.match(stem)
     if kind == "channable" and word is not None and _MARKETPLACE_NUMBERS.fullmatch(word[0]):
-        detail += (
-            f'. {word[0]} looks like a marketplace\'s order number: for such names, set order_id_kind = "marketplace"'
+        detail = phrase(
+            "{detail}. {number} looks like a marketplace's order number: for such names, set "
+            'order_id_kind = "marketplace"',
+            detail=detail,
+            number=word[0],
         )
     return Rejected(Reason.NAME_WITHOUT_ORDER, detail)
 
@@ -235,10 +266,10 @@ def _quoted(text: str) -> str:
         shown = shown[: _LONGEST_SHOWN - 3] + "..."
     first = text[:1]
     if not first:
-        return "nothing"
+        return phrase("nothing")
     if not first.isprintable():
-        return f'"{shown}" (an invisible character)'
-    return f'"{shown}" (no ordinary letter or digit)' if _is_lookalike(first) else f'"{shown}"'
+        return phrase('"{text}" (an invisible character)', text=shown)
+    return phrase('"{text}" (no ordinary letter or digit)', text=shown) if _is_lookalike(first) else f'"{shown}"'
 
 
 def _shown(text: str) -> str:

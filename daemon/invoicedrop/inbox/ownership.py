@@ -8,6 +8,9 @@ Two signs say so:
   fresh by the folder's own clock: its time of change is compared with that of a file which we write there at the same
   moment, so that it does not matter whose clock is right.
 
+Daemons that share a ledger (`shared`) have that decide which of them works on the folder: neither sign stops them, but
+those of others do.
+
 A lock that is held, or another one's file with a fresh beat, means that the folder is held. Everything else is taken
 over. Anybody may write into the folder: nothing in the file is believed beyond that, and links are not followed. So
 whoever may write into it can keep such a file fresh, and us out: on a share nothing else tells of a daemon elsewhere,
@@ -66,6 +69,11 @@ class Owner:
             life=secrets.token_hex(8),
         )
 
+    @property
+    def is_this_process(self) -> bool:
+        """Whether it is this very process, as far as one of another container can be told from it."""
+        return (self.host, self.pid, self.boot) == (os.uname().nodename, os.getpid(), boot_id())
+
     def __str__(self) -> str:
         return printable(f"process {self.pid} on {self.host}, since {self.started}")
 
@@ -85,9 +93,11 @@ class Ownership:
     """The hold of this process, `ours`, on a drop folder. For one thread.
 
     The owner file is rewritten every `beat` seconds; one of `stale` seconds without a beat is believed no more.
+    `shared`: this is called only while our ledger, which others share, says that the folder is ours.
     """
 
-    def __init__(self, folder: Path, ours: Owner, *, beat: float, stale: float) -> None:
+    def __init__(self, folder: Path, ours: Owner, *, beat: float, stale: float, shared: bool = False) -> None:
+        self._shared = shared
         self._path = folder
         self._ours = ours
         self._beat = beat
@@ -142,6 +152,8 @@ class Ownership:
         """Open and lock the folder that has this name now: a share may have been mounted anew meanwhile."""
         if self._folder >= 0:
             if os.path.samestat(os.fstat(self._folder), self._path.stat()):
+                # One with our ledger, that hangs, may have let go of it since.
+                self._locked = self._locked or (self._shared and self._lock(self._folder))
                 return
             self._close()
         folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -160,6 +172,8 @@ class Ownership:
         except BlockingIOError as error:
             present = _read(folder)
             owner = None if present is None else present.owner
+            if owner is not None and self._has_our_ledger(owner):
+                return False
             raise InstanceRunning(self._in_use(_STARTING if owner is None else owner)) from error
         except OSError:
             return False
@@ -215,7 +229,9 @@ class Ownership:
             os.unlink(temporary, dir_fd=folder)
 
     def _is_dead(self, owner: Owner) -> bool:
-        """Whether that process has certainly ended, however fresh its beat."""
+        """Whether that process has certainly ended, or works here no more, however fresh its beat."""
+        if self._has_our_ledger(owner):
+            return True
         if self._locked:
             return self._is_earlier_life(owner) or (owner.boot == self._ours.boot != "")
         # Without locks, only a process of this machine that we can see.
@@ -223,7 +239,11 @@ class Ownership:
 
     def _is_earlier_life(self, owner: Owner) -> bool:
         """Whether that process worked with our ledger, on this machine."""
-        return (owner.ledger, owner.host) == (self._ours.ledger, self._ours.host)
+        return (owner.ledger, owner.host) == (self._ours.ledger, self._ours.host) or self._has_our_ledger(owner)
+
+    def _has_our_ledger(self, owner: Owner) -> bool:
+        """Whether that process shares our ledger, which says that the folder is ours now."""
+        return self._shared and owner.ledger == self._ours.ledger
 
     def _in_use(self, who: Owner | str) -> str:
         return f"{self._path} is in use by another invoicedrop ({who})"

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from invoicedrop.errors import Changed, FileUnavailable, FolderUnavailable, Rejected
 from invoicedrop.inbox.identity import Identity, identity_of
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.reasons import Reason
 from invoicedrop.system import disk, file_errors, permissions
 from invoicedrop.system.sealed_memory import anonymous_file, freeze
@@ -80,7 +81,10 @@ def take_snapshot(path: Path, max_bytes: int, *, timing: Timing = DEFAULT_TIMING
     try:
         status = os.fstat(source)
         if status.st_size > max_bytes:
-            raise Rejected(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit (max_file_bytes) is {max_bytes}")
+            raise Rejected(
+                Reason.TOO_LARGE,
+                phrase("{size} bytes; the limit (max_file_bytes) is {limit}", size=status.st_size, limit=max_bytes),
+            )
         fd = anonymous_file()
         try:
             _copy(source, fd, status)
@@ -135,9 +139,12 @@ def _copy_chunk(source: int, target: int, count: int) -> int:
 def _trouble(path: Path, error: OSError, timing: Timing) -> FileUnavailable | FolderUnavailable:
     where = f"{path.name} in {path.parent} cannot be read"
     if file_errors.is_everybodys(error):
-        return FolderUnavailable(f"{where}: {error.strerror or error}")
+        return FolderUnavailable(f"files in {path.parent} cannot be read: {error.strerror or error}")
     with suppress(OSError):
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK, effective_ids=True):
             words = f"{error.strerror}; {permissions.unreadable(path).sentence}"
             return FileUnavailable(timing.file_retry, f"{where}: {words}")
-    return FileUnavailable(timing.file_retry, f"{where}: {file_errors.in_words(error)}")
+    words = phrase(
+        "{file} in {folder} cannot be read: {why}", file=path.name, folder=path.parent, why=file_errors.in_words(error)
+    )
+    return FileUnavailable(timing.file_retry, words)

@@ -51,6 +51,7 @@ class Watcher:
         on_ignored: Callable[[str, str], None],
         on_many_ignored: Callable[[int], None] = lambda _count: None,
         own_folders: Iterable[Path] = (),
+        own_files: Iterable[Path] = (),
     ) -> None:
         self.folder = folder
         self.tracker = tracker
@@ -62,6 +63,7 @@ class Watcher:
         self._on_ignored = on_ignored
         self._on_many_ignored = on_many_ignored
         self._own_names = {path.name for path in own_folders if path.parent == folder}
+        self._own_files = {OWNER_FILE, *(path.name for path in own_files if path.parent == folder)}
         self._left_alone: set[str] = set()
         self._unnamed = 0
         self._watched: tuple[int, int] | None = None
@@ -197,13 +199,14 @@ class Watcher:
             self._on_many_ignored(len(left_alone))
 
     def _is_own(self, entry: FolderEntry) -> bool:
-        """Whether this is one of our own folders, or an unfinished file of ours."""
+        """Whether this is one of our own folders or files, or an unfinished one."""
         if entry.status is None:
             # One that cannot be looked at is taken for ours by its name.
             return entry.name in self._own_names or is_aside(entry.name) or disk.is_unfinished(entry.name)
         if stat.S_ISDIR(entry.status.st_mode):
             return entry.name in self._own_names or is_aside(entry.name)
-        return stat.S_ISREG(entry.status.st_mode) and (entry.name == OWNER_FILE or disk.is_unfinished(entry.name))
+        is_own = entry.name in self._own_files or disk.is_unfinished(entry.name)
+        return is_own and stat.S_ISREG(entry.status.st_mode)
 
     def _leave_alone(self, name: str, why: str) -> None:
         if name in self._left_alone:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from invoicedrop.invoice import State, require_legal_move
-from invoicedrop.ledger.database import Row
+from invoicedrop.ledger.engine import Row
+from invoicedrop.ledger.step import Step, StepKind
 from invoicedrop.reasons import Reason
 
 _LONG_ID: Final = "id "
@@ -32,6 +34,8 @@ class Entry:
     that was done. `confirmed_at` is when the order first showed it without trouble, `questioned_at` when it first
     showed trouble, and `question` the words of that, which may name people: they are for whoever asks, never for the
     log.
+    `rounds` counts how often a person moved it back from the failed folder. `marketplace_number` is the order's number
+    at the marketplace, if it is known. `steps` are those that are not written yet: they are with the next change.
     """
 
     account: str
@@ -73,6 +77,9 @@ class Entry:
     confirmed_at: float | None = None
     questioned_at: float | None = None
     question: str | None = None
+    rounds: int = 0
+    marketplace_number: str | None = None
+    steps: tuple[Step, ...] = ()
 
     def due(self, now: float) -> float | None:
         """Return when it is tried again; None if nothing is waited for.
@@ -92,13 +99,17 @@ class Entry:
         """Whether the API's receipt for it is on disk."""
         return self.attachment_id is not None
 
+    def after(self, kind: StepKind, at: float, words: str | None = None) -> "Entry":
+        """Return it after this step, which is written with its next change."""
+        return replace(self, steps=(*self.steps, Step(kind, at, words)))
+
     def moved(self, state: State, **changes: Any) -> "Entry":
         """Return it in this state, with these other changes; IllegalMoveError where its own does not lead there."""
         require_legal_move(self.state, state)
         return replace(self, state=state, **changes)
 
 
-_FIELDS: Final = tuple(field.name for field in fields(Entry))
+_FIELDS: Final = tuple(field.name for field in fields(Entry) if field.name != "steps")
 
 
 def values_of(entry: Entry) -> dict[str, Any]:
@@ -106,8 +117,6 @@ def values_of(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in _FIELDS} | {
         "waived": " ".join(sorted(entry.waived)),
         "base_line": None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line))),
-        "order_id": stored_id(entry.order_id),
-        "attachment_id": stored_id(entry.attachment_id),
     }
 
 
@@ -126,13 +135,13 @@ def entry_of(row: Row) -> Entry:
 
 
 def stored_id(number: Any) -> Any:
-    """Return an id as the database keeps it: as text, if it has more than 64 bits.
+    """Return an id as SQLite keeps it: as text, if it has more than 64 bits.
 
     The letters before it keep SQLite from making a rounded number out of it.
     """
     return f"{_LONG_ID}{number}" if number is not None and not -_INT64 <= number < _INT64 else number
 
 
-def read_id(value: int | str) -> int:
-    """Return an id that `stored_id` has made fit."""
-    return int(value.removeprefix(_LONG_ID)) if isinstance(value, str) else value
+def read_id(value: int | str | Decimal) -> int:
+    """Return an id as an engine has kept it: a number, or what `stored_id` has made of it."""
+    return int(value.removeprefix(_LONG_ID) if isinstance(value, str) else value)

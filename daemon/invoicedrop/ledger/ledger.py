@@ -7,17 +7,26 @@ the file name says them: "8355", or "8355_items-11-12". A committed entry surviv
 import secrets
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from invoicedrop.errors import Changed
+from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
-from invoicedrop.ledger.database import Database, Row
-from invoicedrop.ledger.entry import Entry, entry_of, read_id, stored_id, values_of
+from invoicedrop.ledger.engine import Engine, Row
+from invoicedrop.ledger.entry import Entry, entry_of, read_id, values_of
+from invoicedrop.ledger.lease import InboxKey, Lease, Leases, LeaseTimes
+from invoicedrop.ledger.leases import fingerprint
+from invoicedrop.ledger.past import Past
+from invoicedrop.ledger.sqlite import Sqlite
+from invoicedrop.ledger.step import Step, StepKind, values_of_step
+from invoicedrop.ledger.stops import Stops
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
+from invoicedrop.timing import DEFAULT_TIMING
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 """The ledger's name in `state_dir` (outside contract)."""
@@ -44,9 +53,12 @@ class Ledger:
     the row was written since it was read: by another copy of the same invoice, whose receipt or doubt must stand.
     """
 
-    def __init__(self, path: Path, database: Database) -> None:
+    def __init__(self, engine: Engine, path: Path | None = None, session: int | None = None) -> None:
         self.path = path
-        self._database = database
+        self._database = engine
+        self._session = session
+        self.past = Past(engine)
+        self.stops = Stops(engine)
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -57,7 +69,66 @@ class Ledger:
 
         """
         path = state_dir / LEDGER_FILE
-        return cls(path, Database.open(path))
+        return cls(Sqlite.open(path), path)
+
+    @classmethod
+    def at(cls, url: str, *, patience: float = DEFAULT_TIMING.database_answer) -> Self:
+        """Return the ledger in a PostgreSQL database, before it is connected to (`connect`).
+
+        An answer of the database is waited for for `patience` seconds.
+
+        Raises:
+            ConfigError: what it needs is not installed, or `url` is no address.
+
+        """
+        try:
+            # Here alone: who keeps the ledger in a file needs no PostgreSQL code.
+            from invoicedrop.ledger.postgres import Postgres  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                [f"ledger_url: {error}; install what it needs: pip install 'invoicedrop[postgres]'"]
+            ) from error
+        return cls(Postgres(url, patience=patience))
+
+    def connect(self, *, make: bool = True) -> bool:
+        """Be ready, with the tables up to date; return whether there are any. `make`: if not, they are made.
+
+        Raises:
+            ConfigError: a setting is wrong, or a newer program made the tables.
+
+        """
+        return self._database.connect(make=make)
+
+    def shortcoming(self) -> str | None:
+        """Return what keeps a commit from being on disk, in words; None if nothing does that can be seen from here."""
+        return self._database.shortcoming()
+
+    def under(self, lease: Lease) -> Self:
+        """Return this ledger for what is done under a lease: an entry is written only while it is not lost."""
+        return type(self)(self._database, self.path, lease.session)
+
+    def alone_with(self, *keys: object) -> AbstractContextManager[None]:
+        """Keep other daemons that share this ledger from what these keys name, as `order_locks` keeps other threads.
+
+        Raises:
+            Deferred: another daemon is at it.
+
+        """
+        return self._database.alone_with([repr(key) for key in keys], self._session)
+
+    def leases(self, inboxes: Sequence[InboxKey], times: LeaseTimes) -> Leases:
+        """Return who may work on these inboxes: this daemon, or one of several that share this ledger."""
+        return self._database.leases(inboxes, times, self.identity)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other daemons, on other machines, may use this ledger."""
+        return self.path is None
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence for a person."""
+        return self._database.name
 
     def close(self) -> None:
         """Close the database; what was committed is on disk already."""
@@ -99,10 +170,15 @@ class Ledger:
         rows = self._read(statements.SENT_LATER, **_order_of(entry), since=entry.uploaded_at)
         return frozenset(read_id(attachment_id) for (attachment_id,) in rows)
 
-    def in_state(self, *states: State, newest: int = sys.maxsize, since: float = 0.0) -> list[Entry]:
-        """Return the entries in these states, the latest changed first; at most `newest` of them."""
-        names = {f"state_{index}": state for index, state in enumerate(states)}
-        return self._entries(statements.in_states(len(states)), **names, since=since, newest=newest)
+    def in_state(
+        self, *states: State, newest: int = sys.maxsize, since: float = 0.0, inbox: str | None = None
+    ) -> list[Entry]:
+        """Return the entries (of this inbox) in these states, the latest changed first; at most `newest` of them."""
+        names: dict[str, object] = {f"state_{index}": state for index, state in enumerate(states)}
+        if inbox is not None:
+            names["inbox"] = inbox
+        statement = statements.in_states(len(states), of_inbox=inbox is not None)
+        return self._entries(statement, **names, since=since, newest=newest)
 
     def uploaded_since(self, since: float, order_id: int | None = None) -> list[Entry]:
         """Return what was uploaded since then (to this order), oldest first."""
@@ -135,10 +211,12 @@ class Ledger:
             self._read(statements.UPLOADED_AFTER, account=entry.account, project_id=entry.project_id, since=since)
         )
 
-    def count(self, state: State, *, since: float = 0.0) -> int:
-        """Count the entries that came into this state since then; of good ones those that were sent by us."""
-        statement = statements.COUNT_SENT if state is State.PROCESSED else statements.COUNT
-        ((number,),) = self._read(statement, state=state, since=since)
+    def count(self, state: State, *, since: float = 0.0, inbox: str | None = None) -> int:
+        """Count the entries (of this inbox) that came into this state since then; of good ones those sent by us."""
+        counted = statements.COUNT_SENT if state is State.PROCESSED else statements.COUNT
+        statement = statements.counting(counted, of_inbox=inbox is not None)
+        names = {} if inbox is None else {"inbox": inbox}
+        ((number,),) = self._read(statement, state=state, since=since, **names)
         return int(number)
 
     def last_id(self) -> int:
@@ -160,7 +238,7 @@ class Ledger:
         """
         first = entry.doubt_since is None or anew
         return self._move(
-            entry,
+            entry.after(StepKind.SENT, time.time()),
             State.UPLOADING,
             attempts=entry.attempts + 1,
             doubt_since=time.time() if first else entry.doubt_since,
@@ -172,10 +250,10 @@ class Ledger:
             filed_as=None,
         )
 
-    def not_taken(self, entry: Entry, before: Entry) -> Entry:
+    def not_taken(self, entry: Entry, before: Entry, why: str | None = None) -> Entry:
         """The last try was certainly not taken: what is in doubt is what was in doubt `before` it."""
         return self._move(
-            entry,
+            entry.after(StepKind.NOT_TAKEN, time.time(), why),
             before.state,
             doubt_since=before.doubt_since,
             looks=before.looks,
@@ -189,12 +267,18 @@ class Ledger:
 
         A conflict before the doubt is over: nobody knows for how long nothing was tried.
         """
-        return self.delayed(replace(entry, looks=entry.looks + 1, conflict_since=None), delay)
+        entry = replace(entry, looks=entry.looks + 1, conflict_since=None)
+        return self.delayed(entry.after(StepKind.ASKED, time.time()), delay)
 
-    def uploaded(self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None) -> Entry:
-        """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never)."""
+    def uploaded(
+        self, entry: Entry, receipt: Receipt, *, confirm_after: float | None = None, how: str | None = None
+    ) -> Entry:
+        """Fact: the API has it. Its order is looked at `confirm_after` seconds later (None: never).
+
+        `how` that was learned, where it was not the answer to an upload.
+        """
         return self._move(
-            entry,
+            entry.after(StepKind.ACCEPTED, time.time(), how or receipt.message),
             State.UPLOADED,
             attachment_id=receipt.attachment_id,
             uploaded_at=time.time(),
@@ -208,7 +292,13 @@ class Ledger:
 
     def processed(self, entry: Entry, filed_as: Path | None) -> Entry:
         """The end of a good invoice; `filed_as` is where it lies (None: somebody took it away)."""
+        entry = entry.after(StepKind.FILED, time.time(), None if filed_as is None else filed_as.name)
         return self._move(entry, State.PROCESSED, filed_as=_text(filed_as))
+
+    def came_again(self, entry: Entry, name: str) -> None:
+        """The same PDF was filed once more, without being sent: it had come as `name`. Its entry stays as it is."""
+        values = values_of_step(Step(StepKind.DUPLICATE, time.time(), name), entry.rounds)
+        self._database.write(statements.ADD_STEP, {**values, "id": entry.id})
 
     def looked_at(
         self, entry: Entry, next_look: float | None, *, confirmed: bool = False, question: str | None = None
@@ -218,6 +308,11 @@ class Ledger:
         `confirmed`: it shows the invoice without trouble. `question`: it shows trouble, in these words.
         """
         now = time.time()
+        is_new = question is not None and question != entry.question
+        if is_new:
+            entry = entry.after(StepKind.QUESTIONED, now)
+        elif confirmed and entry.confirmed_at is None:
+            entry = entry.after(StepKind.CONFIRMED, now)
         return self._put(
             entry,
             changed=entry.changed,  # nothing has become of the invoice itself
@@ -234,7 +329,9 @@ class Ledger:
 
     def deferred(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds; its state, and any doubt, stay."""
-        return self._move(entry, entry.state, next_try=time.time() + delay, delay=delay, detail=detail)
+        now = time.time()
+        entry = entry.after(StepKind.DEFERRED, now, detail)
+        return self._move(entry, entry.state, next_try=now + delay, delay=delay, detail=detail)
 
     def troubled(self, entry: Entry, delay: float, detail: str) -> Entry:
         """It must wait `delay` seconds for trouble of its own; from the first time in a row on, that is counted."""
@@ -251,10 +348,12 @@ class Ledger:
 
     def rejected(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         """It can never pass. A doubt about an earlier try is kept: a retry by hand must ask first."""
+        entry = entry.after(StepKind.REJECTED, time.time(), f"{reason}: {detail}")
         return self._move(entry, State.REJECTED, reason=reason, detail=detail, next_try=None)
 
     def failed(self, entry: Entry, filed_as: Path | None, *, mtime_ns: int | None = None) -> Entry:
         """The end of a bad invoice, until a person moves it back; `mtime_ns` is when the file was last written."""
+        entry = entry.after(StepKind.FAILED, time.time(), None if filed_as is None else filed_as.name)
         return self._move(entry, State.FAILED, filed_as=_text(filed_as), filed_mtime_ns=mtime_ns)
 
     def retried(self, entry: Entry, *, waive: bool = False) -> Entry:
@@ -265,11 +364,12 @@ class Ledger:
         `waive`: if its reason is a soft one, it does not stand against this invoice any more; nor does what cannot be
         read at its order, if it was given up for that before anything was sent.
         """
-        waived = entry.waived
+        now, waived = time.time(), entry.waived
         given_up_unsent = entry.reason is Reason.GAVE_UP and entry.doubt_since is None
         if waive and entry.reason is not None and (entry.reason.is_soft or given_up_unsent):
             waived |= {entry.reason}
-        return entry.moved(
+        words = " ".join(sorted(waived)) or None
+        return replace(entry, steps=(Step(StepKind.RETRIED, now, words),)).moved(
             State.RECEIVED if entry.doubt_since is None else State.UPLOADING,
             reason=None,
             detail=None,
@@ -277,13 +377,14 @@ class Ledger:
             next_try=None,
             filed_as=None,
             looks=0,
-            doubt_since=None if entry.doubt_since is None else time.time(),
+            doubt_since=None if entry.doubt_since is None else now,
             # An order that was imported anew has another id; what may have been sent keeps its own.
             order_id=None if entry.doubt_since is None else entry.order_id,
             conflict_since=None,
             trouble_since=None,
-            first_seen=time.time(),
+            first_seen=now,
             waived=waived,
+            rounds=entry.rounds + 1,
         )
 
     # The ledger itself
@@ -296,6 +397,13 @@ class Ledger:
             rows = self._read(statements.IDENTITY)
         return str(rows[0][0])
 
+    def identity_of(self, inbox: InboxKey) -> str:
+        """Return what the owner file in the inbox's drop folder calls this ledger.
+
+        Of a shared ledger it is the ledger and the inbox: two daemons that call one folder differently do not share it.
+        """
+        return fingerprint(self.identity(), inbox)[:32] if self.is_shared else self.identity()
+
     # The rate limit's memory
 
     def bucket(self, account: str) -> BucketLevel | None:
@@ -307,6 +415,24 @@ class Ledger:
         """Write down what is in the account's bucket."""
         self._database.write(statements.REMEMBER_BUCKET, {"account": account, **bucket._asdict()})
 
+    def take_room(self, account: str, most: int, rate: float, capacity: float) -> tuple[int, float]:
+        """Take room for up to `most` requests in the account's bucket, which leaks `rate` a second.
+
+        Return for how many there is some (0: for none now), and what was in it before. Only a shared ledger has this:
+        it counts by the database's clock.
+        """
+        values = {"account": account, "most": float(most), "rate": float(rate), "capacity": float(capacity)}
+        rows = self._database.write(statements.TAKE_ROOM, values)
+        if not rows:
+            self._database.write(statements.NEW_BUCKET, {"account": account})
+            rows = self._database.write(statements.TAKE_ROOM, values)
+        taken, level = rows[0]
+        return int(taken), float(level)
+
+    def fill_bucket(self, account: str, capacity: float) -> None:
+        """The account's bucket is full, as the API says. Only a shared ledger has this."""
+        self._database.write(statements.FILL_BUCKET, {"account": account, "capacity": float(capacity)})
+
     # How
 
     def _move(self, entry: Entry, state: State, **changes: Any) -> Entry:
@@ -315,8 +441,10 @@ class Ledger:
 
     def _put(self, entry: Entry, **changes: Any) -> Entry:
         """Write an entry with these changes; return it as it is on disk now."""
-        entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1)
-        rows = self._database.write(statements.UPDATE if entry.id else statements.INSERT, values_of(entry))
+        steps = [(statements.ADD_STEP, values_of_step(step, entry.rounds)) for step in entry.steps]
+        entry = replace(entry, **({"changed": time.time()} | changes), version=entry.version + 1, steps=())
+        statement = statements.UPDATE if entry.id else statements.INSERT
+        rows = self._database.write(statement, values_of(entry), self._session, steps)
         if not rows:
             raise Changed("another copy of this invoice was written down meanwhile")
         return entry if entry.id else replace(entry, id=rows[0][0])
@@ -329,8 +457,6 @@ class Ledger:
         return [entry_of(row) for row in self._read(statement, **values)]
 
     def _read(self, statement: str, **values: object) -> list[Row]:
-        if "order_id" in values:
-            values["order_id"] = stored_id(values["order_id"])
         return self._database.read(statement, values)
 
 

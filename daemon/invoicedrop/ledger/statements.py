@@ -11,12 +11,15 @@ Each is plain SQL that SQLite and PostgreSQL both execute:
 
 from typing import Final
 
+IDS: Final = frozenset({"order_id", "attachment_id"})
+"""The parameters that may have more than 64 bits: how an engine keeps such a number is its own."""
+
 _ENTRIES: Final = """
     SELECT account, project_id, reference, sha256, inbox, file, size, first_seen, state, id, version,
            order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
            attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
            waived, base_line, conflict_since, trouble_since,
-           confirm_at, confirm_looks, confirmed_at, questioned_at, question
+           confirm_at, confirm_looks, confirmed_at, questioned_at, question, rounds, marketplace_number
     FROM invoices"""
 """The columns stand in the order of `Entry`'s fields."""
 
@@ -102,11 +105,17 @@ FIRST_SEEN: Final = "SELECT min(first_seen) FROM (SELECT first_seen FROM invoice
 """Of several: one that was dropped again is seen anew."""
 
 
-def in_states(number: int) -> str:
-    """Return the statement for the entries in `number` states: `:state_0`, `:state_1`, ..."""
+def counting(statement: str, *, of_inbox: bool) -> str:
+    """Return a statement that counts, for all inboxes, or for `:inbox` alone."""
+    return f"{statement} AND inbox = :inbox" if of_inbox else statement
+
+
+def in_states(number: int, *, of_inbox: bool = False) -> str:
+    """Return the statement for the entries (of `:inbox`) in `number` states: `:state_0`, `:state_1`, ..."""
     states = ", ".join(f":state_{index}" for index in range(number))
+    inbox = " AND inbox = :inbox" if of_inbox else ""
     return f"""{_ENTRIES}
-    WHERE state IN ({states}) AND changed >= :since
+    WHERE state IN ({states}) AND changed >= :since{inbox}
     ORDER BY changed DESC, id DESC
     LIMIT :newest
 """
@@ -121,14 +130,14 @@ INSERT: Final = """
         order_id, changed, attempts, next_try, delay, detail, reason, doubt_since, looks,
         attachment_id, uploaded_at, filed_as, filed_mtime_ns, pages, pdf_version, producer, pdfa, einvoice, items,
         waived, base_line, conflict_since, trouble_since,
-        confirm_at, confirm_looks, confirmed_at, questioned_at, question
+        confirm_at, confirm_looks, confirmed_at, questioned_at, question, rounds, marketplace_number
     ) VALUES (
         :version, :account, :project_id, :reference, :sha256,
         :inbox, :file, :size, :first_seen, :state,
         :order_id, :changed, :attempts, :next_try, :delay, :detail, :reason, :doubt_since, :looks,
         :attachment_id, :uploaded_at, :filed_as, :filed_mtime_ns, :pages, :pdf_version, :producer, :pdfa, :einvoice,
         :items, :waived, :base_line, :conflict_since, :trouble_since, :confirm_at, :confirm_looks, :confirmed_at,
-        :questioned_at, :question
+        :questioned_at, :question, :rounds, :marketplace_number
     )
     ON CONFLICT (account, project_id, reference, sha256) DO NOTHING
     RETURNING id
@@ -145,9 +154,80 @@ UPDATE: Final = """
         pages = :pages, pdf_version = :pdf_version, producer = :producer, pdfa = :pdfa, einvoice = :einvoice,
         waived = :waived, base_line = :base_line, conflict_since = :conflict_since, trouble_since = :trouble_since,
         confirm_at = :confirm_at, confirm_looks = :confirm_looks,
-        confirmed_at = :confirmed_at, questioned_at = :questioned_at, question = :question
+        confirmed_at = :confirmed_at, questioned_at = :questioned_at, question = :question,
+        rounds = :rounds, marketplace_number = :marketplace_number
     WHERE id = :id AND version = :version - 1
     RETURNING id
+"""
+
+ADD_STEP: Final = """
+    INSERT INTO steps (invoice_id, round, kind, alike, at, last_at, words)
+    VALUES (:id, :round, :kind, :alike, :at, :last_at, :words)
+    ON CONFLICT (invoice_id, round, kind, alike)
+    DO UPDATE SET times = steps.times + 1, last_at = excluded.at, words = excluded.words
+    RETURNING id
+"""
+
+# What has happened
+
+STEPS: Final = """
+    SELECT kind, at, words, times, last_at, round FROM steps
+    WHERE invoice_id = :id
+    ORDER BY round, id
+"""
+
+_FIRST_SEEN_FIRST: Final = "ORDER BY first_seen, id LIMIT :most"
+# Each of these goes through the whole table: a person asks, now and then.
+
+OF_ORDER: Final = f"""{_ENTRIES}
+    WHERE order_id = :order_id OR reference = :reference OR reference LIKE :with_items ESCAPE '!'
+      OR upper(marketplace_number) = :number
+    {_FIRST_SEEN_FIRST}
+"""
+
+_NAMED_IN_STEPS: Final = "id IN (SELECT invoice_id FROM steps WHERE kind IN ('found', 'duplicate') AND words = :file)"
+
+OF_FILE: Final = f"""{_ENTRIES}
+    WHERE file = :file OR filed_as LIKE :ending ESCAPE '!' OR {_NAMED_IN_STEPS}
+    {_FIRST_SEEN_FIRST}
+"""
+
+OF_BYTES: Final = f"""{_ENTRIES}
+    WHERE sha256 >= :first AND sha256 < :beyond
+    {_FIRST_SEEN_FIRST}
+"""
+
+ACCEPTED: Final = """
+    SELECT id, inbox, file, order_id, marketplace_number, sha256, size, uploaded_at, attachment_id, confirmed_at,
+           filed_as
+    FROM invoices
+    WHERE id > :after AND attachment_id IS NOT NULL AND uploaded_at >= :since
+      AND NOT EXISTS (
+          SELECT 1 FROM invoices AS first
+          WHERE first.account = invoices.account AND first.project_id = invoices.project_id
+            AND first.order_id = invoices.order_id AND first.attachment_id = invoices.attachment_id
+            AND first.id < invoices.id
+      )
+    ORDER BY id
+    LIMIT :most
+"""
+"""The same bytes under two names of an order were sent once."""
+
+# Whom a person has stopped
+
+STOPS: Final = "SELECT inbox, kind, since, words, files FROM stops"
+
+SET_STOP: Final = """
+    INSERT INTO stops (inbox, kind, since, words, files) VALUES (:inbox, :kind, :since, :words, :files)
+    ON CONFLICT (inbox) DO UPDATE
+    SET kind = excluded.kind, since = excluded.since, words = excluded.words, files = excluded.files
+    RETURNING inbox
+"""
+
+KNOWS_PROJECT: Final = """
+    SELECT id FROM invoices
+    WHERE inbox = :inbox OR (account = :account AND project_id = :project_id)
+    LIMIT 1
 """
 
 # The ledger itself
@@ -165,3 +245,31 @@ REMEMBER_BUCKET: Final = """
     ON CONFLICT (account) DO UPDATE SET level = excluded.level, at = excluded.at
     RETURNING account
 """
+
+# A bucket that several daemons use: PostgreSQL alone, by its clock, whatever that is set to meanwhile
+
+NOW: Final = "extract(epoch FROM clock_timestamp())"
+
+NEW_BUCKET: Final = """
+    INSERT INTO buckets (account, level, at) VALUES (:account, 0, 0) ON CONFLICT (account) DO NOTHING RETURNING account
+"""
+
+TAKE_ROOM: Final = f"""
+    UPDATE buckets SET level = now.level + now.taken, at = {NOW}
+    FROM (
+        SELECT account, level, floor(least(CAST(:most AS float), greatest(0, CAST(:capacity AS float) - level)))
+            AS taken
+        FROM (
+            SELECT account, greatest(0, level - greatest(0, {NOW} - at) * CAST(:rate AS float)) AS level
+            FROM buckets WHERE account = :account FOR UPDATE
+        ) AS leaked
+    ) AS now
+    WHERE buckets.account = now.account
+    RETURNING now.taken, now.level
+"""  # noqa: S608 - constants
+
+FILL_BUCKET: Final = f"""
+    UPDATE buckets SET level = greatest(level, CAST(:capacity AS float)), at = {NOW}
+    WHERE account = :account
+    RETURNING account
+"""  # noqa: S608

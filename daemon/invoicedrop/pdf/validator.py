@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from invoicedrop.errors import CheckUnavailable, Rejected, Stopping
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.pdf.check.verdict import PdfFacts, Refused, Verdict
 from invoicedrop.pdf.good_pdfs import GOOD_PDFS, NUMBER
 from invoicedrop.pdf.lane import STOPPED, Lane
@@ -120,7 +121,7 @@ class Validator:
 
         """
         if size == 0:
-            raise Rejected(Reason.EMPTY, "the file has 0 bytes")
+            raise Rejected(Reason.EMPTY, phrase("the file has 0 bytes"))
         request = self._request(size, max_pages, expect)
         outcome = self._outcome(_Try(self._fast, fresh=False, gives_way=True), fd, request)
         if isinstance(outcome, Trouble):
@@ -196,9 +197,11 @@ class Validator:
         """Return what trouble means that a file had twice, although good PDFs pass."""
         match trouble.kind:
             case TroubleKind.TIMED_OUT:
-                return Rejected(Reason.CHECK_TIMEOUT, f"no result after {self._timeout:g} s, tried twice")
+                return Rejected(
+                    Reason.CHECK_TIMEOUT, phrase("no result after {seconds:g} s, tried twice", seconds=self._timeout)
+                )
             case TroubleKind.CRASHED:
-                return Rejected(Reason.CHECK_CRASHED, "the process died, tried twice")
+                return Rejected(Reason.CHECK_CRASHED, phrase("the process died, tried twice"))
             case TroubleKind.ERROR:
                 return Rejected(Reason.DAMAGED, trouble.detail)
             case TroubleKind.BROKEN:

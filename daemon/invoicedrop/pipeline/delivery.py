@@ -20,12 +20,14 @@ from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, Paused, Rejec
 from invoicedrop.inbox.names import OrderName
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.ages import age
 from invoicedrop.pipeline.confirm import first_look
 from invoicedrop.pipeline.endings import Ending
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
-from invoicedrop.pipeline.order_check import attached_already, checked_order, status_words
+from invoicedrop.pipeline.order_check import attached_already, checked_order, found_by_number, status_words, with_order
 from invoicedrop.pipeline.recall import continued, find_row, retried
 from invoicedrop.pipeline.reconcile import look, look_times, next_look
 from invoicedrop.pipeline.soft_refusals import (
@@ -65,7 +67,9 @@ class Delivery:
         self.base_line: frozenset[int] | None = None
         self.decided = False
         self.rejection: Rejected | None = None
-        self.entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
+        entry = context.new_entry(file, name.reference, snapshot.sha256, snapshot.size, items=name.items)
+        is_number = context.inbox.order_id_kind == "marketplace"
+        self.entry = replace(entry, marketplace_number=name.order if is_number else None)
 
     def run(self) -> Outcome:
         """Take the invoice to its end.
@@ -89,7 +93,9 @@ class Delivery:
                     if self.entry.doubt_since is None and not self.entry.sent:
                         self._look_at_order()
                     if not self.entry.sent:
-                        self._record_receipt(self._ask_first() or self._send())
+                        receipt = self._ask_first()
+                        found = None if receipt is None else "the order was found to have it"
+                        self._record_receipt(receipt or self._send(), found)
         except Rejected as rejection:
             return self._ending().failed(rejection)
         except Conflict as conflict:
@@ -113,6 +119,8 @@ class Delivery:
             self.log.info("invoice.found", bytes=self.snapshot.size, again=True, **waived)
             if filed_as is not None:
                 self.filing.forget_reason(Path(filed_as))
+        # Only what is new was found: of what is known the ledger has every step.
+        self.entry = replace(self.entry, steps=())
         self.resumed = row.state in {State.UPLOADED, State.REJECTED}
         self.duplicate = row.state is State.PROCESSED
         self._adopt(row)
@@ -166,6 +174,11 @@ class Delivery:
             return
         self.credit_note = facts.credit_note
         self.entry = with_facts(self.entry, facts)
+        if self.entry.steps:
+            # It was just found, or moved back: later tries check it anew, which is no news.
+            waited = self.context.held_up.steps_since(self.entry.steps[-1].at)
+            entry = replace(self.entry, steps=(*self.entry.steps, *waited))
+            self.entry = entry.after(StepKind.CHECKED, time.time())
         require_number(facts, numbers, self.inbox)
 
     @property
@@ -181,19 +194,17 @@ class Delivery:
         if self.inbox.order_id_kind == "channable":
             self.entry = replace(self.entry, order_id=int(self.name.order))
         elif self.entry.order_id is None:
-            order = self.context.order_book.put(self.project.find_order(self.name.order))
+            order = self.context.order_book.put(found_by_number(self.name.order, self.project))
             self.entry = replace(self.entry, order_id=order.id)
         self.log = self.log.bind(order_id=self.entry.order_id)
 
     @contextmanager
     def _alone_with_bytes_and_order(self) -> Iterator[None]:
-        """Keep other threads from sending these bytes to another order, or anything to this one, meanwhile."""
+        """Keep others from sending these bytes to another order, or anything to this one, meanwhile."""
         account, project_id, order_id = self.entry.account, self.entry.project_id, self.entry.order_id
+        pdf, order = ("bytes", account, self.entry.sha256), (account, project_id, order_id)
         # In this order everywhere: nobody who holds an order waits for bytes.
-        with (
-            self.context.orders.hold(("bytes", account, self.entry.sha256)),
-            self.context.orders.hold((account, project_id, order_id)),
-        ):
+        with self.context.orders.hold(pdf), self.context.orders.hold(order), self.ledger.alone_with(pdf, order):
             yield
 
     def _adopt_duplicate(self) -> None:
@@ -208,7 +219,8 @@ class Delivery:
             return
         copy = self.ledger.same_invoice(self.entry)
         if copy is not None and copy.attachment_id is not None:
-            self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id))
+            how = f"this very PDF was sent to the order as {copy.file}"
+            self.entry = self.ledger.uploaded(self.entry, Receipt(copy.attachment_id), how=how)
             self.duplicate = True
         elif copy is not None:
             ours = self.entry
@@ -227,12 +239,14 @@ class Delivery:
         order = None
         if self.inbox.order_check == "on":
             order = checked_order(self._order_id, self.context.order_book, self.log)
+            self.entry = with_order(self.entry, order)
             attachment_id = attached_already(self.entry, order, self.context)
             if attachment_id is not None:
                 self.entry = self.ledger.uploaded(
                     self.entry,
                     Receipt(attachment_id),
                     confirm_after=first_look(self.inbox.confirm, self.context.timing),
+                    how="the order had this very PDF already",
                 )
                 self.duplicate = True
                 return
@@ -252,13 +266,20 @@ class Delivery:
         if left > 0 and may_refuse(self.entry, Reason.ORDER_NOT_SHIPPED):
             timing = self.context.timing
             delay = min(left, backoff(self.entry.delay, timing.order_retry, timing.longest_order_retry))
-            raise self._ending().waits(delay, f"it waits until order {order.id} is shipped ({status_words(order)} now)")
+            raise self._ending().waits(
+                delay,
+                phrase(
+                    "it waits until order {order} is shipped ({status} now)", order=order.id, status=status_words(order)
+                ),
+            )
         require_shipped(self.entry, order, self.inbox.shipment_grace / DAY, self.twin)
 
     def _ask_first(self) -> Receipt | None:
         """If an earlier try may have arrived, ask the API, several times, before anything is sent again."""
         if self.entry.doubt_since is None:
             return None
+        if (quarantine := self.context.lease.quarantine) > 0:
+            raise Deferred(quarantine, "another machine, from which this one took over, may still be sending it")
         looks = self.entry.looks + 1
         is_waived = Reason.OUTCOME_UNCLEAR in self.entry.waived
         decides = is_waived or next_look(looks, self._look_times) is None
@@ -276,7 +297,9 @@ class Delivery:
         wait = next_look(looks, self._look_times, unproven=seen.unproven is not None)
         if wait is not None:
             self.entry = self.ledger.looked_in_vain(self.entry, wait)
-            raise Deferred(wait, unclear or "whether Channable has the invoice is not known: its order is looked at")
+            raise Deferred(
+                wait, unclear or phrase("whether Channable has the invoice is not known: its order is looked at")
+            )
         if unclear is not None:
             raise Rejected(Reason.OUTCOME_UNCLEAR, unclear)
         return None
@@ -292,6 +315,9 @@ class Delivery:
         before = self.entry
 
         def intend() -> None:
+            self.context.lease.require()
+            # It may have waited long for its turn.
+            self.context.require_not_stopped()
             self.entry = self.ledger.uploading(before, self.base_line, anew=self.decided)
             self.log.info("upload.started", attempt=self.entry.attempts)
 
@@ -301,16 +327,17 @@ class Delivery:
                 self.snapshot,
                 self.name.item_ids,
                 before_sending=intend,
+                may_leave=self.context.lease.require,
                 own_connection=before.doubt_since is not None,
             )
         except OutcomeUnknown as doubt:
             self.log.warning("upload.unknown", detail=doubt.detail, sent_whole=doubt.is_whole)
             if not doubt.is_whole:
-                self.entry = self.ledger.not_taken(self.entry, before)
+                self.entry = self.ledger.not_taken(self.entry, before, doubt.detail)
             raise
-        except (Paused, Rejected, Conflict, Unanswered):
+        except (Paused, Rejected, Conflict, Unanswered) as refusal:
             if self.entry is not before:
-                self.entry = self.ledger.not_taken(self.entry, before)
+                self.entry = self.ledger.not_taken(self.entry, before, refusal.detail)
             raise
 
     @property
@@ -323,12 +350,12 @@ class Delivery:
         assert self.entry.order_id is not None
         return self.entry.order_id
 
-    def _record_receipt(self, receipt: Receipt) -> None:
+    def _record_receipt(self, receipt: Receipt, how: str | None) -> None:
         """Put the receipt on disk before the file moves."""
         # However it was learned: an upload has gone through.
         self.project.breaker.reset()
         self.entry = self.ledger.uploaded(
-            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing)
+            self.entry, receipt, confirm_after=first_look(self.inbox.confirm, self.context.timing), how=how
         )
         slowness = self.project.client.slowness
         slow = {} if slowness is None else {"detail": slowness}

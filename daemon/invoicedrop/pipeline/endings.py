@@ -1,15 +1,17 @@
 """How a delivery ends: in processed/, in failed/, or with the file left where it is, for later."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from invoicedrop.errors import Changed, Deferred, Rejected
+from invoicedrop.errors import Changed, Deferred, LedgerUnavailable, Rejected
 from invoicedrop.inbox.snapshot import Snapshot
 from invoicedrop.invoice import State
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, SettledFile
 from invoicedrop.reasons import Reason
@@ -35,14 +37,21 @@ class Ending:
     def processed(self, *, duplicate: bool) -> Outcome:
         """Move a sent invoice to the processed folder: the last step."""
         entry = self.entry
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.processed(
-                self.file.name, self.snapshot.identity, self.snapshot.sha256, resumed=self.resumed
+                self.file.name,
+                self.snapshot.identity,
+                self.snapshot.sha256,
+                resumed=self.resumed,
+                since=entry.uploaded_at,
             )
+        self._require_still_ours(filed_as)
         if entry.state is not State.PROCESSED:
             # Another copy that was filed at the same time may have written it down already.
             with suppress(Changed):
                 self.context.ledger.processed(entry, filed_as)
+        else:
+            self.context.ledger.came_again(entry, self.file.name)
         if duplicate:
             self.log.info("invoice.duplicate", attachment_id=entry.attachment_id, filed_as=filed_as.name)
             return Outcome.DUPLICATE
@@ -65,7 +74,7 @@ class Ending:
         ledger, entry = self.context.ledger, self.entry
         if not self.resumed:
             entry = ledger.rejected(entry, rejection.reason, rejection.detail)
-        with self.context.deferrals.noted(self.file.name, self.log):
+        with self._moving():
             filed_as = self.context.filing.failed(
                 self.file.name,
                 self.snapshot.identity,
@@ -74,10 +83,12 @@ class Ending:
                 rejection.detail,
                 resumed=self.resumed,
             )
+        self._require_still_ours(filed_as)
         ledger.failed(entry, filed_as, mtime_ns=self.snapshot.identity.mtime_ns)
         self.log.warning(
             "invoice.failed", reason=str(rejection.reason), detail=rejection.detail, filed_as=filed_as.name
         )
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED
 
     def put_off(self, detail: str, delay: float | None = None) -> Outcome:
@@ -91,7 +102,11 @@ class Ending:
         overdue = began is not None and self.age(began) > self.context.inbox.give_up_after
         # Others pass if one did about since it was last put off: few would while this one is being tried.
         if overdue and self.context.ledger.others_pass(entry, since=time.time() - 2 * entry.delay):
-            return self.failed(Rejected(Reason.GAVE_UP, f"{entry.attempts} tries; the last one: {detail}"))
+            return self.failed(
+                Rejected(
+                    Reason.GAVE_UP, phrase("{count} tries; the last one: {detail}", count=entry.attempts, detail=detail)
+                )
+            )
         delay = self._next_delay() if delay is None else delay
         self.context.ledger.troubled(entry, delay, detail)
         raise self.context.deferrals.note(self.file.name, self.log, delay, detail)
@@ -109,13 +124,32 @@ class Ending:
         delay = self._next_delay()
         self.context.ledger.conflicted(self.entry, delay, detail, since=since)
         raise self.context.deferrals.note(
-            self.file.name, self.log, delay, f"the order is not ready for this invoice: {detail}"
+            self.file.name, self.log, delay, phrase("the order is not ready for this invoice: {detail}", detail=detail)
         )
 
     def waits(self, delay: float, detail: str, reason: Reason | None = None) -> Deferred:
         """Write down that the invoice waits, and return what to raise. `reason`: what it would fail for."""
         self.context.ledger.deferred(replace(self.entry, trouble_since=None), delay, detail)
         return self.context.deferrals.note(self.file.name, self.log, delay, detail, reason)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Move a file within the block, while the inbox is ours."""
+        self.context.lease.require()
+        with self.context.deferrals.noted(self.file.name, self.log):
+            yield
+
+    def _require_still_ours(self, filed_as: Path) -> None:
+        """Take a move back that was made too late: by a process that was stopped right before it.
+
+        Whoever owns the inbox now may have gone on with the file since, or a person has: back in the drop folder, it is
+        taken again, and its entry says what becomes of it.
+        """
+        try:
+            self.context.lease.require()
+        except LedgerUnavailable:
+            self.context.filing.take_back(filed_as)
+            raise
 
     def _next_delay(self) -> float:
         return backoff(self.entry.delay, self.context.timing.first_retry, self.context.timing.longest_retry)

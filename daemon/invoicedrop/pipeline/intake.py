@@ -30,9 +30,10 @@ class Intake:
             Deferred: it stays, for later (FileUnavailable: because it cannot be read or moved).
             Paused: nobody can upload (or file) now; it stays.
             Changed: the file is not the one it was; it stays and is new.
-            Stopping: it stays for the next start.
+            Stopping: it stays for the next start, or until its inbox goes on.
 
         """
+        self.context.require_not_stopped()
         inbox = self.context.inbox
         log = self._log.bind(file=file.name)
         try:
@@ -56,8 +57,11 @@ class Intake:
             Paused: the ledger or a folder cannot be used now.
 
         """
-        for entry in self.context.ledger.in_state(State.UPLOADED, State.REJECTED):
-            if entry.inbox != self.context.inbox.name:
+        inbox, ledger = self.context.inbox, self.context.ledger
+        for entry in ledger.in_state(State.UPLOADED, State.REJECTED):
+            # Another company's daemon may share the ledger, and call its inbox the same.
+            is_others = (entry.account, entry.project_id) != (inbox.account, inbox.project_id)
+            if entry.inbox != inbox.name or (ledger.is_shared and is_others):
                 continue
             # After a trouble this runs beside the upload threads: one of them may be completing the entry now.
             with suppress(Changed, FileUnavailable), self.context.deferrals.noted(entry.file, self._log_of(entry)):
@@ -70,7 +74,8 @@ class Intake:
             require_present(inbox.drop_dir / entry.file, timing=self.context.timing)
         except Changed:
             if entry.state is State.UPLOADED:
-                ledger.processed(entry, filing.lies_in(inbox.processed_dir, entry.file, entry.sha256))
+                since = entry.uploaded_at
+                ledger.processed(entry, filing.lies_in(inbox.processed_dir, entry.file, entry.sha256, since=since))
             else:
                 ledger.failed(entry, filing.lies_in(inbox.failed_dir, entry.file, entry.sha256))
 
@@ -86,10 +91,14 @@ class Intake:
         stand_in = f"unread:{identity.size}:{identity.mtime_ns}:{storable(file.name)}"
         fresh = self.context.new_entry(file, "", stand_in, identity.size)
         row = self.context.ledger.find(fresh.account, fresh.project_id, fresh.reference, fresh.sha256)
-        entry = self.context.ledger.rejected(row or fresh, rejection.reason, rejection.detail)
+        retried = row is not None and row.state is State.FAILED
+        known = fresh if row is None else self.context.ledger.retried(row) if retried else row
+        entry = self.context.ledger.rejected(known, rejection.reason, rejection.detail)
         log.info("invoice.found", bytes=identity.size)
+        self.context.lease.require()
         with self.context.deferrals.noted(file.name, log):
             filed_as = self.context.filing.failed(file.name, identity, None, rejection.reason, rejection.detail)
         self.context.ledger.failed(entry, filed_as)
         log.warning("invoice.failed", reason=str(rejection.reason), detail=rejection.detail)
+        self.context.failures.add(rejection.reason)
         return Outcome.FAILED

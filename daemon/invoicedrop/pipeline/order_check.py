@@ -4,24 +4,48 @@ So the API is a second memory beside the ledger: where the ledger was lost, wher
 another tool was used before, the same PDF is found at its order, and is not sent again.
 """
 
+import time
+from dataclasses import replace
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.channable.models import Order
 from invoicedrop.channable.order_book import OrderBook
-from invoicedrop.errors import Unanswered
+from invoicedrop.channable.project import Project
+from invoicedrop.errors import Rejected, Unanswered
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.job import DeliveryContext
 from invoicedrop.reasons import Reason
 
+_LONGEST_CHANNABLE_ID: Final = 9
+"""Digits; marketplaces' numbers have more, as a rule."""
 _WORDS: Final = {
-    "not_shipped": "not shipped",
-    "pending_shipment": "about to be shipped",
-    "pending_cancellation": "about to be cancelled",
-    "cancellation_request": "to be cancelled, as its customer asks",
-    "awaiting_confirmation": "not confirmed yet",
+    "not_shipped": phrase("not shipped"),
+    "pending_shipment": phrase("about to be shipped"),
+    "pending_cancellation": phrase("about to be cancelled"),
+    "cancellation_request": phrase("to be cancelled, as its customer asks"),
+    "awaiting_confirmation": phrase("not confirmed yet"),
 }
+
+
+def found_by_number(number: str, project: Project) -> Order:
+    """Return the order with this marketplace number; raises what `Project.find_order` does.
+
+    A number that no order has may be one of Channable's own, which `orders` shows beside it: that is said.
+    """
+    try:
+        return project.find_order(number)
+    except Rejected as unknown:
+        if unknown.reason is Reason.ORDER_NOT_FOUND and number.isdigit() and len(number) <= _LONGEST_CHANNABLE_ID:
+            hint = (
+                f"{unknown.detail}. {number} looks like a Channable order id: here, names begin with the marketplace's "
+                'number (order_id_kind = "marketplace"); invoicedrop orders shows both'
+            )
+            raise Rejected(unknown.reason, hint) from unknown
+        raise
 
 
 def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
@@ -29,6 +53,13 @@ def checked_order(order_id: int, book: OrderBook, log: Log) -> Order:
     order = book.order(order_id)
     log.info("order.checked", channel=order.channel_name, status=order.status_shipped, invoices=len(order.invoices))
     return order
+
+
+def with_order(entry: Entry, order: Order) -> Entry:
+    """Return the entry with what its order shows: the marketplace's number, and that it was looked at."""
+    number = entry.marketplace_number or order.marketplace_number
+    words = f"{order.channel_name or 'unknown channel'}, {status_words(order)}, invoices there: {len(order.invoices)}"
+    return replace(entry, marketplace_number=number).after(StepKind.ORDER_SEEN, time.time(), words)
 
 
 def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> int | None:
@@ -61,5 +92,5 @@ def attached_already(entry: Entry, order: Order, context: DeliveryContext) -> in
 
 def status_words(order: Order) -> str:
     """Return what is known of the order's shipment, in words."""
-    status = order.status_shipped or "unknown"
+    status = order.status_shipped or phrase("unknown")
     return _WORDS.get(status, status.replace("_", " "))

@@ -9,6 +9,7 @@ from invoicedrop.errors import Rejected
 from invoicedrop.inbox.listing import is_present
 from invoicedrop.inbox.names import OrderName, parse_name
 from invoicedrop.ledger.entry import Entry
+from invoicedrop.ledger.step import StepKind
 from invoicedrop.pipeline.job import DeliveryContext
 
 
@@ -66,4 +67,6 @@ def continued(row: Entry, ours: Entry) -> Entry:
         producer=ours.producer or row.producer,
         pdfa=ours.pdfa or row.pdfa,
         einvoice=ours.einvoice or row.einvoice,
+        marketplace_number=ours.marketplace_number or row.marketplace_number,
+        steps=(*row.steps, *(step for step in ours.steps if step.kind is not StepKind.RETRIED)),
     )

@@ -25,6 +25,7 @@ from invoicedrop.channable.project import Project
 from invoicedrop.channable.uncached_order import uncached_order
 from invoicedrop.errors import Rejected, Unanswered
 from invoicedrop.invoice import Receipt
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.timing import Timing
@@ -74,7 +75,9 @@ def look(entry: Entry, project: Project, ledger: Ledger, *, decides: bool = Fals
     try:
         uncached = uncached_order(project, read.order)
     except Unanswered as trouble:
-        why = f"what the order shows may be what a cache has kept, as far as can be seen: {trouble.detail}"
+        why = phrase(
+            "what the order shows may be what a cache has kept, as far as can be seen: {detail}", detail=trouble.detail
+        )
         return seen._replace(unproven=why)
     more = {attachment.id: attachment for attachment in uncached.attachments if attachment.id not in shown}
     if not more:
@@ -121,13 +124,18 @@ def _judged(entry: Entry, shown: Mapping[int, Attachment], project: Project, led
 
 def _unclear(ours: Sequence[int], beside: int, unknown: Sequence[int]) -> str | None:
     if ours:
-        return (
-            f"the order shows {len(ours)} of {beside + 1} uploads of this PDF for different order items, and does not "
-            "say for which"
+        return phrase(
+            "the order shows {shown} of {all} uploads of this PDF for different order items, and does not say for "
+            "which",
+            shown=len(ours),
+            all=beside + 1,
         )
     if unknown:
-        ids = ", ".join(map(str, sorted(unknown)[:_IDS_TOLD])) + (" and more" if len(unknown) > _IDS_TOLD else "")
-        return f"since the first try the order has new attachments ({ids}) that cannot be read, or have other bytes"
+        ids = ", ".join(map(str, sorted(unknown)[:_IDS_TOLD])) + (", ..." if len(unknown) > _IDS_TOLD else "")
+        return phrase(
+            "since the first try the order has new attachments ({ids}) that cannot be read, or have other bytes",
+            ids=ids,
+        )
     return None
 
 

@@ -8,6 +8,7 @@ waives nothing.
 from invoicedrop.channable.models import Order
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.names import OrderName
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pipeline.order_check import status_words
 from invoicedrop.reasons import Reason
@@ -37,9 +38,10 @@ def require_known_bytes_nowhere_else(entry: Entry, elsewhere: Entry | None, twin
 
     """
     if elsewhere is not None:
-        done = "was accepted by Channable" if elsewhere.sent else "may have been sent"
-        detail = f"this very PDF {done} for order {elsewhere.order_id}, as {elsewhere.file}"
-        _ask(entry, twin, Reason.SENT_TO_ANOTHER_ORDER, detail)
+        where = {"order": elsewhere.order_id, "file": elsewhere.file}
+        accepted = phrase("this very PDF was accepted by Channable for order {order}, as {file}", **where)
+        perhaps = phrase("this very PDF may have been sent for order {order}, as {file}", **where)
+        _ask(entry, twin, Reason.SENT_TO_ANOTHER_ORDER, accepted if elsewhere.sent else perhaps)
 
 
 def require_invoice(entry: Entry, credit_note: str | None, twin: str | None) -> None:
@@ -50,7 +52,7 @@ def require_invoice(entry: Entry, credit_note: str | None, twin: str | None) -> 
 
     """
     if credit_note is not None:
-        _ask(entry, twin, Reason.CREDIT_NOTE, f"its e-invoice says so: {credit_note}")
+        _ask(entry, twin, Reason.CREDIT_NOTE, phrase("its e-invoice says so: {words}", words=credit_note))
 
 
 def require_wanted(entry: Entry, order: Order, twin: str | None) -> None:
@@ -61,7 +63,7 @@ def require_wanted(entry: Entry, order: Order, twin: str | None) -> None:
 
     """
     if order.is_cancelled:
-        _ask(entry, twin, Reason.ORDER_CANCELLED, f"Channable shows order {order.id} as cancelled")
+        _ask(entry, twin, Reason.ORDER_CANCELLED, phrase("Channable shows order {order} as cancelled", order=order.id))
 
 
 def require_shipped(entry: Entry, order: Order, days: float, twin: str | None) -> None:
@@ -72,14 +74,21 @@ def require_shipped(entry: Entry, order: Order, days: float, twin: str | None) -
 
     """
     if not order.is_shipped:
-        status = status_words(order)
-        _ask(
-            entry, twin, Reason.ORDER_NOT_SHIPPED, f"after {days:.3g} days Channable shows order {order.id} as {status}"
+        detail = phrase(
+            "after {days:.3g} days Channable shows order {order} as {status}",
+            days=days,
+            order=order.id,
+            status=status_words(order),
         )
+        _ask(entry, twin, Reason.ORDER_NOT_SHIPPED, detail)
 
 
 def _ask(entry: Entry, twin: str | None, reason: Reason, detail: str) -> None:
     if may_refuse(entry, reason):
         if twin is not None:
-            detail += f"; the same PDF still lies in the failed folder, as {twin}: only one can be moved back"
+            detail = phrase(
+                "{detail}; the same PDF still lies in the failed folder, as {twin}: only one can be moved back",
+                detail=detail,
+                twin=twin,
+            )
         raise Rejected(reason, detail)

@@ -1,6 +1,7 @@
 """One invoice's PDF checked: what was learned of it, and whether it may still become whole."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -9,6 +10,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from invoicedrop.errors import Rejected
 from invoicedrop.inbox.snapshot import Snapshot
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.job import DeliveryContext, SettledFile
@@ -31,15 +33,18 @@ def validate(
 
     """
     inbox = context.inbox
+    began = time.monotonic()
     try:
         facts = context.validator.check(snapshot.fd, snapshot.size, max_pages=inbox.max_pages, expect=numbers)
     except Rejected as rejection:
         # The file's own times are not believed: where a clock is set, a file that is being written looks old.
         left = inbox.incomplete_grace - file.quiet
         if rejection.reason in _MAY_BE_UNFINISHED and left > 0:
-            detail = f"it may still be being written ({rejection.detail})"
+            detail = phrase("it may still be being written ({detail})", detail=rejection.detail)
             raise context.deferrals.note(file.name, log, left, detail, rejection.reason) from rejection
         raise
+    finally:
+        context.checks.add(time.monotonic() - began)
     _log_facts(facts, log)
     return facts
 
@@ -64,9 +69,9 @@ def require_number(facts: PdfFacts, numbers: Sequence[str], inbox: Inbox) -> Non
 
     """
     if facts.order_number_found is False and inbox.require_order_number == "reject":
-        either = " nor ".join(numbers)
         raise Rejected(
-            Reason.WRONG_ORDER_NUMBER, f"{'neither ' if len(numbers) > 1 else 'no '}{either} occurs in the PDF"
+            Reason.WRONG_ORDER_NUMBER,
+            phrase("none of these numbers occurs in the PDF: {numbers}", numbers=", ".join(numbers)),
         )
 
 

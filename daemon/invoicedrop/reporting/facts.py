@@ -6,18 +6,19 @@ length takes the memory of its first thousand files.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.errors import ConfigError, LedgerUnavailable
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.inbox.ownership import last_owner
 from invoicedrop.invoice import State
 from invoicedrop.printable import printable
 from invoicedrop.reasons import advice
+from invoicedrop.reporting.daemon import read_daemon
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.overview import (
-    DaemonState,
     FailedFile,
     FolderOwner,
     InboxState,
@@ -26,69 +27,62 @@ from invoicedrop.reporting.overview import (
     SentFile,
 )
 from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
-from invoicedrop.service import lock, status_file
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
 from invoicedrop.system.presence import is_there
 
-_LAST_SENT: Final = 10
+LAST_SENT: Final = 10
+"""Accepted invoices that `status` shows."""
 _QUESTIONED_FOR: Final = 30 * DAY
 """For how long an accepted invoice is shown whose order has shown trouble: nothing tells that somebody has seen it."""
 _UNFINISHED: Final = (State.RECEIVED, State.UPLOADING, State.UPLOADED, State.REJECTED)
 
 
-def read_overview(settings: Settings) -> Overview:
+def read_overview(settings: Settings, *, only: str | None = None, last_sent: int = LAST_SENT) -> Overview:
     """Read folders, ledger and the daemon's report; without the ledger where it cannot be read.
+
+    `only`: of this inbox alone, no other one's folders are touched. `last_sent`: so many accepted invoices.
 
     Raises:
         ConfigError: the ledger was written by a newer program.
 
     """
     now = time.time()
-    daemon = _daemon_state(settings.state_dir, now)
+    daemon = read_daemon(settings.status_file, now, state_dir=settings.state_dir)
     try:
         with existing_ledger(settings) as ledger:
-            return _overview(Sources(settings, ledger, daemon, now), None)
+            return _overview(Sources(settings, ledger, daemon, now, only), None, last_sent)
     except LedgerUnavailable as error:
-        return _overview(Sources(settings, None, daemon, now), str(error))
+        return _overview(Sources(settings, None, daemon, now, only), str(error), last_sent)
 
 
-def _daemon_state(state_dir: Path, now: float) -> DaemonState:
-    running = lock.is_held(state_dir)
-    try:
-        report = None if running is False else status_file.read(state_dir)
-    except OSError as error:
-        trouble = status_file.unreadable_in_words(state_dir, error)
-        return DaemonState(running, None, is_fresh=False, trouble=trouble)
-    if report is None or report.pid is None:
-        # Without a process it is the last report of a daemon that has stopped.
-        return DaemonState(running, None, is_fresh=False)
-    return DaemonState(running, report, report.is_fresh(now))
-
-
-def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
-    inboxes = sources.settings.inboxes
+def _overview(sources: Sources, ledger_trouble: str | None, last_sent: int) -> Overview:
+    inboxes = sources.inboxes
     entries = {(entry.inbox, entry.file): entry for entry in reversed(sources.entries(*_UNFINISHED))}
     folders = {inbox.name: read_drop_folder(sources, inbox, entries) for inbox in inboxes}
     failed = _failed_files(sources)
+    in_failed = {inbox.name: _count_in(inbox.failed_dir) for inbox in inboxes}
     today = midnight(sources.now)
     return Overview(
         now=sources.now,
         daemon=sources.daemon,
         ledger_trouble=ledger_trouble,
         ledger_exists=sources.ledger is not None,
-        inboxes=[_inbox_state(sources, inbox, folders) for inbox in inboxes],
+        inboxes=[_inbox_state(sources, inbox, folders, in_failed[inbox.name]) for inbox in inboxes],
         waiting=sorted((file for folder in folders.values() for file in folder.files), key=urgency)[:MAX_FILES],
         left_alone=[file for folder in folders.values() for file in folder.left_alone][:MAX_FILES],
         failed=failed,
-        failed_total=max(len(failed), sum(_count_in(inbox.failed_dir) for inbox in inboxes)),
+        failed_total=max(len(failed), sum(in_failed.values())),
         questioned=_questioned_files(sources),
         sent=[
             SentFile(entry.inbox, entry.file, entry.order_id, entry.changed, entry.attachment_id, entry.filed_as)
-            for entry in sources.entries(State.PROCESSED, newest=_LAST_SENT)
+            for entry in sources.entries(State.PROCESSED, newest=last_sent)
         ],
         today_since=today,
         sent_today=sources.count(State.PROCESSED, today),
@@ -99,7 +93,7 @@ def _overview(sources: Sources, ledger_trouble: str | None) -> Overview:
 # The inboxes
 
 
-def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder]) -> InboxState:
+def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolder], failed: int) -> InboxState:
     report = sources.report(inbox)
     folder = folders[inbox.name]
     return InboxState(
@@ -107,12 +101,25 @@ def _inbox_state(sources: Sources, inbox: Inbox, folders: Mapping[str, DropFolde
         folder=str(inbox.drop_dir),
         waiting=folder.total,
         trouble=folder.trouble or (report.unavailable if report is not None else None),
+        standby=report.standby if report is not None else None,
         paused=report.paused if report is not None else None,
         next_probe=report.next_probe if report is not None else None,
+        stopped_by=sources.stopped_by(inbox),
         slow=report.slow if report is not None else None,
         seconds=_backlog_seconds(sources, inbox, folders),
         owner=_owner(sources, inbox),
+        unseen=folder.unseen,
+        oldest=folder.oldest,
+        in_doubt=folder.in_doubt,
+        failed=failed,
+        token_since=_token_since(sources, inbox),
     )
+
+
+def _token_since(sources: Sources, inbox: Inbox) -> float | None:
+    with suppress(ConfigError):
+        return token_since(sources.settings.state_dir, read_token(inbox))
+    return None
 
 
 def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:
@@ -120,7 +127,7 @@ def _owner(sources: Sources, inbox: Inbox) -> FolderOwner | None:
     if last is None:
         return None
     owner = last.owner
-    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity()
+    ours = sources.ledger is not None and owner.ledger == sources.ledger.identity_of(key_of(inbox))
     return FolderOwner(printable(owner.host), owner.pid, printable(owner.started), last.beat, ours, user_name(last.uid))
 
 
@@ -129,12 +136,20 @@ def _backlog_seconds(sources: Sources, inbox: Inbox, folders: Mapping[str, DropF
     if inbox.requests_per_second <= 0:
         return None
     requests = sum(
-        folders[other.name].total * _requests_each(other)
+        _waiting_in(other, sources, folders) * _requests_each(other)
         for other in sources.settings.inboxes
         if other.account == inbox.account
     )
     room = inbox.burst - remembered_limiter(inbox, sources.ledger).level()[0]
     return max(0.0, requests - room) / inbox.requests_per_second
+
+
+def _waiting_in(inbox: Inbox, sources: Sources, folders: Mapping[str, DropFolder]) -> int:
+    """Return how many invoices wait in an inbox: of one that is not asked about, what the daemon reports."""
+    if inbox.name in folders:
+        return folders[inbox.name].total
+    report = sources.report(inbox)
+    return 0 if report is None else report.waiting
 
 
 def _requests_each(inbox: Inbox) -> int:
@@ -176,6 +191,8 @@ def _failed_files(sources: Sources) -> list[FailedFile]:
 def _questioned_files(sources: Sources) -> list[QuestionedFile]:
     """Return the accepted invoices whose orders have shown trouble lately, the latest first."""
     entries = [] if sources.ledger is None else sources.ledger.questioned(sources.now - _QUESTIONED_FOR)
+    if sources.only is not None:
+        entries = [entry for entry in entries if entry.inbox == sources.only]
     return [
         QuestionedFile(
             inbox=entry.inbox,

@@ -1,11 +1,12 @@
 """What `invoicedrop status` shows, as data. Times are in seconds since the epoch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.service.status_file import Report
 
-NO_DAEMON: Final = "no daemon is running"
+NO_DAEMON: Final = phrase("no daemon is running")
 """Why an invoice waits that has no trouble of its own."""
 
 
@@ -88,10 +89,15 @@ class FolderOwner:
 
 @dataclass(frozen=True, slots=True)
 class InboxState:
-    """How an inbox is doing. `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    """How an inbox is doing. `standby`: who works on it, if another daemon does while this one waits.
 
+    `seconds`: what its company's backlog takes at the API's rate; None: no rate is set.
+    `stopped_by` says that a person has paused it, or that its first start holds it.
+    `oldest` is since when the oldest invoice waits, but for those that are to wait for their order; `in_doubt` counts
+    those of which it is not known whether Channable took them, `failed` those in the failed folder, and `token_since`
+    is when the token was first seen here, if that is known.
     `slow` is how slowly the last upload left, if it did. `owner` is the daemon that last worked on the drop folder, if
-    it is there or was ended hard.
+    it is there or was ended hard. `unseen` is why this user may not see the folder, where the service may.
     """
 
     name: str
@@ -100,9 +106,16 @@ class InboxState:
     trouble: str | None
     paused: str | None
     next_probe: float | None
+    stopped_by: str | None
     slow: str | None
     seconds: float | None
     owner: FolderOwner | None
+    unseen: str | None = None
+    oldest: float | None = None
+    in_doubt: int = 0
+    failed: int = 0
+    token_since: float | None = None
+    standby: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,10 @@ class Overview:
     today_since: float
     sent_today: int
     failed_today: int
+
+    def beside(self, daemon: DaemonState, now: float) -> "Overview":
+        """Return it with what a later look at the daemon's report has found."""
+        return replace(self, daemon=daemon, now=now)
 
     @property
     def waiting_total(self) -> int:

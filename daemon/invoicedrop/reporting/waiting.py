@@ -12,10 +12,11 @@ from invoicedrop.inbox.listing import list_folder, unseen_in_words
 from invoicedrop.invoice import State
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.printable import storable
-from invoicedrop.reporting.overview import NO_DAEMON, LeftAloneFile, WaitingFile
+from invoicedrop.reporting.asker import is_another
+from invoicedrop.reporting.overview import LeftAloneFile, WaitingFile
 from invoicedrop.reporting.sources import Sources
+from invoicedrop.reporting.why_waiting import WhyWaiting
 from invoicedrop.service.known_folders import missing_mount
-from invoicedrop.service.status_file import InboxReport
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import permissions
 
@@ -27,24 +28,28 @@ MAX_FILES: Final = 1_000
 class DropFolder:
     """What waits in a drop folder: the first files, how many in all, and why it cannot be read.
 
-    `left_alone` are those that are no invoices, and perhaps meant as some.
+    `left_alone` are those that are no invoices, and perhaps meant as some. `oldest` and `in_doubt` are of all files
+    (`overview.InboxState`). `unseen` is why this user may not see it, where that says nothing of the service.
     """
 
     files: list[WaitingFile]
     total: int
     left_alone: list[LeftAloneFile]
     trouble: str | None
+    oldest: float | None = None
+    in_doubt: int = 0
+    unseen: str | None = None
 
 
 def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str, str], Entry]) -> DropFolder:
     """Read a drop folder; its first files are those with trouble of their own, then the oldest."""
-    report = sources.report(inbox)
+    reasons = WhyWaiting(sources.report(inbox), sources.daemon.running, sources.stopped_by(inbox), sources.now)
     files: list[WaitingFile] = []
     left_alone: list[LeftAloneFile] = []
-    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=sources.settings.folders, now=sources.now)
-    total = 0
-    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
-    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in folders]
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_paths=sources.settings.own_paths, now=sources.now)
+    total = in_doubt = 0
+    oldest: float | None = None
+    missing = [missing_mount(sources.settings.state_dir, inbox.name, folder) for folder in inbox.fixed_folders]
     if missing[0] is not None:
         return DropFolder([], 0, [], missing[0])
     try:
@@ -64,19 +69,32 @@ def read_drop_folder(sources: Sources, inbox: Inbox, entries: Mapping[tuple[str,
             else:
                 # Another file under the same name is another invoice.
                 own_entry = entry if entry is not None and entry.size == listed.status.st_size else None
-                files.append(_waiting_file(sources, inbox, name, listed.status.st_mtime, own_entry, report))
+                # When it came: an old file that is moved in keeps the time of its last change.
+                since = listed.status.st_ctime if own_entry is None else own_entry.first_seen
+                if own_entry is None or not _waits_for_its_order(own_entry):
+                    oldest = since if oldest is None else min(oldest, since)
+                in_doubt += own_entry is not None and own_entry.doubt_since is not None
+                files.append(_waiting_file(reasons, inbox, name, listed.status.st_mtime, own_entry))
             if len(files) >= 2 * MAX_FILES:
                 files = sorted(files, key=urgency)[:MAX_FILES]
     except OSError as error:
-        return DropFolder([], total, [], permissions.explained(inbox.drop_dir, error).sentence)
+        refusal = permissions.explained(inbox.drop_dir, error)
+        if refusal.by_rights and is_another(sources.settings):
+            return DropFolder([], total, [], None, oldest, in_doubt, refusal.problem)
+        return DropFolder([], total, [], refusal.sentence, oldest, in_doubt)
     left_alone.sort(key=lambda file: (file.since or 0.0, file.file))
-    return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, missing[1] or missing[2])
+    trouble = missing[1] or missing[2]
+    return DropFolder(sorted(files, key=urgency)[:MAX_FILES], total, left_alone, trouble, oldest, in_doubt)
 
 
-def _waiting_file(
-    sources: Sources, inbox: Inbox, name: str, modified: float, entry: Entry | None, report: InboxReport | None
-) -> WaitingFile:
-    why, until = _why(sources, name, entry, report)
+def _waits_for_its_order(entry: Entry) -> bool:
+    """Whether an invoice waits because its order is still to come, or to be shipped: that is no trouble."""
+    own = (entry.trouble_since, entry.conflict_since, entry.doubt_since)
+    return entry.state is State.RECEIVED and entry.next_try is not None and own == (None, None, None)
+
+
+def _waiting_file(reasons: WhyWaiting, inbox: Inbox, name: str, modified: float, entry: Entry | None) -> WaitingFile:
+    why, until = reasons.of(name, entry)
     return WaitingFile(
         inbox=inbox.name,
         file=name,
@@ -99,34 +117,6 @@ def _unseen_file(sources: Sources, inbox: Inbox, name: str, entry: Entry | None,
         why=why,
         until=sources.now + inbox.scan_interval if sources.daemon.running else None,
     )
-
-
-def _why(sources: Sources, name: str, entry: Entry | None, report: InboxReport | None) -> tuple[str, float | None]:
-    """Return why a file waits, and until when: its own trouble first, then its inbox's."""
-    why, until = ("", None) if entry is None else _own_trouble(sources, entry)
-    if not why and report is not None and name in report.put_off:
-        until, why = report.put_off[name]
-    if not why and sources.daemon.running is False:
-        why = NO_DAEMON
-    elif not why and report is not None and (report.unavailable or report.paused):
-        why = report.unavailable or report.paused or ""
-        until = None if report.unavailable else report.next_probe
-    return why or "it waits for its turn", until
-
-
-def _own_trouble(sources: Sources, entry: Entry) -> tuple[str, float | None]:
-    if entry.state is State.UPLOADED:
-        return "it was sent, and is about to be moved to the processed folder", None
-    if entry.state is State.REJECTED:
-        return f"it cannot be sent, and is about to be moved to the failed folder: {entry.detail}", None
-    due = entry.due(sources.now)
-    if due is not None:
-        return entry.detail or "it is tried again later", due
-    if entry.state is State.UPLOADING and entry.next_try is None and sources.daemon.running:
-        return "it is being sent", None
-    if entry.doubt_since is not None:
-        return "an upload had no answer: Channable is asked whether it has it before it is sent again", None
-    return "", None
 
 
 def urgency(file: WaitingFile) -> tuple[bool, float, str]:

@@ -1,5 +1,6 @@
 """What runs beside the service in threads of its own, and what no invoice waits for."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -11,3 +12,6 @@ class Companion(Protocol):
 
     def stop(self) -> None:
         """End within a second or two, when the service has written down that it stopped."""
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return what keeps it from telling others, in words, by what it tells them with. Never waits."""

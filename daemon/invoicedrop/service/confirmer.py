@@ -20,14 +20,20 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.confirm import Confirmation
 from invoicedrop.settings.models import Inbox
+from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing
 
+_BESIDE_OTHERS: Final = 100
+"""As many that are due are read where some may be another daemon's."""
 _BETWEEN_ABORTS: Final = 0.05
 """Seconds; a request that was about to leave when the others were broken off is caught by the next one."""
 
 
 class ConfirmedProject:
-    """A project whose accepted invoices are looked at; `is_paused` tells whether one of its inboxes is paused."""
+    """A project whose accepted invoices are looked at; `is_paused` tells whether one of its inboxes is paused.
+
+    `others` returns the names of its inboxes that another daemon works on now: their invoices are that one's.
+    """
 
     def __init__(
         self,
@@ -37,13 +43,16 @@ class ConfirmedProject:
         rate_limiter: RateLimiter,
         ledger: Ledger,
         is_paused: Callable[[], bool],
+        others: Callable[[], frozenset[str]],
         switched_off: frozenset[str],
         timing: Timing,
+        answers: Tally,
     ) -> None:
         self._account = inbox.account
         self._project_id = inbox.project_id
         self._ledger = ledger
         self._is_paused = is_paused
+        self._others = others
         self._switched_off = switched_off
         self._timing = timing
         self._breaker = CircuitBreaker(lambda _detail, _seconds: None, timing=timing)
@@ -55,6 +64,7 @@ class ConfirmedProject:
             connections=1,
             spare=True,
             network=inbox.network,
+            answers=answers,
         )
         project = Project(self._client, inbox.company_id, inbox.project_id, self._breaker)
         self._confirmation = Confirmation(project, ledger, timing)
@@ -72,7 +82,12 @@ class ConfirmedProject:
             return held_back
         now = time.time()
         latest = now + 2 * self._timing.confirm_after[-1]
-        due = self._ledger.to_confirm(self._account, self._project_id, now=now, latest=latest, most=1)
+        others = self._others()
+        most = _BESIDE_OTHERS if others else 1
+        found = self._ledger.to_confirm(self._account, self._project_id, now=now, latest=latest, most=most)
+        due = [entry for entry in found if entry.inbox not in others]
+        if found and not due:
+            return self._timing.confirm_retry
         if not due:
             # Nothing that is accepted meanwhile is due earlier than its first look.
             moment = self._ledger.next_confirmation(self._account, self._project_id)

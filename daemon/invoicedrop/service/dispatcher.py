@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from invoicedrop.errors import LedgerUnavailable, NoThreads, PauseCause, Stopping
+from invoicedrop.errors import LedgerUnavailable, NoThreads, Stopping
 from invoicedrop.pipeline.job import Outcome, SettledFile
 from invoicedrop.service.inbox_worker import InboxWorker
 from invoicedrop.service.rate_limiters import RateLimiters
@@ -111,7 +111,7 @@ class Dispatcher:
             try:
                 self._rate_limiters.reserve(worker.inbox)
             except LedgerUnavailable as error:
-                self._pause_all(error.detail)
+                self._pause_all(error)
                 return
             files = worker.dispatch(max(1, free // len(self._workers)))
             if files:
@@ -137,9 +137,9 @@ class Dispatcher:
         for task in self._tasks:
             self._take_back(task, Stopping("not begun"))
 
-    def _pause_all(self, detail: str) -> None:
+    def _pause_all(self, trouble: LedgerUnavailable) -> None:
         for worker in self._workers:
-            worker.pause(detail, PauseCause.LEDGER)
+            worker.pause(trouble.detail, trouble.cause)
 
     def _submit(self, task: _Task) -> None:
         self._tasks.add(task)

@@ -6,11 +6,14 @@ fails, or if several different files fail in a row and none passes; then they ar
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import PauseCause
 from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.timing import Timing
+
+_FILES_FAIL: Final = "several files in a row cannot be read or moved"
 
 
 class FolderHealth:
@@ -29,8 +32,18 @@ class FolderHealth:
 
     @property
     def detail(self) -> str | None:
-        """Why files are held back, in words; None while all is well."""
-        return self._breaker.detail
+        """Why files are held back, in words that name no file; None while all is well."""
+        return _FILES_FAIL if self._files_fail and self._breaker.detail is not None else self._breaker.detail
+
+    @property
+    def cause(self) -> PauseCause:
+        """Why files are held back, or were last."""
+        return self._breaker.cause
+
+    @property
+    def since(self) -> float:
+        """Monotonic time since when files are held back; meaningless while all is well."""
+        return self._breaker.since
 
     @property
     def until(self) -> float:
@@ -64,6 +77,10 @@ class FolderHealth:
     def hold(self, detail: str, cause: PauseCause) -> None:
         """Hold all files back for a while."""
         self._breaker.trip(detail, cause)
+
+    def try_now(self) -> None:
+        """Wait for nothing: what was wrong may be over."""
+        self._breaker.probe_now()
 
     # What was seen of the folders
 
@@ -121,7 +138,7 @@ class FolderHealth:
             self._met_by_file = self._files_fail = True
             # Another file may pass at any time, and each waits for its own next try besides.
             self._breaker.trip(
-                before or f"several files in a row cannot be read or moved, as this one: {detail}",
+                before or f"{_FILES_FAIL}, as this one: {detail}",
                 PauseCause.FOLDER,
                 wait=self._timing.next_file,
             )

@@ -42,6 +42,10 @@ class FolderUpkeep:
         """
         return self._known_folders.have_moved()
 
+    def begin_anew(self) -> None:
+        """Somebody else may have worked on the folders meanwhile, and died."""
+        self._cleaned_up = False
+
     def prepare(self, *, busy: bool) -> None:
         """See that all folders can be used, and finish what a crash left; `busy`: files are under way.
 

@@ -13,12 +13,15 @@ from invoicedrop import __version__
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.invoice import State
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.service import status_file
+from invoicedrop.logs import get_logger
+from invoicedrop.service.companion import Companion
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.known_ledger import LedgerMemory
 from invoicedrop.service.lock import StateFolder
-from invoicedrop.service.status_file import InboxReport, Report
+from invoicedrop.service.status_file import InboxReport, Report, StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.system.boot import boot_id
+from invoicedrop.system.life import Life
 from invoicedrop.system.local_time import midnight
 
 _EARLY: Final = 0.1
@@ -28,20 +31,37 @@ _EARLY: Final = 0.1
 class Heartbeat:
     """The service's pulse. `interval` is the longest time between two beats while all is well, in seconds."""
 
-    def __init__(self, state: StateFolder, interval: float, ledger: Ledger, systemd: SystemdNotifier) -> None:
+    def __init__(
+        self,
+        state: StateFolder,
+        interval: float,
+        ledger: Ledger,
+        systemd: SystemdNotifier,
+        status: StatusFile,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         self._state = state
+        self._file = status
+        self._unwritten: str | None = None
+        self._life = Life.ours()
+        self._began = time.time()
+        self._companions = companions
         self._interval = interval
         self._ledger = ledger
         self._systemd = systemd
         self._due = 0.0
-        self._ready = False
-        self._identity = ""
-        self._last_id = 0
+        self._memory = LedgerMemory(state.path, ledger)
 
     @property
     def due(self) -> float:
         """Monotonic time of the next beat."""
         return self._due
+
+    def begin(self, workers: Sequence[InboxWorker]) -> None:
+        """The service is up: ledger and settings are right. Whether the folders are, only the first turns tell."""
+        self._write(_reports(workers), pid=os.getpid())
+        self._systemd.status("starting: the folders are looked at")
+        self._systemd.ready()
 
     def beat(self, workers: Sequence[InboxWorker]) -> None:
         """The loop has done a whole turn: report it, about once in an interval."""
@@ -52,9 +72,6 @@ class Heartbeat:
         self._due = now + self._interval
         reports = _reports(workers)
         self._write(reports, pid=os.getpid())
-        if not self._ready and any(worker.is_scanned for worker in workers):
-            self._ready = True
-            self._systemd.ready()
         self._systemd.alive()
         self._systemd.status(self._status_line(reports))
 
@@ -63,24 +80,28 @@ class Heartbeat:
         self._write(_reports(workers), pid=None)
 
     def _write(self, reports: dict[str, InboxReport], *, pid: int | None) -> None:
-        # Once it is closed, or while it cannot be read, what it was before.
-        with suppress(LedgerUnavailable):
-            self._identity = self._identity or self._ledger.identity()
-            self._last_id = self._ledger.last_id()
         report = Report(
             pid=pid,
+            started=self._life.started,
+            namespace=self._life.namespace,
             version=__version__,
             beat=time.time(),
             interval=self._interval,
             inboxes=reports,
+            began=self._began,
             boot=boot_id(),
             monotonic=time.monotonic(),
-            ledger=self._identity,
-            entries=self._last_id,
+            reporting={what: words for each in self._companions for what, words in each.troubles().items()},
         )
-        if self._state.trouble() is None:
+        if self._state.trouble() is not None:
             # What has its name otherwise may be another service's.
-            status_file.write(self._state.path, report)
+            return
+        with suppress(LedgerUnavailable):
+            self._memory.refresh()
+        unwritten = self._file.write(report)
+        if unwritten is not None and unwritten != self._unwritten:
+            get_logger().warning("status.unwritten", detail=unwritten)
+        self._unwritten = unwritten
 
     def _status_line(self, reports: Mapping[str, InboxReport]) -> str:
         try:
@@ -89,10 +110,14 @@ class Heartbeat:
             return error.detail
         parts = [f"{sum(report.waiting for report in reports.values())} waiting", f"{sent} sent today"]
         for name, report in reports.items():
-            if report.unavailable is not None:
+            if report.standby is not None:
+                parts.append(f"{name} stands by: {report.standby}, works on it")
+            elif report.unavailable is not None:
                 parts.append(f"{name} unavailable: {report.unavailable}")
             elif report.paused is not None:
                 parts.append(f"{name} paused: {report.paused}")
+            if report.stopped_by is not None:
+                parts.append(f"{name} {report.stopped_by}")
         return "; ".join(parts)
 
 

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 
+from invoicedrop.ledger.stops import Stop
 from invoicedrop.logs import get_logger
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system.file_systems import file_system_of
+from invoicedrop.system.local_time import iso
 
 
 class InboxLog:
-    """The log of one inbox; `mode` returns how its drop folder is watched now."""
+    """The log of one inbox; `mode` returns how its drop folder is watched now.
 
-    def __init__(self, inbox: Inbox, mode: Callable[[], str]) -> None:
+    `held_up` is told what keeps all of its invoices, and None when that is over.
+    """
+
+    def __init__(self, inbox: Inbox, mode: Callable[[], str], held_up: Callable[[str, str | None], None]) -> None:
         self._inbox = inbox
         self._mode = mode
+        self._held_up = held_up
         self._log = get_logger().bind(inbox=inbox.name)
         self._inodes_told = False
 
@@ -23,8 +29,29 @@ class InboxLog:
             "inbox.watching", folder=str(folder), file_system=str(file_system_of(folder)), mode=self._mode(), **fields
         )
 
+    def standby(self, who: str) -> None:
+        """Another daemon works on the inbox; this one takes over when that one ends."""
+        self._log.info("inbox.standby", folder=str(self._inbox.drop_dir), detail=f"{who}, works on it")
+
+    def owner(self, before: str | None) -> None:
+        """This daemon works on the inbox from now on; `before` did, and has not given it up."""
+        taken = {} if before is None else {"taken_over_from": before}
+        self._log.info("inbox.owner", folder=str(self._inbox.drop_dir), **taken)
+
+    def stopped(self, stop: Stop, detail: str) -> None:
+        """A person has stopped the inbox, or its first start holds what waits."""
+        self._held_up("stop", detail)
+        files = {} if stop.files is None else {"files": stop.files}
+        self._log.warning("inbox.paused", reason=stop.words, since=iso(stop.since), detail=detail, **files)
+
+    def resumed(self, stop: Stop) -> None:
+        """A person has let the inbox go on that was stopped so."""
+        self._held_up("stop", None)
+        self._log.info("inbox.resumed", reason=stop.words, since=iso(stop.since))
+
     def folders_changed(self, detail: str | None, seconds: float) -> None:
         """The folders cannot be used, or can be used again (no `detail`)."""
+        self._held_up("folders", detail)
         if detail is None:
             self.watching()
         else:
@@ -32,6 +59,7 @@ class InboxLog:
 
     def api_changed(self, detail: str | None, seconds: float) -> None:
         """The API cannot be used, or can be used again (no `detail`)."""
+        self._held_up("api", detail)
         if detail is None:
             self._log.info("api.resumed")
         else:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from invoicedrop.ledger.lease import Leases
 from invoicedrop.logs import get_logger
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.heartbeat import Heartbeat
@@ -20,6 +21,7 @@ class MainLoop:
     workers: Sequence[InboxWorker]
     dispatcher: Dispatcher
     heartbeat: Heartbeat
+    leases: Leases
     signals: SignalQueue
     waker: Waker
 
@@ -28,6 +30,8 @@ class MainLoop:
         while not self._is_asked_to_stop():
             self.dispatcher.collect_results()
             for worker in self.workers:
+                # Also between two: a look into a long folder takes its time.
+                self.leases.turn()
                 worker.poll()
             self.dispatcher.dispatch()
             self.heartbeat.beat(self.workers)
@@ -48,5 +52,5 @@ class MainLoop:
     def _sleep(self) -> None:
         """Sleep until the loop is woken, or something is due."""
         free = self.dispatcher.free
-        due = min(self.heartbeat.due, *(worker.next_due(free) for worker in self.workers))
+        due = min(self.heartbeat.due, self.leases.next_turn, *(worker.next_due(free) for worker in self.workers))
         self.waker.wait(due - time.monotonic())

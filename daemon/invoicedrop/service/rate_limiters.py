@@ -1,11 +1,15 @@
 """One rate limiter for each company, however many inboxes it has; the ledger remembers its bucket across a restart."""
 
+import threading
 import time
+from typing import Final
 
-from invoicedrop.channable.rate_limit import RateLimiter
+from invoicedrop.channable.rate_limit import RateLimiter, usable
 from invoicedrop.ledger.ledger import BucketLevel, Ledger
 from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
+
+_SHORTEST_WAIT: Final = 0.01
 
 
 def remembered_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing = DEFAULT_TIMING) -> RateLimiter:
@@ -15,11 +19,50 @@ def remembered_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing = DEF
         LedgerUnavailable: the ledger cannot be read now.
 
     """
-    limiter = RateLimiter(inbox.requests_per_second, inbox.burst, timing=timing)
+    limiter = _new_limiter(inbox, ledger, timing)
     bucket = ledger.bucket(inbox.account) if ledger is not None else None
     if bucket is not None:
         limiter.restore(*bucket)
     return limiter
+
+
+class SharedBucket:
+    """A company's bucket in a shared ledger, which all daemons and commands use. Thread-safe.
+
+    Room is taken for several requests at once (what is used in a second, at the most), so that not each costs a write.
+    """
+
+    def __init__(self, ledger: Ledger, inbox: Inbox, capacity: float) -> None:
+        self._ledger = ledger
+        self._account = inbox.account
+        self._rate = inbox.requests_per_second
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._left = 0
+
+    def take(self) -> float:
+        """Take room for one request and return 0, or return the seconds until there may be some."""
+        with self._lock:
+            if self._left == 0:
+                most = max(1, int(self._rate))
+                self._left, level = self._ledger.take_room(self._account, most, self._rate, self._capacity)
+                if self._left == 0:
+                    return max(_SHORTEST_WAIT, (level + 1 - self._capacity) / self._rate)
+            self._left -= 1
+            return 0.0
+
+    def fill(self) -> None:
+        """The bucket is full, as the API says."""
+        with self._lock:
+            self._left = 0
+        self._ledger.fill_bucket(self._account, self._capacity)
+
+
+def _new_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing) -> RateLimiter:
+    share = None
+    if ledger is not None and ledger.is_shared and inbox.requests_per_second > 0:
+        share = SharedBucket(ledger, inbox, usable(inbox.requests_per_second, inbox.burst, timing))
+    return RateLimiter(inbox.requests_per_second, inbox.burst, timing=timing, share=share)
 
 
 class RateLimiters:
@@ -34,12 +77,16 @@ class RateLimiters:
     def limiter_of(self, inbox: Inbox) -> RateLimiter:
         """Return the rate limiter of the inbox's company; a new one begins with what the ledger remembers."""
         if inbox.account not in self._limiters:
-            self._limiters[inbox.account] = remembered_limiter(inbox, self._ledger, self._timing)
+            # A shared ledger may not be reached yet, and says of each request whether there is room.
+            new = _new_limiter if self._ledger.is_shared else remembered_limiter
+            self._limiters[inbox.account] = new(inbox, self._ledger, self._timing)
         return self._limiters[inbox.account]
 
     def reserve(self, inbox: Inbox) -> None:
         """Write down, before the bucket is used, that it may be full, so that a crash does not spend it twice."""
         now = time.monotonic()
+        if self._ledger.is_shared:
+            return
         if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, now) > now:
             return
         ahead = self._timing.bucket_ahead
@@ -53,5 +100,5 @@ class RateLimiters:
 
     def save(self) -> None:
         """Write down what is in each bucket now."""
-        for account, limiter in self._limiters.items():
+        for account, limiter in {} if self._ledger.is_shared else self._limiters.items():
             self._ledger.remember_bucket(account, BucketLevel(*limiter.level()))

@@ -16,6 +16,7 @@ from invoicedrop import __version__, exit_codes
 from invoicedrop.channable.concurrency_limit import ConcurrencyLimit
 from invoicedrop.errors import ConfigError, LedgerDamaged, LedgerUnavailable
 from invoicedrop.ledger.condition import condition_of, require_sound
+from invoicedrop.ledger.lease import Leases, LeaseTimes
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.logs import get_logger, hide
 from invoicedrop.pdf.validator import Validator
@@ -27,12 +28,15 @@ from invoicedrop.service.confirmer import ConfirmedProject, Confirmer
 from invoicedrop.service.dispatcher import Dispatcher
 from invoicedrop.service.folder_claims import FolderClaim, claimed
 from invoicedrop.service.heartbeat import Heartbeat
+from invoicedrop.service.inbox_stops import InboxStops
 from invoicedrop.service.inbox_worker import InboxWorker
+from invoicedrop.service.ledger_place import key_of, shared_ledger
 from invoicedrop.service.lock import StateFolder, only_instance
 from invoicedrop.service.main_loop import MainLoop
 from invoicedrop.service.rate_limiters import RateLimiters
 from invoicedrop.service.shutdown import Shutdown
 from invoicedrop.service.signals import SignalQueue
+from invoicedrop.service.status_file import StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
@@ -72,6 +76,8 @@ class Service:
         self._companions = companions
         self._ledger_signs: list[str] = []
         self._log = get_logger()
+        self.remarks: Sequence[str] = ()
+        """After `run`: why work was left that could have been done, in sentences."""
         self._waker = Waker()
         self._signals = SignalQueue(self._waker.wake, self._waker.woken_by_signals)
 
@@ -95,10 +101,15 @@ class Service:
             state = held.enter_context(only_instance(settings.state_dir))
             held.enter_context(self._waker)
             held.enter_context(self._signals.handlers())
-            ledger, identity, self._ledger_signs = _open_ledger(settings)
-            state.keep(ledger.path)
+            ledger, self._ledger_signs = _open_ledger(settings, self._timing)
+            if ledger.path is not None:
+                state.keep(ledger.path)
             try:
-                claims = held.enter_context(claimed(settings.inboxes, identity, state.trouble, self._timing))
+                leases = self._start_leases(ledger)
+                if ledger.is_shared and leases.trouble is None:
+                    with suppress(LedgerUnavailable):
+                        self._ledger_signs = lost_ledger.signs(settings, lost_ledger.NO_FILE, ledger)
+                claims = held.enter_context(claimed(settings.inboxes, ledger, leases, state.trouble, self._timing))
             except BaseException:
                 ledger.close()
                 raise
@@ -107,7 +118,7 @@ class Service:
             try:
                 # Starting its process takes as long as building the workers and the first look at the folders.
                 validator.warm_up()
-                workers = self._build_workers(claims, ledger, validator, rate_limiters)
+                workers = self._build_workers(claims, leases, ledger, validator, rate_limiters)
                 dispatcher = Dispatcher(
                     workers,
                     rate_limiters,
@@ -119,12 +130,27 @@ class Service:
                 validator.close()
                 ledger.close()
                 raise
-            return self._run(workers, dispatcher, state, ledger, validator, rate_limiters, once=once)
+            return self._run(workers, dispatcher, state, leases, ledger, validator, rate_limiters, once=once)
+
+    def _start_leases(self, ledger: Ledger) -> Leases:
+        timing = self._timing
+        leases = ledger.leases(
+            [key_of(inbox) for inbox in self._settings.inboxes],
+            LeaseTimes(timing.lease_beat, timing.lease_valid, timing.lease_stale),
+        )
+        leases.start()
+        return leases
 
     def _build_workers(
-        self, claims: Sequence[FolderClaim], ledger: Ledger, validator: PdfCheck, rate_limiters: RateLimiters
+        self,
+        claims: Sequence[FolderClaim],
+        leases: Leases,
+        ledger: Ledger,
+        validator: PdfCheck,
+        rate_limiters: RateLimiters,
     ) -> list[InboxWorker]:
         orders = KeyedLock()
+        stops = InboxStops(ledger, look=self._timing.stop_look)
         most = self._settings.upload_workers
         upload_slots = threading.BoundedSemaphore(most)
         uploads = {inbox.api_url: ConcurrencyLimit(most) for inbox in self._settings.inboxes}
@@ -133,6 +159,7 @@ class Service:
                 inbox,
                 state_dir=self._settings.state_dir,
                 claim=claim,
+                leases=leases,
                 token=token_reader(inbox, hide),
                 rate_limiter=rate_limiters.limiter_of(inbox),
                 ledger=ledger,
@@ -141,6 +168,7 @@ class Service:
                 upload_workers=most,
                 upload_slots=upload_slots,
                 uploads=uploads[inbox.api_url],
+                stops=stops,
                 wake=self._waker.wake,
                 timing=self._timing,
                 mover=self._mover,
@@ -156,16 +184,19 @@ class Service:
             by_project.setdefault((worker.inbox.account, worker.inbox.project_id), []).append(worker)
         projects = []
         for sharing in by_project.values():
-            inboxes = [worker.inbox for worker in sharing if worker.inbox.confirm == "on"]
-            if inboxes:
+            looked_at = [worker for worker in sharing if worker.inbox.confirm == "on"]
+            if looked_at:
+                inbox = looked_at[0].inbox
                 project = ConfirmedProject(
-                    inboxes[0],
-                    token=token_reader(inboxes[0], hide),
-                    rate_limiter=rate_limiters.limiter_of(inboxes[0]),
+                    inbox,
+                    token=token_reader(inbox, hide),
+                    rate_limiter=rate_limiters.limiter_of(inbox),
                     ledger=ledger,
-                    is_paused=partial(_is_any_paused, sharing),
-                    switched_off=frozenset(worker.name for worker in sharing) - {inbox.name for inbox in inboxes},
+                    is_paused=partial(_are_paused, sharing),
+                    others=partial(_not_owned, sharing) if ledger.is_shared else frozenset,
+                    switched_off=frozenset(worker.name for worker in sharing) - {worker.name for worker in looked_at},
                     timing=self._timing,
+                    answers=looked_at[0].answers,
                 )
                 projects.append(project)
         return Confirmer(projects, self._timing)
@@ -175,6 +206,7 @@ class Service:
         workers: list[InboxWorker],
         dispatcher: Dispatcher,
         state: StateFolder,
+        leases: Leases,
         ledger: Ledger,
         validator: PdfCheck,
         rate_limiters: RateLimiters,
@@ -183,10 +215,17 @@ class Service:
     ) -> int:
         settings = self._settings
         systemd = SystemdNotifier()
-        interval = min(systemd.watchdog_seconds / 2, *(inbox.scan_interval for inbox in settings.inboxes))
-        heartbeat = Heartbeat(state, interval, ledger, systemd)
+        scans = (inbox.scan_interval for inbox in settings.inboxes)
+        interval = min(systemd.watchdog_seconds / 2, self._timing.longest_beat, *scans)
+        status = StatusFile(settings.status_file, settings.state_dir, int(settings.status_mode or "0600", 8))
+        heartbeat = Heartbeat(state, interval, ledger, systemd, status, self._companions)
         loop = MainLoop(
-            workers=workers, dispatcher=dispatcher, heartbeat=heartbeat, signals=self._signals, waker=self._waker
+            workers=workers,
+            dispatcher=dispatcher,
+            heartbeat=heartbeat,
+            leases=leases,
+            signals=self._signals,
+            waker=self._waker,
         )
         confirmer = self._build_confirmer(workers, ledger, rate_limiters)
         shutdown = Shutdown(
@@ -196,6 +235,7 @@ class Service:
             confirmer=confirmer,
             validator=validator,
             ledger=ledger,
+            leases=leases,
             heartbeat=heartbeat,
             companions=self._companions,
             signals=self._signals,
@@ -204,15 +244,21 @@ class Service:
             last_wait=self._timing.last_wait,
         )
         finished = False
+        self.remarks = ()
         try:
             self._log_start()
+            for worker in workers:
+                # Before anything is asked of the API.
+                worker.look_for_stop()
             if not once:
                 confirmer.start()
             for companion in self._companions:
                 companion.start()
+            heartbeat.begin(workers)
             loop.run(once=once)
             finished = True
         finally:
+            self.remarks = [f"{worker.name}: {why}" for worker in workers if (why := worker.report().stopped_by)]
             systemd.stopping()
             if shutdown.run():
                 # A thread that hangs in the operating system (a dead network share) would keep us here for ever.
@@ -231,8 +277,13 @@ class Service:
             self._log.warning("service.started", detail=warning)
 
 
-def _is_any_paused(workers: Sequence[InboxWorker]) -> bool:
-    return any(worker.is_paused for worker in workers)
+def _are_paused(workers: Sequence[InboxWorker]) -> bool:
+    """Whether nobody may ask the project's API now, or nobody wants to: a person has stopped all of its inboxes."""
+    return any(worker.is_paused for worker in workers) or all(worker.is_stopped for worker in workers)
+
+
+def _not_owned(workers: Sequence[InboxWorker]) -> frozenset[str]:
+    return frozenset(worker.name for worker in workers if not worker.is_owned)
 
 
 def _exit_code(workers: Sequence[InboxWorker], *, once: bool) -> int:
@@ -257,8 +308,14 @@ def _require_folders(settings: Settings) -> None:
         raise ConfigError(missing)
 
 
-def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
-    """Return the ledger, its identity, and what speaks against its being the one that was at work here before."""
+def _open_ledger(settings: Settings, timing: Timing) -> tuple[Ledger, list[str]]:
+    """Return the ledger, and what speaks against its being the one that was at work here before.
+
+    One in a database is connected to later, and waited for.
+    """
+    shared = shared_ledger(settings, patience=timing.database_answer)
+    if shared is not None:
+        return shared, []
     path = settings.state_dir / LEDGER_FILE
     try:
         before = condition_of(path)
@@ -267,7 +324,7 @@ def _open_ledger(settings: Settings) -> tuple[Ledger, str, list[str]]:
             require_sound(path, seconds=_LOOK_SECONDS)
         ledger = Ledger.open(settings.state_dir)
         try:
-            return ledger, ledger.identity(), lost_ledger.signs(settings, before, ledger)
+            return ledger, lost_ledger.signs(settings, before, ledger)
         except BaseException:
             ledger.close()
             raise

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from invoicedrop.errors import LedgerUnavailable
+from invoicedrop.ledger.lease import Leases
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.job import PdfCheck
@@ -33,6 +34,7 @@ class Shutdown:
     confirmer: Confirmer
     validator: PdfCheck
     ledger: Ledger
+    leases: Leases
     heartbeat: Heartbeat
     companions: Sequence[Companion]
     signals: SignalQueue
@@ -56,6 +58,7 @@ class Shutdown:
             self.rate_limiters.save()
         for worker in self.workers:
             worker.close()
+        self.leases.release(clean=not interrupted)
         self.ledger.close()
         self.heartbeat.stop(self.workers)
         # 5. Who tells others of us can say that we have stopped.

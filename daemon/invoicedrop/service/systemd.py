@@ -30,7 +30,7 @@ class SystemdNotifier:
         return int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else float("inf")
 
     def ready(self) -> None:
-        """The service is up: recovered, and its folders scanned."""
+        """The service is up: its ledger is open, and its settings are right."""
         self._send("READY=1")
 
     def alive(self) -> None:

@@ -1,11 +1,14 @@
 """The types of settings that pydantic does not know by itself; what is wrong with a value is said in a sentence."""
 
+import ipaddress
+import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from invoicedrop.system.loopback import is_loopback
@@ -14,6 +17,8 @@ _YEAR: Final = 31_536_000.0
 """Seconds; a longer wait is a typing error, and the longest ones overflow the operating system's timers."""
 _NAME_LIMIT: Final = 64
 """Characters."""
+_LARGEST_PORT: Final = 65_535
+_NOTIFY_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s]+")
 
 
 def sentence_error(text: str) -> PydanticCustomError:
@@ -42,6 +47,16 @@ def _absolute_path(value: Any) -> Any:
     elif not os.path.isabs(value):  # noqa: PTH117 - text, not yet a path
         raise sentence_error("is relative to a working directory that no longer exists; write the full path")
     return value
+
+
+def _page_path(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        return ""
+    path = _absolute_path(value)
+    if not str(path).lower().endswith((".html", ".htm")):
+        # What ends in .pdf would be taken for an invoice, and a folder's name for a page.
+        raise sentence_error("must be the path of a file that ends in .html, or empty for no page")
+    return path
 
 
 def _mode(owner: int, allowed: int, like: str) -> AfterValidator:
@@ -84,6 +99,70 @@ def _address(url: str, info: ValidationInfo) -> str:
     return f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
 
 
+def _heartbeat_url(secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    """Refuse what cannot be asked for; http:// as for the API, since who knows the address can speak for us."""
+    url = "" if secret is None else secret.get_secret_value().strip()
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not url.isascii() or not url.isprintable() or " " in url or not host or parts.scheme not in {"http", "https"}:
+        raise sentence_error("must be an address like https://hc-ping.com/your-uuid")
+    if parts.fragment:
+        raise sentence_error("must have no # in it")
+    allowed = any(inbox.allow_http for inbox in info.data.get("inboxes", ()))
+    if parts.scheme == "http" and not is_loopback(host) and not allowed:
+        raise sentence_error(
+            "would travel unencrypted; use https://, or set allow_http = true in a network of your own"
+        )
+    return SecretStr(url)
+
+
+def _metrics_address(value: Any) -> Any:
+    """Return host and port, a number as the port on this machine alone; None for the empty text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.strip().rpartition(":")
+    if not host + colon + port:
+        return None
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        is_host = bare in {"", "localhost"} or ((":" in bare) == (bare != host) and bool(ipaddress.ip_address(bare)))
+    except ValueError:
+        is_host = False
+    if not is_host or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= _LARGEST_PORT):
+        raise sentence_error("must be an address and a port, like 127.0.0.1:9709 or [::1]:9709")
+    return f"{host or '127.0.0.1'}:{port}"
+
+
+def _notify(value: Any) -> Any:
+    """Return a list of addresses; in the environment it is one text, with spaces between them, or JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else value.split()
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list | tuple) or not all(isinstance(address, str | SecretStr) for address in value):
+        raise sentence_error('must be a list of addresses, like ["mailto://user:password@example.com"]')
+    plain = [address if isinstance(address, str) else address.get_secret_value() for address in value]
+    refused = [number for number, address in enumerate(plain, 1) if not is_notify_address(address)]
+    if refused:
+        raise sentence_error(
+            f"address {refused[0]} is none that Apprise knows; they are like mailto://..., slack://..."
+        )
+    return tuple(map(SecretStr, plain))
+
+
+def is_notify_address(text: str) -> bool:
+    """Whether this can be one of Apprise's addresses; which services there are, Apprise itself knows."""
+    return _NOTIFY_ADDRESS.fullmatch(text) is not None
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -92,9 +171,15 @@ def _switch(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else _lower(value)
 
 
+NotifyAddresses = Annotated[tuple[SecretStr, ...], BeforeValidator(_notify)]
+HeartbeatUrl = Annotated[SecretStr | None, AfterValidator(_heartbeat_url)]
+"""http:// only to this machine, or where an inbox of the model's `inboxes`, declared before, allows it."""
+MetricsAddress = Annotated[str | None, BeforeValidator(_metrics_address)]
+"""As host:port."""
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+PagePath = Annotated[Path | Literal[""], BeforeValidator(_page_path)]
 FileMode = Annotated[str, _mode(owner=0o600, allowed=0o666, like="0660")]
 FolderMode = Annotated[str, _mode(owner=0o700, allowed=0o3777, like="2770")]
 InboxName = Annotated[str, AfterValidator(_inbox_name)]

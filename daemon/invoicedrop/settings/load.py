@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from pydantic import SecretStr
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.settings.ledger_url import read_url_file
 from invoicedrop.settings.models import NAMES, Inbox, Settings
 from invoicedrop.settings.sources import Places, Reading, find_file
 from invoicedrop.settings.token import check_token, read_token_file
@@ -29,21 +30,37 @@ class Described(NamedTuple):
     source: str
 
 
-def load(config: Path | None = None, environ: Mapping[str, str] | None = None, *, places: Places = _PLACES) -> Settings:
+def load(
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    places: Places = _PLACES,
+    token_is_needed: bool = True,
+) -> Settings:
     """Build the settings from the TOML file, the environment and secret files.
 
     Args:
         config: the TOML file; else the one that INVOICEDROP_CONFIG names, else `places.config` where it exists.
         environ: the environment to read instead of this process's.
         places: the fixed paths that are looked at, to be replaced in tests.
+        token_is_needed: a token that this user may not read is a problem; else it is told in `Settings.unseen`.
 
     Raises:
         ConfigError: with every problem at once, each a sentence that names the setting, its source and the fix.
+        NotSeen: this user may not read the settings, and no token is needed.
 
     """
     environ = os.environ if environ is None else environ
     reading = Reading(NAMES, environ, places, *find_file(config, environ, places))
-    return Settings(reading=reading)  # type: ignore[call-arg]  # all else comes from its sources
+    try:
+        settings = Settings(reading=reading)  # type: ignore[call-arg]  # all else comes from its sources
+    except NotSeen as error:
+        if token_is_needed:
+            raise ConfigError(error.problems) from error
+        raise
+    if token_is_needed and settings.unseen:
+        raise ConfigError(settings.unseen)
+    return settings
 
 
 def describe(settings: Settings) -> list[Described]:
@@ -68,6 +85,8 @@ def describe(settings: Settings) -> list[Described]:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return _MASK
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -87,6 +106,18 @@ def read_token(inbox: Inbox) -> str:
     if inbox.api_token is not None:
         return check_token(inbox.api_token.get_secret_value(), f"api_token of inbox {printable(inbox.name)}")
     raise ConfigError([f"api_token_file of inbox {printable(inbox.name)}: is missing; set it to a file with the token"])
+
+
+def read_ledger_url(settings: Settings) -> str | None:
+    """Return the address of the ledger's database; None where the ledger is a file in `state_dir`.
+
+    Raises:
+        ConfigError: its file cannot be read, or holds no address; the sentence does not show it.
+
+    """
+    if settings.ledger_url_file is not None:
+        return read_url_file(settings.ledger_url_file)
+    return None if settings.ledger_url is None else settings.ledger_url.get_secret_value().strip()
 
 
 def token_reader(inbox: Inbox, hide: Callable[[str], None]) -> Callable[[], str]:

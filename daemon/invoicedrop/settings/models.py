@@ -21,6 +21,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.invoice import OrderIdKind
+from invoicedrop.languages.catalogue import Language
+from invoicedrop.printable import printable
+from invoicedrop.settings import notify_addresses
 from invoicedrop.settings.environment import read_network
 from invoicedrop.settings.fields import (
     AbsolutePath,
@@ -28,15 +31,30 @@ from invoicedrop.settings.fields import (
     AnyCase,
     FileMode,
     FolderMode,
+    HeartbeatUrl,
     InboxName,
+    MetricsAddress,
+    NotifyAddresses,
     Number,
+    PagePath,
     Switch,
     Whole,
     sentence_error,
 )
-from invoicedrop.settings.rules import check_tokens, different_rates, same_folders, same_names, validated
-from invoicedrop.settings.sources import PREFIX, Environment, Names, Reading, TomlFile, provided
+from invoicedrop.settings.ledger_url import is_url
+from invoicedrop.settings.rules import (
+    check_ledger_url,
+    check_tokens,
+    different_rates,
+    is_same_place,
+    same_folders,
+    same_names,
+    same_pages,
+    validated,
+)
+from invoicedrop.settings.sources import FILE_NAME, PREFIX, Environment, Names, Reading, TomlFile, provided
 from invoicedrop.settings.tables import Table, inbox_tables
+from invoicedrop.system.dated_folder import DatedFolder, problem_with
 from invoicedrop.system.network import DIRECT, Network
 
 OnOff = Literal["on", "off"]
@@ -74,7 +92,8 @@ class Inbox(BaseModel):
     drop_dir: AbsolutePath = Field(description="The folder that the accounting software puts invoices into.")
     processed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "processed",
-        description="Where uploaded invoices go; by default the folder processed inside drop_dir.",
+        description="Where uploaded invoices go; by default the folder processed inside drop_dir. {year} and {month} "
+        "in it are those of the day when an invoice is filed, as in /srv/processed/{year}/{month}.",
     )
     failed_dir: AbsolutePath = Field(
         default_factory=lambda inbox: inbox["drop_dir"] / "failed",
@@ -124,6 +143,12 @@ class Inbox(BaseModel):
         description="Whether a number of its order must occur in the invoice's text or e-invoice, against sending it "
         "to the wrong customer: off; warn, in the log; or reject, to the failed folder.",
     )
+    hold_above: Whole = Field(
+        default=1000,
+        ge=0,
+        description="How many files may wait at the very first start; more are held until `invoicedrop resume`, so "
+        "that nobody sends an archive by accident. 0 never holds.",
+    )
     max_pages: Whole = Field(default=500, ge=1, description="The most pages that an invoice may have.")
     max_file_bytes: Whole = Field(
         default=10_485_760, ge=1, description="The largest invoice that is accepted, in bytes (10485760 is 10 MiB)."
@@ -137,6 +162,16 @@ class Inbox(BaseModel):
         default="",
         description="The rights that folders get which the service makes, as an octal number in quotes, "
         'like "2770"; without it, they follow the umask.',
+    )
+    language: Annotated[Language, AnyCase] = Field(
+        default="en",
+        description="The language of the reasons beside failed invoices, of the status page and of messages: en, de, "
+        "nl or fr. The log and what commands print stay English.",
+    )
+    status_page: PagePath = Field(
+        default_factory=lambda inbox: inbox["drop_dir"] / "status.html",
+        description="The web page, a file, that says how the inbox is doing; by default status.html inside drop_dir; "
+        "empty for none.",
     )
     settle_seconds: Number = Field(
         default=1.0,
@@ -179,9 +214,24 @@ class Inbox(BaseModel):
     _network: Network = PrivateAttr(default=DIRECT)
 
     @property
+    def page(self) -> Path | None:
+        """Where the status page is; None if none is wanted."""
+        return self.status_page or None
+
+    @property
     def account(self) -> str:
         """What shares one rate limit: a company at one API address."""
         return f"{self.api_url}/{self.company_id}"
+
+    @property
+    def processed(self) -> DatedFolder:
+        """Where uploaded invoices go: one folder, or one for each month."""
+        return DatedFolder.of(self.processed_dir)
+
+    @property
+    def fixed_folders(self) -> tuple[Path, Path, Path]:
+        """The drop folder, and what is fixed of the processed and failed folders."""
+        return self.drop_dir, self.processed.fixed, self.failed_dir
 
     @property
     def network(self) -> Network:
@@ -193,6 +243,29 @@ class Inbox(BaseModel):
         inbox = self.model_copy()
         inbox._network = network  # noqa: SLF001 - our own
         return inbox
+
+    @field_validator("drop_dir", "failed_dir")
+    @classmethod
+    def _check_undated(cls, folder: Path, info: ValidationInfo) -> Path:
+        # Inside a drop_dir that is wrong already, it would only be named as well.
+        follows = info.field_name == "failed_dir" and "drop_dir" not in info.data
+        if DatedFolder.of(folder).is_dated and not follows:
+            raise sentence_error("must be one folder: only processed_dir may have {year} and {month} in it")
+        return folder
+
+    @field_validator("processed_dir")
+    @classmethod
+    def _check_dated(cls, folder: Path, info: ValidationInfo) -> Path:
+        problem, dated = problem_with(folder), DatedFolder.of(folder)
+        if problem is not None:
+            raise sentence_error(problem)
+        drop_dir = info.data.get("drop_dir")
+        if dated.is_dated and drop_dir is not None and is_same_place(dated.fixed, drop_dir):
+            raise sentence_error(
+                "would fill the drop folder itself with folders for years or months; write one in between, like "
+                f"{printable(drop_dir)}/processed/{{year}}"
+            )
+        return folder
 
     @field_validator("api_token_file")
     @classmethod
@@ -218,6 +291,49 @@ class Settings(BaseSettings):
         description="Where the ledger of invoices is kept, on a local disk; by default $STATE_DIRECTORY (systemd), "
         "else the folder invoicedrop in the user's state folder."
     )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="The address of a PostgreSQL database in which the ledger is kept instead, for several machines at "
+        "one share (needs invoicedrop[postgres]); a file (ledger_url_file), or libpq's own password file, is the safer "
+        "place for a password.",
+    )
+    ledger_url_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds nothing but that address."
+    )
+    status_file: AbsolutePath = Field(
+        default_factory=lambda service: service["state_dir"] / FILE_NAME,
+        description="Where the service writes how it is doing, for `invoicedrop health`, `status` and monitors; by "
+        "default service.json in $RUNTIME_DIRECTORY (systemd), else in state_dir. It names no invoice and no customer.",
+    )
+    status_mode: FileMode = Field(
+        default="0644",
+        description="The rights of that file, as an octal number in quotes; with 0644 every user of this machine may "
+        "read it.",
+    )
+    notify: Annotated[NotifyAddresses, NoDecode] = Field(
+        default=(),
+        description="Who gets messages about trouble: a list of addresses of Apprise (mailto://..., slack://..., a "
+        "hundred services), each with its password; a file (notify_file) is the safer place for them.",
+    )
+    notify_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds such addresses, one a line; a line that begins with # is none."
+    )
+    notify_after: Number = Field(
+        default=3600.0,
+        ge=0,
+        description="The least time between two messages about the same thing, in seconds; failed invoices that come "
+        "meanwhile are told together.",
+    )
+    heartbeat_url: HeartbeatUrl = Field(
+        default=None,
+        description="An address of a service that watches for signs of life (healthchecks.io and its kin): it is asked "
+        "for about once a minute while all is well, and with /fail and the cause while something is wrong.",
+    )
+    metrics_address: MetricsAddress = Field(
+        default=None,
+        description="Where /metrics for Prometheus and /health for probes are served, without any password: an address "
+        "of this machine and a port, like 127.0.0.1:9709.",
+    )
     upload_workers: Whole = Field(
         default=8,
         ge=1,
@@ -242,14 +358,39 @@ class Settings(BaseSettings):
     """The TOML file that was read."""
     warnings: tuple[str, ...] = ()
     """Sentences for the log."""
+    unseen: tuple[str, ...] = ()
+    """Sentences about what this user may not read: for commands that can do without."""
     origins: tuple[tuple[str, str, str], ...] = Field(default=(), repr=False)
     """Inbox ("" for the service, and without [[inboxes]]), setting, and where its value was written."""
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _check_ledger_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not is_url(url.get_secret_value().strip()):
+            raise sentence_error("must be an address like postgresql://user@host/database")
+        return url
+
+    @field_validator("ledger_url_file")
+    @classmethod
+    def _check_single_ledger_url(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("ledger_url") is not None:
+            raise sentence_error("stands beside ledger_url; keep one of the two")
+        return file
+
+    @property
+    def has_ledger_url(self) -> bool:
+        """Whether the ledger is in a database, which others may share, and not in a file in `state_dir`."""
+        return self.ledger_url is not None or self.ledger_url_file is not None
 
     @property
     def folders(self) -> frozenset[Path]:
         """All folders of the inboxes, and the state folder."""
-        inboxes = ((inbox.drop_dir, inbox.processed_dir, inbox.failed_dir) for inbox in self.inboxes)
-        return frozenset({self.state_dir}.union(*inboxes))
+        return frozenset({self.state_dir}.union(*(inbox.fixed_folders for inbox in self.inboxes)))
+
+    @property
+    def own_paths(self) -> frozenset[Path]:
+        """What of a drop folder's entries is ours: all folders, and the status pages."""
+        return self.folders | {inbox.page for inbox in self.inboxes if inbox.page is not None}
 
     @classmethod
     def settings_customise_sources(
@@ -282,6 +423,8 @@ class Settings(BaseSettings):
         tables = inbox_tables(entries, reading)
         service = Table("", {name: entry for name, entry in entries.items() if name in NAMES.service})
         check_tokens(tables, reading)
+        check_ledger_url(service, reading)
+        notify_addresses.check(service.entries.get("notify_file"), reading)
         network = read_network(reading.environ, reading.problems)
         inboxes = [
             inbox.in_network(network) for table in tables if (inbox := validated(Inbox.model_validate, table, reading))
@@ -290,6 +433,7 @@ class Settings(BaseSettings):
             "inboxes": inboxes,
             "source": reading.file and reading.file_or_default,
             "warnings": tuple(dict.fromkeys(reading.warnings)),
+            "unseen": tuple(dict.fromkeys(reading.unseen)),
             "origins": [
                 (table.label, name, entry.origin)
                 for table in (*tables, service)
@@ -298,9 +442,10 @@ class Settings(BaseSettings):
         }
         settings = validated(lambda values: validate(values | others), service, reading)
         rates = [(inbox.account, inbox.name, inbox.requests_per_second, inbox.burst) for inbox in inboxes]
-        reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *different_rates(rates)))
+        reading.problems.extend((*same_names(tables), *same_folders([*tables, service]), *same_pages(tables)))
+        reading.problems.extend(different_rates(rates))
         if settings is None or reading.problems:
-            raise ConfigError(list(dict.fromkeys(reading.problems)))
+            raise ConfigError(list(dict.fromkeys([*reading.problems, *reading.unseen])))
         return settings
 
 
@@ -312,5 +457,7 @@ class TopLevel(Settings, Inbox):
 
 NAMES: Final = Names(
     inbox=tuple(Inbox.model_fields),
-    service=tuple(name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "origins"}),
+    service=tuple(
+        name for name in Settings.model_fields if name not in {"inboxes", "source", "warnings", "unseen", "origins"}
+    ),
 )

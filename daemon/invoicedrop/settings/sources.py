@@ -18,23 +18,36 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 from pydantic_settings import BaseSettings, EnvSettingsSource, TomlConfigSettingsSource
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
 from invoicedrop.settings.token import exists, find_secret
+from invoicedrop.system import permissions
 
 PREFIX: Final = "INVOICEDROP_"
 _CONFIG: Final = f"{PREFIX}CONFIG"
 FOLDERS: Final = ("drop_dir", "processed_dir", "failed_dir")
-PATHS: Final = (*FOLDERS, "state_dir", "api_token_file")
+PATHS: Final = (*FOLDERS, "status_page", "state_dir", "status_file", "notify_file", "api_token_file", "ledger_url_file")
+FILE_NAME: Final = "service.json"
+"""The status file's name, where no setting gives it another one."""
+_MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}STATUS_PAGE"})
+"""The variables whose empty value means something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The fixed places outside: settings file, container secret, user's state folder (None: ask platformdirs)."""
+    """The fixed places outside: settings file, container secret, the user's folders (None: ask platformdirs)."""
 
     config: Path = Path("/etc/invoicedrop/invoicedrop.toml")
     secret: Path = Path("/run/secrets/api_token")
     user_state: Path | None = None
+    user_config: Path | None = None
+    runtime: Path = Path("/run/invoicedrop")
+    """The folder that the systemd unit makes for the status file."""
+
+    @property
+    def users_config(self) -> Path:
+        """The settings file of this user alone, which counts where `config` does not exist."""
+        return (self.user_config or platformdirs.user_config_path("invoicedrop")) / self.config.name
 
 
 class Names(NamedTuple):
@@ -80,6 +93,8 @@ class Reading:
     """How a problem with that file says who named it."""
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """What this user may not read, though others may: no fault of the settings."""
 
     @property
     def file_or_default(self) -> Path:
@@ -88,7 +103,7 @@ class Reading:
 
     def entry(self, name: str, value: Any, origin: str, layer: Layer, folder: Path | None = None) -> SetValue:
         """Return a value with its origin, absolute if it is a path."""
-        return SetValue(_located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
+        return SetValue(located(value, folder, self.environ) if name in PATHS else value, origin, layer, folder)
 
     def entries(
         self, values: Mapping[str, Any], names: Collection[str], origin: str, layer: Layer, folder: Path | None
@@ -116,7 +131,7 @@ def _unknown(name: str, names: Collection[str], prefix: str = "") -> str:
     return f"{printable(name)}: did you mean {prefix + near[0].upper() if prefix else near[0]}?"
 
 
-def _located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
+def located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any:
     """Make a path absolute, ~ expanded; return what cannot be made so as it is, for the model to refuse."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         return value
@@ -132,13 +147,16 @@ def _located(value: Any, folder: Path | None, environ: Mapping[str, str]) -> Any
 
 
 def find_file(config: Path | None, environ: Mapping[str, str], places: Places) -> tuple[Path | None, str]:
-    """Return the TOML file in force (None: nobody named one, and the usual place has none), and who named it."""
+    """Return the TOML file in force (None: nobody named one, and the usual places have none), and who named it."""
     if config is not None:
         return config, ", given by --config"
     variable = environ.get(_CONFIG, "")
     if variable.strip():
-        return Path(_located(variable, None, environ)), f", given by {_CONFIG}"
-    return (places.config if exists(places.config) else None), ""
+        return Path(located(variable, None, environ)), f", given by {_CONFIG}"
+    if exists(places.config):
+        return places.config, ""
+    # A home that is closed to this user is another one's (HOME as sudo or cron left it).
+    return (places.users_config if os.access(places.users_config, os.F_OK) else None), ""
 
 
 class Environment(EnvSettingsSource):
@@ -157,7 +175,7 @@ class Environment(EnvSettingsSource):
         for variable, value in sorted(self._reading.environ.items()):
             if not variable.upper().startswith(PREFIX):
                 continue
-            if variable in variables and value.strip():
+            if variable in variables and (value.strip() or variable in _MAY_BE_EMPTY):
                 usable[variable.lower()] = value
                 continue
             problem = _unknown(variable, names, PREFIX)
@@ -195,8 +213,12 @@ class TomlFile(TomlConfigSettingsSource):
             problem = "does not exist; correct the path or create the file"
         except IsADirectoryError:
             problem = "is a folder; name the TOML file inside it"
+        except PermissionError:
+            where = f"settings file {printable(file_path)}{self._reading.given_by}"
+            remedy = "let the service's user read it, or ask as root: sudo invoicedrop ..."
+            raise NotSeen([f"{where}: may not be read by {permissions.ourselves()}; {remedy}"]) from None
         except OSError as error:
-            problem = f"cannot be read ({error.strerror}); let the user that the service runs as read it"
+            problem = f"cannot be read ({error.strerror}); name a file that can"
         except UnicodeDecodeError as error:
             problem = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
         except tomllib.TOMLDecodeError as error:
@@ -216,14 +238,22 @@ class TomlFile(TomlConfigSettingsSource):
         return self._reading.entries(super().__call__(), names, printable(file), Layer.FILE, file.parent)
 
 
+def user_state(places: Places) -> Path:
+    """Return the folder for a user's own state."""
+    return places.user_state or platformdirs.user_state_path("invoicedrop")
+
+
 def provided(reading: Reading) -> dict[str, SetValue]:
     """Return what the system provides: a state folder, and the token put in place by systemd or a container engine."""
     state = reading.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         values = {"state_dir": reading.entry("state_dir", state, "$STATE_DIRECTORY", Layer.SYSTEM)}
     else:
-        folder = reading.places.user_state or platformdirs.user_state_path("invoicedrop")
-        values = {"state_dir": SetValue(folder, "user state folder")}
+        values = {"state_dir": SetValue(user_state(reading.places), "user state folder")}
+    runtime = reading.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if runtime:
+        file = f"{runtime}/{FILE_NAME}"
+        values["status_file"] = reading.entry("status_file", file, "$RUNTIME_DIRECTORY", Layer.SYSTEM)
     if secret := find_secret(reading.environ, reading.places.secret):
         values["api_token_file"] = SetValue(secret.path, secret.shown)
     return values

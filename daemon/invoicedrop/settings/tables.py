@@ -32,8 +32,9 @@ def inbox_tables(top: Mapping[str, SetValue], reading: Reading) -> list[Table]:
         defaults = _laid_over(defaults, values)
     if "inboxes" not in top:
         return [Table("", _with_folders(defaults))]
-    for name in FOLDERS:
-        if name in defaults:
+    for name in (*FOLDERS, "status_page"):
+        # No page is no page for all.
+        if name in defaults and not (name == "status_page" and defaults[name].value == ""):
             why = "does not say which inbox it is for; write it below each [[inboxes]]"
             reading.problems.append(f"{name} ({defaults.pop(name).origin}): {why}")
     inboxes = top["inboxes"]
@@ -61,11 +62,14 @@ def _laid_over(lower: Mapping[str, SetValue], upper: Mapping[str, SetValue]) -> 
 
 
 def _with_folders(values: dict[str, SetValue]) -> dict[str, SetValue]:
-    """Add the default folders, so that they are described and compared like any others."""
+    """Add the default folders and page, so that they are described and compared like any others."""
     drop_dir = values["drop_dir"].value if "drop_dir" in values else None
     if not isinstance(drop_dir, Path):
         return values
-    return {name: SetValue(drop_dir / name.removesuffix("_dir"), "inside drop_dir") for name in FOLDERS[1:]} | values
+    inside = {name: drop_dir / name.removesuffix("_dir") for name in FOLDERS[1:]} | {
+        "status_page": drop_dir / "status.html"
+    }
+    return {name: SetValue(path, "inside drop_dir") for name, path in inside.items()} | values
 
 
 def _raw_tables(inboxes: SetValue, reading: Reading) -> list[dict[str, Any]]:

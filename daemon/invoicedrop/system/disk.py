@@ -2,6 +2,7 @@
 
 import errno
 import io
+import math
 import os
 import re
 import secrets
@@ -104,10 +105,11 @@ def _fill_new(folder: Path, content: BinaryIO, *, times_of: int | None = None) -
     return path
 
 
-def clear_unfinished(folder: Path, owner: int) -> None:
+def clear_unfinished(folder: Path, owner: int, *, before: float = math.inf) -> None:
     """Remove the unfinished files that a crash left in `folder`: regular files of this user (uid), and nothing else.
 
-    One that cannot be removed stays: it is in nobody's way.
+    Only those that were last written `before` that moment (seconds since the epoch). One that cannot be removed stays:
+    it is in nobody's way.
 
     Raises:
         OSError: the folder cannot be read.
@@ -118,7 +120,7 @@ def clear_unfinished(folder: Path, owner: int) -> None:
             path = folder / name
             with suppress(OSError):
                 status = path.lstat()
-                if stat.S_ISREG(status.st_mode) and status.st_uid == owner:
+                if stat.S_ISREG(status.st_mode) and status.st_uid == owner and status.st_mtime < before:
                     remove(path)
 
 

@@ -3,6 +3,7 @@
 import errno
 from typing import Final
 
+from invoicedrop.languages.catalogue import phrase
 from invoicedrop.system.permissions import Refusal
 
 _EVERYBODYS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -67,4 +68,8 @@ def meaning(error: OSError) -> Refusal:
 
 def in_words(error: OSError) -> str:
     """Return the system's own words for an error met on one name, what they mean, and what helps."""
-    return f"{error.strerror or error}: {meaning(error).sentence}"
+    words, refusal = error.strerror or error, meaning(error)
+    if refusal is _OPEN_ELSEWHERE:
+        # What a bookkeeper can help with is told in their language.
+        return phrase("{words}: it is open in another program on the share; close it there", words=words)
+    return f"{words}: {refusal.sentence}"

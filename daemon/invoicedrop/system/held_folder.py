@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from invoicedrop.system.dated_folder import DatedFolder
 from invoicedrop.system.permissions import Refusal
+from invoicedrop.system.presence import is_there
 
 
 class Place(NamedTuple):
@@ -57,6 +59,29 @@ def is_strangers_link(folder: Path) -> bool:
     """
     status = folder.lstat()
     return stat.S_ISLNK(status.st_mode) and status.st_uid not in {0, os.geteuid(), folder.parent.stat().st_uid}
+
+
+def link_below(folder: DatedFolder, moment: float) -> Path | None:
+    """Return a link on the way from the fixed part of a folder to what it is at a moment, if there is one.
+
+    Raises:
+        OSError: it cannot be looked at.
+
+    """
+    path = folder.fixed
+    for name in folder.names_at(moment):
+        path /= name
+        if is_there(path) and stat.S_ISLNK(path.lstat().st_mode):
+            return path
+    return None
+
+
+def link_below_in_words(link: Path, fixed: Path) -> Refusal:
+    """Return what is wrong with such a link, and what helps."""
+    return Refusal(
+        f"{link} is a link, and below {fixed}, where folders are made for years and months, no link is followed",
+        "put a real folder in its place, or have the setting name where it leads",
+    )
 
 
 def strangers_link_in_words(folder: Path) -> Refusal:

@@ -25,6 +25,8 @@ class Refusal(NamedTuple):
 
     problem: str
     remedy: str
+    by_rights: bool = False
+    """Whether only the rights of the user that we run as are in the way: another user's may not be."""
 
     @property
     def sentence(self) -> str:
@@ -60,9 +62,36 @@ def ourselves() -> str:
 
 
 def missing_folder(folder: Path) -> Refusal:
-    """Return how to make a folder that is not there, so that we may use it."""
+    """Return how to get a folder that is not there: by mounting its share, or by making it, so that we may use it."""
     quoted = shlex.quote(str(folder))
-    return Refusal(f"{folder} does not exist", f"mkdir -p {quoted} && chown {_us()} {quoted}")
+    there = next((parent for parent in folder.parents if _is_seen(parent)), Path("/"))
+    made = f"mkdir -p {quoted} && chown {_us()} {quoted}"
+    if there != folder.parent:
+        missing = folder.parents[list(folder.parents).index(there) - 1]
+        return Refusal(
+            f"{folder} does not exist, and neither does {missing}",
+            f"if it is on a share or a disk, mount that; else correct the setting, or: {made}",
+        )
+    if _is_empty(there):
+        # As the place is where a share is mounted.
+        return Refusal(
+            f"{folder} does not exist, and {there} is empty",
+            f"if a share or a disk belongs at {there}, mount it; else: {made}",
+        )
+    return Refusal(f"{folder} does not exist", made)
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether there is something at `path`, as far as we may see."""
+    with suppress(OSError):
+        return is_there(path)
+    return False
+
+
+def _is_empty(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return next(entries, None) is None
+    return False
 
 
 def explained(folder: Path, error: OSError) -> Refusal:
@@ -114,6 +143,16 @@ def unreadable(file: Path) -> Refusal:
     )
 
 
+def of_another(path: Path, owner: int | None) -> str:
+    """Return why a file of the service cannot be used by this user, and who can; `owner` is its user, if known."""
+    name = "another user" if owner is None else user_name(owner)
+    other = "" if owner is None else f", or as that user: sudo -u {name} invoicedrop ..."
+    return (
+        f"{path} belongs to {name} and we run as {ourselves()}: "
+        f"ask as root where the systemd unit is at work, sudo invoicedrop ...{other}"
+    )
+
+
 def owned(status: os.stat_result) -> str:
     """Return owner, group and mode: "anna:staff (drwxr-x---)"."""
     return f"{user_name(status.st_uid)}:{group_name(status.st_gid)} ({stat.filemode(status.st_mode)})"
@@ -154,6 +193,7 @@ def _refused(folder: Path) -> Refusal:
                 f"{ancestor}, on the way to {folder}, belongs to {owned(status)}; we run as {ourselves()} "
                 "and may not pass through it",
                 _remedy(ancestor, status, "x"),
+                by_rights=True,
             )
         ancestor = child
     lacking = "".join(letter for letter, mode in _RIGHTS if not os.access(ancestor, mode, effective_ids=True))
@@ -162,6 +202,7 @@ def _refused(folder: Path) -> Refusal:
         return Refusal(
             f"{ancestor} belongs to {owned(status)}; we run as {ourselves()} and may not {_verbs(lacking)}",
             _remedy(ancestor, status, "rwx"),
+            by_rights=True,
         )
     return Refusal(
         f"{ancestor} refuses us although its rights ({owned(status)}; we run as {ourselves()}) look right",
@@ -182,7 +223,8 @@ def _remedy(path: Path, status: os.stat_result, rights: str) -> str:
     if status.st_gid in our_groups():
         return f"chmod g+{rights} {quoted}"
     if rights == "x":
-        return f"chmod o+x {quoted}"
+        # For us alone: o+x would let everybody pass, and the folder is not ours to take.
+        return f"setfacl -m u:{user_name(os.geteuid())}:x {quoted}  # of the package acl"
     if status.st_uid == 0:
         return f"chown {_us()} {quoted}"
     return f"chown :{group_name(os.getegid())} {quoted} && chmod g+{rights} {quoted}"

@@ -5,36 +5,53 @@ touched but our own trial files.
 """
 
 import os
-import stat
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
 
 from invoicedrop import exit_codes
-from invoicedrop.commands.check import folders, left_alone, network
+from invoicedrop.commands.check import folders, left_alone, network, status_page, stops, tokens
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
-from invoicedrop.commands.output import Cell, counted, print_line, print_table
+from invoicedrop.commands.output import Cell, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, LedgerUnavailable
-from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.pdf.validator import Validator
-from invoicedrop.service import lock, status_file
+from invoicedrop.reporting.asker import is_another, user_of_service
+from invoicedrop.reporting.daemon import read_daemon
+from invoicedrop.reporting.wording import counted
+from invoicedrop.service import lock
+from invoicedrop.service.inbox_stops import stopped
+from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.service import new_validator
-from invoicedrop.settings.models import Settings
+from invoicedrop.service.status_file import InboxReport
+from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system import permissions
 
-_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+_STYLES: Final = {
+    Level.OK: "green",
+    Level.NOTE: "cyan",
+    Level.UNSEEN: "magenta",
+    Level.WARNING: "yellow",
+    Level.PROBLEM: "bold red",
+}
 
 
 def check(settings: Settings, console: Console) -> int:
-    """Test the set-up and print a table of the findings; return 1 if one is a problem, else 0."""
+    """Test the set-up and print a table of the findings.
+
+    Return 1 if one is a problem, 75 if this user may not see all that the service would, else 0.
+    """
     findings = collect(settings)
-    _show(findings, console)
-    return exit_codes.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else exit_codes.OK
+    show(findings, console)
+    levels = {finding.level for finding in findings}
+    if Level.PROBLEM in levels:
+        return exit_codes.FAILED
+    return exit_codes.TRY_LATER if Level.UNSEEN in levels else exit_codes.OK
 
 
 def collect(settings: Settings) -> list[Finding]:
@@ -45,17 +62,31 @@ def collect(settings: Settings) -> list[Finding]:
             validator.warm_up()
         findings = _user(settings)
         ledger, ledger_findings = of_ledger(settings, opened)
-        identity = _identity(ledger)
-        put_off = _put_off(settings)
+        reports = _reports(settings)
         for inbox in settings.inboxes:
-            findings += folders.of_inbox(
-                inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off.get(inbox.name)
-            )
-            findings += left_alone.of_inbox(inbox, settings.folders)
+            report = reports.get(inbox.name)
+            put_off = None if report is None else report.put_off
+            identity = _identity(ledger, inbox)
+            findings += folders.of_inbox(inbox, state_dir=settings.state_dir, ledger=identity, put_off=put_off)
+            findings += left_alone.of_inbox(inbox, settings.own_paths)
+            findings += status_page.of_inbox(inbox)
+            # Who cannot read the ledger does not know whether a start would be the first.
+            if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
+                findings += _stops(inbox, ledger)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
-        return findings + _ledger_and_network(settings, ledger, ledger_findings)
+        for inbox in settings.inboxes:
+            findings += tokens.in_use(inbox, reports)
+        findings += _ledger_and_network(settings, ledger, ledger_findings)
+        return [_for_another(finding) for finding in findings] if is_another(settings) else findings
+
+
+def _for_another(finding: Finding) -> Finding:
+    """Return a finding as it counts where another user's service is checked: our own rights say nothing of its."""
+    if finding.level is Level.PROBLEM and finding.by_rights:
+        return replace(finding, level=Level.UNSEEN, remedy="")
+    return finding
 
 
 def _pdf_check(validator: Validator) -> Finding:
@@ -75,26 +106,31 @@ def _pdf_check(validator: Validator) -> Finding:
     return Finding(subject, "", Level.WARNING, shortcoming, remedy)
 
 
-def _identity(ledger: Ledger | None) -> str | None:
-    """Return the identity of the ledger; None where it cannot be read: that is told below."""
+def _identity(ledger: Ledger | None, inbox: Inbox) -> str | None:
+    """Return what the inbox's owner file calls our ledger; None where it cannot be read: that is told below."""
     with suppress(LedgerUnavailable):
-        return None if ledger is None else ledger.identity()
+        return None if ledger is None else ledger.identity_of(key_of(inbox))
     return None
 
 
-def _put_off(settings: Settings) -> dict[str, dict[str, tuple[float, str]]]:
-    """Return, by inbox, what a running service reports of deferred files; what cannot be believed is nothing."""
-    with suppress(OSError):
-        report = status_file.read(settings.state_dir)
-        if report is not None and report.pid is not None and report.is_fresh(time.time()):
-            return {name: inbox.put_off for name, inbox in report.inboxes.items()}
-    return {}
+def _stops(inbox: Inbox, ledger: Ledger | None) -> list[Finding]:
+    """Tell what is stopped, or will be at the first start; that the ledger cannot be read is told below."""
+    with suppress(LedgerUnavailable):
+        stop = None if ledger is None else stopped(ledger).get(inbox.name)
+        return list(stops.of_inbox(inbox, ledger, stop, time.time()))
+    return []
+
+
+def _reports(settings: Settings) -> dict[str, InboxReport]:
+    """Return what a running service reports of its inboxes; what cannot be believed is nothing."""
+    daemon = read_daemon(settings.status_file, time.time(), state_dir=settings.state_dir)
+    return {} if daemon.report is None or not daemon.is_fresh else daemon.report.inboxes
 
 
 def _user(settings: Settings) -> list[Finding]:
     """Judge the user that this check runs as: rights tested by another user than the service's prove nothing."""
     uid = os.geteuid()
-    owner = _owner(settings.state_dir)
+    owner = user_of_service(settings)
     if owner is not None and owner != uid:
         name = permissions.user_name(owner)
         return [
@@ -104,20 +140,11 @@ def _user(settings: Settings) -> list[Finding]:
                 Level.WARNING,
                 f"this check runs as {permissions.ourselves()}, but {settings.state_dir} belongs to {name}: "
                 "what is said of rights below is not true for the service",
-                f"sudo -u {name} invoicedrop check",
+                f"sudo invoicedrop check (where the systemd unit is at work), or sudo -u {name} invoicedrop check",
             )
         ]
     level, comment = (Level.NOTE, ", who may do everything") if uid == 0 else (Level.OK, "")
     return [Finding("user", "", level, f"we run as {permissions.ourselves()}{comment}")]
-
-
-def _owner(state_dir: Path) -> int | None:
-    """Return the uid that owns the service's state; None while a state folder for every user (1777) has no ledger."""
-    try:
-        status = state_dir.stat()
-        return (state_dir / LEDGER_FILE).stat().st_uid if status.st_mode & stat.S_ISVTX else status.st_uid
-    except OSError:
-        return None
 
 
 def _ledger_and_network(settings: Settings, ledger: Ledger | None, of_ledger: list[Finding]) -> list[Finding]:
@@ -129,7 +156,8 @@ def _ledger_and_network(settings: Settings, ledger: Ledger | None, of_ledger: li
         return [ledger_problem(error), daemon, *network.of_inboxes(settings.inboxes, None)]
 
 
-def _show(findings: list[Finding], console: Console) -> None:
+def show(findings: list[Finding], console: Console) -> None:
+    """Print findings as a table, and below it what is to be mended."""
     several = len({finding.inbox for finding in findings if finding.inbox}) > 1
     titles = ("", "inbox", "what", "found") if several else ("", "what", "found")
     rows: list[tuple[Cell, ...]] = []
@@ -147,8 +175,10 @@ def _show(findings: list[Finding], console: Console) -> None:
         print_line(console, "  ", (str(finding.level), _STYLES[finding.level]), f" {finding.subject}{where}:")
         print_line(console, f"    {finding.remedy}", unbroken=True)
     counts = Counter(finding.level for finding in findings)
+    if counts[Level.UNSEEN]:
+        print_line(console, f"{counted(counts[Level.UNSEEN], 'thing')} could not be seen by this user.")
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     if problems or warnings:
         print_line(console, f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}.")
-    else:
+    elif not counts[Level.UNSEEN]:
         print_line(console, ("Everything is right.", "green"))

@@ -5,10 +5,14 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How good or bad a finding is. Only a problem keeps invoices from going; a note only explains."""
+    """How good or bad a finding is. Only a problem keeps invoices from going; a note only explains.
+
+    UNSEEN is what this user may not see, though the service's may.
+    """
 
     OK = "ok"
     NOTE = "note"
+    UNSEEN = "unseen"
     WARNING = "warning"
     PROBLEM = "problem"
 
@@ -22,3 +26,5 @@ class Finding:
     level: Level
     text: str
     remedy: str = ""
+    by_rights: bool = False
+    """Whether only the rights of the user that checks are in the way."""

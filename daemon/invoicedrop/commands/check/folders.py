@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox
 from invoicedrop.system import permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
+from invoicedrop.system.held_folder import link_below, link_below_in_words
 from invoicedrop.system.local_time import minute
 
 _EVENT_DEADLINE: Final = 2.0
@@ -42,7 +44,8 @@ def of_inbox(
     one, `put_off` is what a running service reports of deferred files (`InboxReport`); `event_deadline` is how long an
     event is waited for, in seconds.
     """
-    for subject, folder in (("drop", inbox.drop_dir), ("processed", inbox.processed_dir), ("failed", inbox.failed_dir)):
+    now = time.time()
+    for subject, folder in zip(("drop", "processed", "failed"), inbox.fixed_folders, strict=True):
         missing = None if state_dir is None else missing_mount(state_dir, inbox.name, folder)
         if missing is not None:
             # To try the folder in its place would write into the mount point.
@@ -51,6 +54,9 @@ def of_inbox(
         if refusal is not None:
             # To try it would write where the link leads.
             return [_refused(f"{subject}_dir", inbox, refusal)]
+    link = link_below(inbox.processed, now)
+    if link is not None:
+        return [_refused("processed_dir", inbox, link_below_in_words(link, inbox.processed.fixed))]
     refusal = trials.use(inbox.drop_dir)
     if refusal is not None:
         # What is inside it, and moves out of it, would fail for the same reason.
@@ -60,8 +66,8 @@ def of_inbox(
         *_sticky(inbox),
         *_owner(inbox, ledger),
         *waiting_files.of_inbox(inbox, put_off or {}),
-        *planted.of_inbox(inbox),
-        *_target("processed", inbox.processed_dir, inbox),
+        *planted.of_inbox(inbox, now),
+        *_target("processed", inbox.processed.at(now), inbox),
         *_target("failed", inbox.failed_dir, inbox),
         _events(inbox, event_deadline),
     ]
@@ -74,7 +80,7 @@ def of_state(state_dir: Path) -> list[Finding]:
         return [finding, *_durability(state_dir, file_system_of(state_dir))]
     refusal = trials.use(state_dir)
     if refusal is not None:
-        return [Finding("state_dir", "", Level.PROBLEM, refusal.problem, refusal.remedy)]
+        return [Finding("state_dir", "", Level.PROBLEM, refusal.problem, refusal.remedy, refusal.by_rights)]
     file_system = file_system_of(state_dir)
     room, level = _room(state_dir, _MIB)
     text = f"{state_dir}: write, rename and delete work; {file_system}, {room}"
@@ -85,7 +91,7 @@ def of_state(state_dir: Path) -> list[Finding]:
 
 
 def _refused(subject: str, inbox: Inbox, refusal: permissions.Refusal) -> Finding:
-    return Finding(subject, inbox.name, Level.PROBLEM, refusal.problem, refusal.remedy)
+    return Finding(subject, inbox.name, Level.PROBLEM, refusal.problem, refusal.remedy, refusal.by_rights)
 
 
 def _usable(subject: str, folder: Path, inbox: Inbox) -> Iterator[Finding]:

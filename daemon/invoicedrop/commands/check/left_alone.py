@@ -21,9 +21,9 @@ _REMEDY: Final = (
 )
 
 
-def of_inbox(inbox: Inbox, own_folders: Collection[Path]) -> list[Finding]:
+def of_inbox(inbox: Inbox, own_paths: Collection[Path]) -> list[Finding]:
     """Name what is left alone in the drop folder, and perhaps meant as an invoice."""
-    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_folders=own_folders, now=time.time())
+    judge = LeftAlone(inbox.drop_dir, inbox.order_id_kind, own_paths=own_paths, now=time.time())
     awaited: list[str] = []
     # Whether the folder can be read is another finding.
     with suppress(OSError):

@@ -25,7 +25,7 @@ from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.channable.transport import DeadlineTransport, ProxyFailed
 from invoicedrop.commands.check import connections
 from invoicedrop.commands.check.finding import Finding, Level
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
 from invoicedrop.service.rate_limiters import remembered_limiter
@@ -60,6 +60,9 @@ def of_inboxes(inboxes: tuple[Inbox, ...], ledger: Ledger | None) -> list[Findin
         findings += _rate(inbox) if inbox.account not in reported else []
         try:
             token = token_reader(inbox, hide)()
+        except NotSeen as error:
+            findings.append(Finding("token", inbox.name, Level.UNSEEN, str(error)))
+            continue
         except ConfigError as error:
             findings.append(Finding("token", inbox.name, Level.PROBLEM, str(error), "mend the token's file"))
             continue

@@ -28,9 +28,9 @@ def strangers_link(folder: Path) -> permissions.Refusal | None:
     return None
 
 
-def of_inbox(inbox: Inbox) -> Iterator[Finding]:
+def of_inbox(inbox: Inbox, now: float) -> Iterator[Finding]:
     """Name what bears a name of our own temporary files or folders and is nothing that we make."""
-    folders = (inbox.drop_dir, inbox.processed_dir, inbox.failed_dir)
+    folders = dict.fromkeys((*inbox.fixed_folders, inbox.processed.at(now)))
     planted = [entry for folder in folders for entry in _planted(folder)]
     for path, status in planted[:_MAX_NAMED]:
         kind = "a link" if stat.S_ISLNK(status.st_mode) else "nothing that we make"

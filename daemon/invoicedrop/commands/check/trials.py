@@ -86,7 +86,7 @@ def temporarily_made(folder: Path, drop_dir: Path) -> Iterator[None]:
     """
     missing = [path for path in (folder, *folder.parents) if is_missing(path)]
     try:
-        disk.make_folder(folder, parents=drop_dir not in folder.parents)
+        disk.make_folder(folder, parents=drop_dir not in missing)
         yield
     finally:
         for path in missing:

@@ -5,10 +5,17 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     daemon    {running: true, false or null (this user may not know), pid, version, last_report, trouble}: `trouble` is
               why its report cannot be read, or null
     ledger    why the ledger cannot be read now, or null
-    inboxes   [{name, folder, waiting, trouble, paused, next_probe, seconds, owner}]: `trouble` and `paused` say in
-              words why the folders or the API cannot be used now, `seconds` is how long the backlog takes at the API's
-              rate, `owner` {host, pid, since, last_beat, ours, writer} is the daemon that holds the drop folder
-              (`writer`: the user whose file says so), or null
+    troubles  [{kind, inbox, since, words, count}]: what is wrong, the worst first; `kind` is one of
+              reporting.troubles.TroubleKind, `inbox` is null for the whole service
+    inboxes   [{name, folder, waiting, trouble, standby, paused, next_probe, stopped_by, slow, seconds, owner, oldest,
+              in_doubt, failed, token_since, unseen}]: `trouble` and `paused` say in words why the folders or the API
+              cannot be used now, `standby` which other daemon works on the inbox while this one stands by (process,
+              host, since when), `stopped_by` that a person has paused the inbox, or that its first start holds what
+              waits,
+              `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since, last_beat, ours,
+              writer} is the daemon that holds the drop folder (`writer`: the user whose file says so), or null,
+              `oldest` is since when the oldest invoice waits, `in_doubt` and `failed` are counts, `token_since` is
+              when the token was first seen, `unseen` why this user may not see the folder
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that
@@ -39,14 +46,15 @@ from invoicedrop.reporting.overview import (
     SentFile,
     WaitingFile,
 )
+from invoicedrop.reporting.troubles import Trouble, troubles_in
 from invoicedrop.settings.models import Settings
 from invoicedrop.system.local_time import iso
 
-_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat"})
+_TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat", "oldest", "token_since"})
 
 
 def status(settings: Settings, console: Console, *, as_json: bool) -> int:
-    """Print the overview; return 0, or 75 if the ledger could not be read (the folders are shown all the same).
+    """Print the overview; return 0, also if the ledger cannot be read: that is told, and the folders are shown.
 
     Raises:
         ConfigError: the ledger was written by a newer program.
@@ -57,10 +65,9 @@ def status(settings: Settings, console: Console, *, as_json: bool) -> int:
         console.out(json.dumps(_as_json(overview)), highlight=False)
     else:
         terminal.show(overview, settings, console)
-    if overview.ledger_trouble is None:
-        return exit_codes.OK
-    sys.stderr.write(f"{printable(overview.ledger_trouble)}\n")
-    return exit_codes.TRY_LATER
+    if overview.ledger_trouble is not None:
+        sys.stderr.write(f"{printable(overview.ledger_trouble)}\n")
+    return exit_codes.OK
 
 
 def _as_json(overview: Overview) -> dict[str, Any]:
@@ -74,6 +81,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             "trouble": overview.daemon.trouble,
         },
         "ledger": overview.ledger_trouble,
+        "troubles": [_fields(trouble) for trouble in troubles_in(overview)],
         "inboxes": [_fields(inbox) for inbox in overview.inboxes],
         "waiting": {"total": overview.waiting_total, "files": [_fields(file) for file in overview.waiting]},
         "left_alone": [_fields(file) for file in overview.left_alone],
@@ -85,7 +93,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
 
 
 def _fields(
-    record: WaitingFile | LeftAloneFile | FailedFile | QuestionedFile | SentFile | InboxState,
+    record: Trouble | WaitingFile | LeftAloneFile | FailedFile | QuestionedFile | SentFile | InboxState,
 ) -> dict[str, Any]:
     return {name: _shown(name, value) for name, value in asdict(record).items()}
 

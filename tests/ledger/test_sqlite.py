@@ -144,7 +144,7 @@ def test_a_reader_does_not_wait_for_a_writer(ledger: Ledger) -> None:
     with somebody_writes(ledger) as other:
         writing = threading.Thread(target=ledger.uploading, args=(invoice(9),))
         writing.start()
-        wait_until(lambda: ledger._database._writing, what="a write that waits")
+        wait_until(lambda: ledger._database._group._writing, what="a write that waits")
         began = time.monotonic()
         assert written(ledger, entry) == entry
         assert time.monotonic() - began < 5
@@ -161,10 +161,10 @@ def together(ledger: Ledger, work: Callable[[int], object]) -> tuple[Mapping[int
     with somebody_writes(ledger) as other:
         first = threading.Thread(target=ledger.remember_bucket, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
         first.start()
-        wait_until(lambda: database._writing, what="a write that waits")
+        wait_until(lambda: database._group._writing, what="a write that waits")
 
         def let_go() -> None:
-            wait_until(lambda: len(database._waiting) == 8, what="all that want to write")
+            wait_until(lambda: len(database._group._waiting) == 8, what="all that want to write")
             other.execute("ROLLBACK")
 
         letting_go = threading.Thread(target=let_go)

@@ -1,0 +1,1 @@
+"""`invoicedrop setup`: settings and token from four answers."""

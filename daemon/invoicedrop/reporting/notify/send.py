@@ -1,0 +1,63 @@
+"""The short-lived process that sends a message by Apprise: `python -m invoicedrop.reporting.notify.send`.
+
+It reads one JSON object from standard input, {address, title, body, seconds}, and writes one to standard output,
+{sent, words}. Without a title it only sees whether Apprise understands the address. So neither the address nor the text
+stands in a command line or an environment, and the daemon does not grow by Apprise's libraries.
+"""
+
+import json
+import logging
+import re
+import signal
+import sys
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import apprise
+
+_HIDDEN: Final = "[secret]"
+_LONGEST: Final = 500
+"""Characters of what is said about a failure."""
+_SHORTEST_SECRET: Final = 3
+
+
+def main() -> None:
+    """Send what standard input asks for."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    # Whoever started us may be gone: nothing else ends a server that never answers.
+    signal.alarm(int(request["seconds"]) + 1)
+    json.dump(_send(request["address"], request.get("title"), request.get("body") or ""), sys.stdout)
+
+
+def _send(address: str, title: str | None, body: str) -> dict[str, Any]:
+    asset = apprise.AppriseAsset(app_id="invoicedrop", async_mode=False, secure_logging=True, storage_mode="memory")
+    notifier = apprise.Apprise(asset=asset)
+    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
+        if not notifier.add(address):
+            return {"sent": False, "words": "Apprise does not understand this address"}
+        if title is None:
+            return {"sent": True, "words": ""}
+        sent = bool(notifier.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+        words = " ".join(said.getvalue().split())
+    return {"sent": sent, "words": "" if sent else masked(words, address)[:_LONGEST] or "it was not taken"}
+
+
+def masked(words: str, address: str) -> str:
+    """Return words about an address without anything of it that may be secret: all but the name of a server."""
+    parts = urlsplit(address)
+    pieces = [address, parts.netloc, parts.username or "", parts.password or ""]
+    host = parts.netloc.rpartition("@")[2].partition(":")[0]
+    if "." not in host and host != "localhost":
+        pieces.append(host)
+    pieces += parts.path.split("/")
+    pieces += [value for pair in parts.query.split("&") for value in (pair.partition("=")[2],)]
+    secrets = {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= _SHORTEST_SECRET}
+    secrets -= {host} if "." in host or host == "localhost" else set()
+    if not secrets:
+        return words
+    pattern = "|".join(re.escape(secret) for secret in sorted(secrets, key=len, reverse=True))
+    return re.sub(pattern, _HIDDEN, words, flags=re.IGNORECASE)
+
+
+if __name__ == "__main__":
+    main()
