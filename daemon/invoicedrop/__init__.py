@@ -4,4 +4,4 @@ This package imports nothing at its top on purpose: the child process that reads
 quick commands start from here, and pay only for what they use.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
