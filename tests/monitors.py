@@ -1,6 +1,5 @@
 """A service with metrics, as Prometheus and a probe see it."""
 
-import socket
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invoicedrop.timing import Timing
 from merchant import Daemon, Merchant, running
+from ports import free_port
 from quick_service import program
 from waiting import wait_until
 
@@ -24,14 +24,6 @@ QUICK = Timing(
 )
 PROGRAM = program(QUICK, checked=False)
 Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def get(url: str) -> tuple[int, str]:

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
+from ports import free_port
 from waiting import wait_until
 
 _NUMBERS: Final = itertools.count(1)
@@ -73,7 +73,7 @@ class PostgresServer:
         folder = Path(tempfile.mkdtemp(prefix="invoicedrop-pg-", dir=memory if os.access(memory, os.W_OK) else None))
         if os.geteuid() == 0:
             shutil.chown(folder, _other_user())
-        server = cls(folder, _free_port(), bin_folder)
+        server = cls(folder, free_port(), bin_folder)
         command = ["initdb", "-D", "data", "-A", "trust", "-U", _SUPERUSER, "-N", "--no-locale", "-E", "UTF8"]
         server._run(command)
         # This user, and no other one, needs a password.
@@ -144,12 +144,6 @@ class PostgresServer:
 
 def _other_user() -> str:
     return "postgres" if any(user.pw_name == "postgres" for user in pwd.getpwall()) else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def _end_with_parent() -> None:

@@ -70,7 +70,7 @@ class Scene:
         self._findings.note(told())
 
         def status() -> str:
-            return self._merchant.run("status", forked=False).stdout
+            return " ".join(self._merchant.run("status", forked=False).stdout.split())
 
         # Between two tries it tells of what is done instead.
         self._findings.wait(f"{self.title}: so does `status`", lambda: re.search(words, status()), detail=status)

@@ -15,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invoicedrop.reporting.troubles import TroubleKind
 from merchant import Merchant
-from monitors import free_port, get, monitored, wait_for_sample
+from monitors import get, monitored, wait_for_sample
 from mounts import tmpfs
+from ports import free_port
 from waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from merchant import Merchant, running
-from monitors import PROGRAM, free_port, get, monitored, samples, wait_for_sample
+from monitors import PROGRAM, get, monitored, samples, wait_for_sample
+from ports import free_port
 from waiting import wait_until
 from web_sink import web_sink
 

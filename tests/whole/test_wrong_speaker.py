@@ -370,11 +370,12 @@ def test_a_conflict_does_not_count_time_in_which_nothing_could_be_tried(
 ) -> None:
     """After an outage, or a stop, longer than one waits for a conflict, one more conflict is no refusal yet."""
     proxy.add(Rule("POST", passed_on=False, reply=_CONFLICT, count=1))
+    maintenance = as_json({"status": "error", "message": "maintenance"}, 503)
+    outage = proxy.add(Rule("POST", passed_on=False, reply=maintenance))
     merchant.drop_pdf("5.pdf")
     timing = replace(QUICK, conflict_patience=1.0, first_probe=2.0, longest_probe=2.0)
     with running(merchant, program=program(timing, checked=False)) as daemon:
         daemon.wait_for("invoice.deferred")
-        outage = proxy.add(Rule(passed_on=False, reply=as_json({"status": "error", "message": "maintenance"}, 503)))
         began = time.monotonic()
         daemon.wait_for("api.paused")
         if how == "stopped":
