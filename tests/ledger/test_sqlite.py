@@ -307,3 +307,42 @@ def test_a_closed_ledger_is_ledger_trouble(ledger: Ledger) -> None:
         ledger.uploaded(entry, Receipt(1))
     with pytest.raises(LedgerUnavailable, match="closed"):
         written(ledger, entry)
+
+
+# Others that open and close the same file
+
+
+def _opened_and_closed_by_another_process(path: Path) -> int:
+    """Have another process read the ledger, as commands do; return how many invoices it finds."""
+    program = """
+        import sqlite3, sys
+        ledger = sqlite3.connect(sys.argv[1])
+        print(*ledger.execute("SELECT count(*) FROM invoices").fetchone())
+        ledger.close()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_opening_it_once_more_in_this_process_costs_no_lock(tmp_path: Path) -> None:
+    """What reads the ledger beside the service, in its process, leaves SQLite's locks: no commit is lost for it."""
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.path is not None
+        ledger.uploading(invoice(1))
+        with Ledger.open(tmp_path) as again:
+            assert again.count(State.UPLOADING) == 1
+        assert _opened_and_closed_by_another_process(ledger.path) == 1
+        log = ledger.path.with_name(f"{ledger.path.name}-wal")
+        assert log.exists(), "the other process took itself for the last one"
+        ledger.uploading(invoice(2))
+        assert _opened_and_closed_by_another_process(ledger.path) == 2
+
+
+def test_a_file_in_the_place_of_one_that_was_closed_is_looked_at(tmp_path: Path) -> None:
+    """Once the last one here has closed a ledger, what lies in its place is examined before it is opened."""
+    with Ledger.open(tmp_path) as ledger, Ledger.open(tmp_path):
+        assert ledger.path is not None
+    ledger.path.write_bytes(b"not a database" * 20)
+    with pytest.raises(LedgerUnavailable, match="not a database"):
+        Ledger.open(tmp_path)

@@ -6,6 +6,7 @@ What is SQLite's own: how the file is opened (`connect`), how a write begins (`_
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +22,15 @@ from invoicedrop.ledger.trouble import explained
 
 _BUSY_SECONDS: Final = 30
 """How long a write waits for one of another process."""
+_Key = tuple[int, int]
+_OPEN: Final[Counter[_Key]] = Counter()
+"""How often this process has each file open, by device and inode.
+
+While it does, nothing but SQLite may open and close the file here: that would release SQLite's locks on it, and the
+next process to close the file would take itself for the last one, and remove the log that we go on writing to
+(https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+"""
+_OPENING: Final = threading.Lock()
 _BEGIN: Final = "BEGIN IMMEDIATE"
 """A transaction that asks for the right to write only when it first writes may be refused it without a wait."""
 
@@ -52,6 +62,9 @@ class Sqlite:
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
+        self._key: _Key | None = _key_of(path)
+        if self._key is not None:
+            _OPEN[self._key] += 1
         self._group = GroupCommit(self._transact, lambda error: isinstance(error, sqlite3.OperationalError))
 
     @classmethod
@@ -62,17 +75,19 @@ class Sqlite:
             ConfigError: a newer program wrote it.
 
         """
-        make_ready(path)
-        with _explained("written", path):
-            writer = connect(path)
-            try:
-                with _transaction(writer):
-                    require_ours(writer, path)
-                    migrate(writer.execute, SQLITE, str(path))
-                return cls(path, writer, connect(path))
-            except BaseException:
-                writer.close()
-                raise
+        with _OPENING:
+            if _key_of(path) not in _OPEN:
+                make_ready(path)
+            with _explained("written", path):
+                writer = connect(path)
+                try:
+                    with _transaction(writer):
+                        require_ours(writer, path)
+                        migrate(writer.execute, SQLITE, str(path))
+                    return cls(path, writer, connect(path))
+                except BaseException:
+                    writer.close()
+                    raise
 
     @property
     def name(self) -> str:
@@ -99,6 +114,12 @@ class Sqlite:
         self._group.alone(self._writer.close)
         with self._reading:
             self._reader.close()
+        with _OPENING:
+            key, self._key = self._key, None
+            if key is not None:
+                _OPEN[key] -= 1
+                if not _OPEN[key]:
+                    del _OPEN[key]
 
     def read(self, statement: str, values: Values) -> list[Row]:
         """Execute a statement that changes nothing; return its rows."""
@@ -122,6 +143,15 @@ class Sqlite:
 
     def _executed(self, statement: str, values: Values) -> list[Row]:
         return self._writer.execute(statement, _stored(values)).fetchall()
+
+
+def _key_of(path: Path) -> _Key | None:
+    """Return what tells the file from every other one; None where it is not there, or cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _stored(values: Values) -> Values:
