@@ -79,6 +79,20 @@ def test_the_page_follows_the_service_through_its_lives(merchant: Merchant) -> N
     assert daemon.events("file.ignored") == []
 
 
+def test_readers_beside_the_service_cost_it_no_commit(merchant: Merchant) -> None:
+    """The page and commands read the ledger while it is written; a kill after that loses nothing of what was sent."""
+    with _service(merchant) as daemon:
+        merchant.drop_pdf("7.pdf")
+        daemon.wait_for("invoice.processed")
+        _wait_for_page(merchant, "7.pdf")
+        assert merchant.run("status", "7").returncode == 0
+        merchant.drop_pdf("8.pdf")
+        daemon.wait_for("invoice.processed", 2)
+        daemon.kill()
+    for order in ("7", "8"):
+        assert ": processed" in merchant.run("history", order).stdout
+
+
 def test_an_outage_is_on_the_page_with_what_waits(merchant: Merchant) -> None:
     """While the API is down the page says so, and what waits for it; when it is back, that all went."""
     back = down(merchant.sandbox)
