@@ -90,7 +90,7 @@ def test_readers_beside_the_service_cost_it_no_commit(merchant: Merchant) -> Non
         daemon.wait_for("invoice.processed", 2)
         daemon.kill()
     for order in ("7", "8"):
-        assert ": processed" in merchant.run("history", order).stdout
+        assert "accepted by Channable" in merchant.run("history", order).stdout
 
 
 def test_an_outage_is_on_the_page_with_what_waits(merchant: Merchant) -> None:
