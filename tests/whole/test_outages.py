@@ -276,7 +276,8 @@ def _sit_out(backlog: Backlog, kind: Kind, *, files: int, probes: int, then: int
     assert after.memory - before.memory < _GROWTH, f"{before} grew to {after}"
     if kind.timeout:
         # A busy machine may let one more time out when all is well again.
-        in_doubt |= {int(str(line["order_id"])) for line in daemon.events("upload.unknown")}
+        slow = [*daemon.events("upload.unknown"), *daemon.events("invoice.deferred")]
+        in_doubt |= {int(str(line["order_id"])) for line in slow}
     in_order = [order for order in backlog.sent() if order not in in_doubt]
     turns = {order: turn for turn, order in enumerate(order for order in backlog.arrived if order not in in_doubt)}
     # What is handed out at once may overtake one another, the oldest always being among it.
