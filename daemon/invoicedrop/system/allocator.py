@@ -11,8 +11,8 @@ _ARENAS: Final = 2
 def keep_little() -> None:
     """Let all threads of this process take memory from two arenas, instead of one each that keeps what a burst took.
 
-    Lower thresholds, by which large blocks go back to the system at once, spared 1 MB more and cost about 1 ms of processor
-    time for each invoice. Another C library (musl) has no such setting, and needs none.
+    Lower thresholds, by which large blocks go back to the system at once, spared 1 MB more and cost about 1 ms of
+    processor time for each invoice. Another C library (musl) has no such setting, and needs none.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
