@@ -86,11 +86,7 @@ def _extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        sentence = (
-            f"{error.name} comes with the extra {name!r}: pip install 'invoicedrop[{name}]'; in a checkout "
-            f"pip install -e '.[{name}]'; with the systemd unit sudo systemd/install --with {name}"
-        )
-        raise NotInstalled([sentence]) from error
+        raise NotInstalled(error.name or "what it needs", name) from error
 
 
 def _console() -> "Console":

@@ -189,9 +189,17 @@ class NotSetUp(ConfigError):  # noqa: N818
 
 
 class NotInstalled(ConfigError):  # noqa: N818
-    """A part of the program is missing that only some installations need."""
+    """A part of the program is missing that only some installations need: `library`, of the extra of that name."""
 
     heading = "this needs something that is not installed"
+
+    def __init__(self, library: str, extra: str, wanted_by: str = "") -> None:
+        needed = f"{wanted_by} needs {library}, which" if wanted_by else library
+        sentence = (
+            f"{needed} comes with the extra {extra!r}: pip install 'invoicedrop[{extra}]'; in a checkout pip install "
+            f"-e '.[{extra}]'; with the systemd unit sudo systemd/install --with {extra}"
+        )
+        super().__init__([sentence])
 
 
 class NotSeen(ConfigError):  # noqa: N818

@@ -158,6 +158,10 @@ class Timing:
 
 DEFAULT_TIMING: Final = Timing()
 
+LOOK_SHARE: Final = 20
+"""A look at folders is followed by so many times its length of something else: a share where each look takes seconds
+is not kept busy by us."""
+
 
 def backoff(delay: float, first: float, cap: float) -> float:
     """Return the delay after `delay`, in seconds: `first`, then its doubles, up to `cap`."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.inbox.filed_names import orphaned_reasons, reason_path
 from invoicedrop.system import disk
-from invoicedrop.system.presence import is_there
+from invoicedrop.system.presence import is_gone, is_there
 
 
 class ReasonFiles:
@@ -61,7 +61,8 @@ class ReasonFiles:
             self.write(target, text)
             yield
         except BaseException as error:
-            if isinstance(error, FileExistsError) or _is_gone(target):
+            # Half moved, or where nobody can look, it keeps its reason.
+            if isinstance(error, FileExistsError) or is_gone(target):
                 with suppress(IsADirectoryError):
                     disk.remove(path)
             raise
@@ -107,14 +108,6 @@ def _forget(filed_as: Path) -> None:
     with suppress(OSError):
         if not is_there(filed_as):
             disk.remove(reason_path(filed_as))
-
-
-def _is_gone(target: Path) -> bool:
-    """Whether an invoice was not moved to `target`: half moved, or where nobody can look, it keeps its reason."""
-    try:
-        return not is_there(target)
-    except OSError:
-        return False
 
 
 def _is_folder(path: Path) -> bool:

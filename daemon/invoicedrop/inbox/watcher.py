@@ -21,9 +21,8 @@ from invoicedrop.inbox.ownership import OWNER_FILE
 from invoicedrop.inbox.stability import StabilityTracker
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.mover import is_aside
+from invoicedrop.timing import LOOK_SHARE
 
-_SCAN_SHARE: Final = 20
-"""A scan that takes long is followed by this many times its length of something else."""
 _NAMED: Final = 100
 """While more entries than these are left alone, new ones are only counted."""
 _LINK_GRACE: Final = 0.05
@@ -144,7 +143,7 @@ class Watcher:
             refusal = permissions.explained(self.folder, error)
             raise FolderUnavailable(f"{self.folder} cannot be read ({error.strerror}): {refusal.sentence}") from error
         took = time.monotonic() - started
-        self._next_scan = started + max(self._scan_interval, took * _SCAN_SHARE)
+        self._next_scan = started + max(self._scan_interval, took * LOOK_SHARE)
 
     def _listen(self) -> None:
         """Listen to the folder that is there now: it may be another one than before, under the same name."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from invoicedrop.errors import Changed, ConfigError
+from invoicedrop.errors import Changed, NotInstalled
 from invoicedrop.invoice import Receipt, State, require_legal_move
 from invoicedrop.ledger import statements
 from invoicedrop.ledger.engine import Engine, Row
@@ -78,16 +78,15 @@ class Ledger:
         An answer of the database is waited for for `patience` seconds.
 
         Raises:
-            ConfigError: what it needs is not installed, or `url` is no address.
+            NotInstalled: the extra `postgres` is missing.
+            ConfigError: `url` is no address.
 
         """
         try:
             # Here alone: who keeps the ledger in a file needs no PostgreSQL code.
             from invoicedrop.ledger.postgres import Postgres  # noqa: PLC0415
         except ImportError as error:
-            raise ConfigError(
-                [f"ledger_url: {error}; install what it needs: pip install 'invoicedrop[postgres]'"]
-            ) from error
+            raise NotInstalled("psycopg", "postgres", "ledger_url") from error
         return cls(Postgres(url, patience=patience))
 
     def connect(self, *, make: bool = True) -> bool:

@@ -97,10 +97,6 @@ class Session(psycopg.Connection[Row]):
                 self.pgconn.finish()
             raise
 
-    def commit(self) -> None:
-        """Commit what was executed."""
-        super().commit()
-
 
 class Postgres:
     """An `Engine` in a PostgreSQL database. Answers are waited for for `patience` seconds."""

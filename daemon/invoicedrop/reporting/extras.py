@@ -2,15 +2,15 @@
 
 from importlib.util import find_spec
 
-from invoicedrop.errors import ConfigError
+from invoicedrop.errors import NotInstalled
 
 
 def require(library: str, extra: str, what: str) -> None:
     """Check that the library of an extra is installed, for `what` needs it.
 
     Raises:
-        ConfigError: it is not; the sentence says how to install it.
+        NotInstalled: it is not.
 
     """
     if find_spec(library) is None:
-        raise ConfigError([f"{what}: needs {library}, which is not installed: pip install 'invoicedrop[{extra}]'"])
+        raise NotInstalled(library, extra, what)

@@ -35,7 +35,7 @@ from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Inbox, Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
-from invoicedrop.system.presence import is_there
+from invoicedrop.system.presence import is_gone
 
 LAST_SENT: Final = 10
 """Accepted invoices that `status` shows."""
@@ -166,7 +166,7 @@ def _failed_files(sources: Sources) -> list[FailedFile]:
     for entry in sources.entries(State.FAILED):
         if len(files) == MAX_FILES:
             break
-        if entry.filed_as is None or entry.reason is None or _is_gone(Path(entry.filed_as)):
+        if entry.filed_as is None or entry.reason is None or is_gone(Path(entry.filed_as)):
             continue
         problem, remedy = advice(entry.reason)
         files.append(
@@ -207,14 +207,6 @@ def _questioned_files(sources: Sources) -> list[QuestionedFile]:
 
 
 # The folders
-
-
-def _is_gone(path: Path) -> bool:
-    """Whether there is nothing at `path`; what cannot be looked at may be there."""
-    try:
-        return not is_there(path)
-    except OSError:
-        return False
 
 
 def _count_in(folder: Path) -> int:

@@ -61,7 +61,7 @@ class Pings:
             return
         self._due, self._began, self._wrong = now + self._timing.ping, now, wrong
         body = "\n".join(trouble.sentence for trouble in causes)
-        # In a thread of its own: a name that cannot be resolved has no deadline.
+        # In a thread of its own: an answer may take seconds, and others are to be told meanwhile.
         self._thread = threading.Thread(target=self._ping, args=(body,), name="heartbeat", daemon=True)
         self._thread.start()
 

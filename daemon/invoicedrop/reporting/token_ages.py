@@ -3,13 +3,11 @@
 Tokens are known by a fingerprint with a salt of this state folder, which tells nothing of them to anybody else.
 """
 
-import hashlib
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from invoicedrop.reporting.memory import Memory
+from invoicedrop.reporting.memory import Memory, fingerprint, moments_in, salt_in
 
 _FILE_NAME: Final = "tokens.json"
 _EARLIEST: Final = 1_750_000_000.0
@@ -27,11 +25,9 @@ class TokenAges:
 
     def seen(self, tokens: Iterable[str], now: float) -> None:
         """Note that these tokens are in use; what is new is written down."""
-        salt = self._known.get("salt")
-        if not isinstance(salt, str):
-            salt = secrets.token_hex(16)
-        since = _since(self._known)
-        found = {_fingerprint(token, salt): now for token in tokens}
+        salt = salt_in(self._known)
+        since = moments_in(self._known)
+        found = {fingerprint(token, salt): now for token in tokens}
         # A moment that is still to come, or was before the clock was set, is forgotten.
         right = {print_: min(first, now) for print_, first in since.items() if first >= _EARLIEST}
         latest = dict(sorted((found | right).items(), key=lambda item: item[1], reverse=True)[:_MOST])
@@ -43,16 +39,4 @@ class TokenAges:
 def token_since(state_dir: Path, token: str) -> float | None:
     """Return when this token was first seen with this state folder; None where that is not known."""
     known = Memory(state_dir / _FILE_NAME).read()
-    salt = known.get("salt")
-    return _since(known).get(_fingerprint(token, salt)) if isinstance(salt, str) else None
-
-
-def _since(known: Mapping[str, object]) -> dict[str, float]:
-    since = known.get("since")
-    if not isinstance(since, dict):
-        return {}
-    return {str(print_): float(first) for print_, first in since.items() if isinstance(first, int | float)}
-
-
-def _fingerprint(token: str, salt: str) -> str:
-    return hashlib.blake2b(token.encode(), key=salt.encode()[:64], digest_size=12).hexdigest()
+    return moments_in(known).get(fingerprint(token, salt_in(known)))

@@ -3,7 +3,7 @@
 A trouble is told from what the service last reported and from what lies in its folders; nothing is read here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -170,19 +170,11 @@ def _inbox_troubles(name: str, inbox: InboxReport) -> Iterator[Trouble]:
 
 def _kind_of(cause: str | None, otherwise: TroubleKind) -> TroubleKind:
     """Return the kind that a pause's cause is; `otherwise` for one that another version wrote, or did not write."""
-    return _KINDS.get(cause or "", otherwise)
+    # A cause and its kind have the same name; the rate limit is a cause, and no trouble.
+    return TroubleKind(cause) if cause in _CAUSES else otherwise
 
 
-_KINDS: Final[Mapping[str, TroubleKind]] = {
-    PauseCause.OUTAGE: TroubleKind.OUTAGE,
-    PauseCause.TOKEN: TroubleKind.TOKEN,
-    PauseCause.PROJECT: TroubleKind.PROJECT,
-    PauseCause.FOLDER: TroubleKind.FOLDER,
-    PauseCause.DISK: TroubleKind.DISK,
-    PauseCause.LEDGER: TroubleKind.LEDGER,
-    PauseCause.CHECK: TroubleKind.CHECK,
-    PauseCause.THREADS: TroubleKind.THREADS,
-}
+_CAUSES: Final = frozenset(PauseCause) - {PauseCause.RATE_LIMIT}
 
 
 def _waits_too_long(inbox: InboxState, now: float, timing: Timing) -> Iterator[Trouble]:

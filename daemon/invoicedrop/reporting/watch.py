@@ -21,10 +21,8 @@ from invoicedrop.reporting.token_ages import TokenAges
 from invoicedrop.reporting.troubles import Trouble, service_troubles, troubles_in
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.models import Settings
-from invoicedrop.timing import DEFAULT_TIMING, Timing
+from invoicedrop.timing import DEFAULT_TIMING, LOOK_SHARE, Timing
 
-_SHARE: Final = 20
-"""A look at the folders is followed by so many times its length of something else."""
 _PATIENCE: Final = 1.0
 """Seconds that a stop waits for a look that is under way."""
 
@@ -131,7 +129,7 @@ class Watch:
                 # Where nobody is told, nobody needs it.
                 if self._tellers:
                     self._overview = read_overview(self._settings)
-            pause = max(self._timing.overview_look, _SHARE * (time.monotonic() - began))
+            pause = max(self._timing.overview_look, LOOK_SHARE * (time.monotonic() - began))
 
     def _note_tokens(self) -> None:
         tokens = []

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from invoicedrop.errors import FolderUnavailable
 from invoicedrop.printable import storable
-from invoicedrop.system import disk
+from invoicedrop.system import small_file
 from invoicedrop.system.file_systems import UNKNOWN, FileSystem, Nature, file_system_of, is_mount_point
 from invoicedrop.system.held_folder import Place, held, place_of
 
 _FILE_NAME: Final = "folders.json"
+_MODE: Final = 0o600
 
 
 class KnownFolders:
@@ -74,10 +75,8 @@ class KnownFolders:
             known = _read(self._state_dir)
             if known.get(self._inbox) == seen:
                 return
-            path = self._state_dir / _FILE_NAME
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps({**known, self._inbox: seen}, indent=1), encoding="utf-8")
-            disk.replace(temporary, path)
+            content = json.dumps({**known, self._inbox: seen}, indent=1).encode()
+            small_file.write(self._state_dir / _FILE_NAME, content, mode=_MODE)
 
 
 def missing_mount(state_dir: Path, inbox: str, folder: Path) -> str | None:

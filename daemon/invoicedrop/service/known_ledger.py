@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.system import disk
+from invoicedrop.system import small_file
 
 _FILE_NAME: Final = "known_ledger.json"
+_MODE: Final = 0o600
 
 
 class KnownLedger(NamedTuple):
@@ -43,9 +44,7 @@ class LedgerMemory:
             return
         path = self._state_dir / _FILE_NAME
         with suppress(OSError):
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(known._asdict()), encoding="utf-8")
-            disk.replace(temporary, path)
+            small_file.write(path, json.dumps(known._asdict()).encode(), mode=_MODE)
             self._written = known
 
 

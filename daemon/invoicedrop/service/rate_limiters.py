@@ -78,15 +78,15 @@ class RateLimiters:
         """Return the rate limiter of the inbox's company; a new one begins with what the ledger remembers."""
         if inbox.account not in self._limiters:
             # A shared ledger may not be reached yet, and says of each request whether there is room.
-            new = _new_limiter if self._ledger.is_shared else remembered_limiter
-            self._limiters[inbox.account] = new(inbox, self._ledger, self._timing)
+            make = _new_limiter if self._ledger.is_shared else remembered_limiter
+            self._limiters[inbox.account] = make(inbox, self._ledger, self._timing)
         return self._limiters[inbox.account]
 
     def reserve(self, inbox: Inbox) -> None:
         """Write down, before the bucket is used, that it may be full, so that a crash does not spend it twice."""
-        now = time.monotonic()
         if self._ledger.is_shared:
             return
+        now = time.monotonic()
         if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, now) > now:
             return
         ahead = self._timing.bucket_ahead
@@ -100,5 +100,7 @@ class RateLimiters:
 
     def save(self) -> None:
         """Write down what is in each bucket now."""
-        for account, limiter in {} if self._ledger.is_shared else self._limiters.items():
+        if self._ledger.is_shared:
+            return
+        for account, limiter in self._limiters.items():
             self._ledger.remember_bucket(account, BucketLevel(*limiter.level()))

@@ -244,7 +244,6 @@ class Service:
             last_wait=self._timing.last_wait,
         )
         finished = False
-        self.remarks = ()
         try:
             self._log_start()
             for worker in workers:

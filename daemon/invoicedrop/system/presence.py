@@ -33,3 +33,11 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def is_gone(path: Path) -> bool:
+    """Whether there is nothing at `path` for certain; what cannot be looked at may be there."""
+    try:
+        return not is_there(path)
+    except OSError:
+        return False

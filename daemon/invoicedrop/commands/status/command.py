@@ -10,12 +10,11 @@ With `--json`, one object (times are UTC, ISO 8601, or null; lists hold at most 
     inboxes   [{name, folder, waiting, trouble, standby, paused, next_probe, stopped_by, slow, seconds, owner, oldest,
               in_doubt, failed, token_since, unseen}]: `trouble` and `paused` say in words why the folders or the API
               cannot be used now, `standby` which other daemon works on the inbox while this one stands by (process,
-              host, since when), `stopped_by` that a person has paused the inbox, or that its first start holds what
-              waits,
-              `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since, last_beat, ours,
-              writer} is the daemon that holds the drop folder (`writer`: the user whose file says so), or null,
-              `oldest` is since when the oldest invoice waits, `in_doubt` and `failed` are counts, `token_since` is
-              when the token was first seen, `unseen` why this user may not see the folder
+              host, since when), `stopped_by` that a person has paused the inbox, or that its first start holds
+              what waits, `seconds` is how long the backlog takes at the API's rate, `owner` {host, pid, since,
+              last_beat, ours, writer} is the daemon that holds the drop folder (`writer`: the user whose file says so),
+              or null, `oldest` is since when the oldest invoice waits, `in_doubt` and `failed` are counts,
+              `token_since` is when the token was first seen, `unseen` why this user may not see the folder
     waiting   {total, files: [{inbox, file, since, order_id, in_doubt, why, until}]}
     left_alone  [{inbox, file, why, since}]: what is no invoice, and perhaps meant as one
     failed    {total, files: [{inbox, file, order_id, when, reason, problem, remedy, detail, filed_as}]}: those that

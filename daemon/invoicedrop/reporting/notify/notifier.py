@@ -4,8 +4,6 @@ That a message is about to be sent is written down first. So a service that dies
 it each time: the next attempt waits ever longer, up to an hour.
 """
 
-import hashlib
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from pydantic import ValidationError
 
 from invoicedrop.languages.catalogue import Catalogue, Language, catalogue
 from invoicedrop.logs import get_logger
-from invoicedrop.reporting.memory import Memory
+from invoicedrop.reporting.memory import Memory, fingerprint, moments_in, salt_in
 from invoicedrop.reporting.notify.delivery import Delivery, Result, kind_of
 from invoicedrop.reporting.notify.news import Message, Told, news_for
 from invoicedrop.reporting.notify.sightings import Sightings
@@ -99,14 +97,12 @@ class Notifier:
         self._after = after
         self._memory = Memory(state_dir / _FILE_NAME)
         known = self._memory.read()
-        salt = known.get("salt")
-        self._salt = salt if isinstance(salt, str) else secrets.token_hex(16)
-        self._sightings = Sightings(_moments(known.get("since")), timing.well_after)
+        self._salt = salt_in(known)
+        self._sightings = Sightings(moments_in(known), timing.well_after)
+        prints = {fingerprint(address, self._salt): address for address in addresses}
         self._recipients = {
-            self._fingerprint(address): _Recipient(
-                number, address, _told(known, self._fingerprint(address)), timing, catalogue(language)
-            )
-            for number, address in enumerate(addresses, 1)
+            print_: _Recipient(number, address, _told(known, print_), timing, catalogue(language))
+            for number, (print_, address) in enumerate(prints.items(), 1)
         }
         self._written: dict[str, Any] = {}
         self._tried_out = False
@@ -153,9 +149,6 @@ class Notifier:
             self._written = content
             self._memory.write(content)
 
-    def _fingerprint(self, address: str) -> str:
-        return hashlib.blake2b(address.encode(), key=self._salt.encode()[:64], digest_size=12).hexdigest()
-
 
 def _told(known: dict[str, Any], fingerprint: str) -> Told:
     """Return what this recipient was told; of what failed before it was known, it is told nothing."""
@@ -164,9 +157,3 @@ def _told(known: dict[str, Any], fingerprint: str) -> Told:
         return Told.model_validate(known["told"][fingerprint])
     except (KeyError, TypeError, ValidationError):
         return Told(failed=now, questioned=now)
-
-
-def _moments(since: object) -> dict[str, float]:
-    if not isinstance(since, dict):
-        return {}
-    return {str(key): float(moment) for key, moment in since.items() if isinstance(moment, int | float)}

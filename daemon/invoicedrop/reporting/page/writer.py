@@ -23,10 +23,8 @@ from invoicedrop.reporting.page.file import NotOurPage, clear_unfinished, write_
 from invoicedrop.reporting.page.sections import MOST_ROWS
 from invoicedrop.service.known_folders import missing_mount
 from invoicedrop.settings.models import Inbox, Settings
-from invoicedrop.timing import DEFAULT_TIMING, Timing
+from invoicedrop.timing import DEFAULT_TIMING, LOOK_SHARE, Timing
 
-_SHARE: Final = 20
-"""A look that takes long is followed by this many times its length of something else."""
 _LAST_LOOK: Final = 0.5
 """Seconds; where a look takes longer, the last page shows what the one before has seen."""
 _PATIENCE: Final = 2.0
@@ -81,7 +79,7 @@ class StatusPage:
         wait = self._timing.page_first
         while not self._stopping.wait(wait):
             self._renew()
-            wait = max(self._timing.page_change, self._took * _SHARE)
+            wait = max(self._timing.page_change, self._took * LOOK_SHARE)
         self._renew(stopped_at=time.time())
 
     def _renew(self, stopped_at: float | None = None) -> None:
