@@ -17,7 +17,8 @@ from fault_proxy import Rule, fault_proxy
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.commands.check import command, connections, network
 from invoicedrop.commands.check.finding import Finding, Level
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.buckets import BucketLevel
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import Options, serve
 from invoicedrop.settings.models import Inbox, Settings
 from merchant import Merchant
@@ -270,7 +271,7 @@ def test_the_check_waits_for_its_turn_in_the_bucket(merchant: Merchant) -> None:
     merchant.state.mkdir()
     settings = merchant.settings(requests_per_second="4", burst="1")
     with Ledger.open(merchant.state) as ledger:
-        ledger.remember_bucket(settings.inboxes[0].account, BucketLevel(1.0, time.time()))
+        ledger.buckets.remember(settings.inboxes[0].account, BucketLevel(1.0, time.time()))
         began = time.monotonic()
         network.of_inboxes(settings.inboxes, ledger)
     assert merchant.sandbox.journal.arrived("orders") == 1

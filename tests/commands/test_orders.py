@@ -16,7 +16,8 @@ from invoicedrop.commands import access, orders
 from invoicedrop.commands.orders import file_name
 from invoicedrop.inbox.names import parse_name
 from invoicedrop.invoice import OrderIdKind
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.buckets import BucketLevel
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME, STATUSES, Options, marketplace_number, serve
 from invoicedrop.sandbox.samples import SAMPLES
 from invoicedrop.settings.models import Settings
@@ -407,7 +408,7 @@ def test_the_bucket_that_the_daemon_filled_is_respected(merchant: Merchant) -> N
     with Ledger.open(merchant.state) as ledger:
         with access.open_project(inbox, ledger) as project:
             assert project.client.rate_limiter.level()[0] == 0
-        ledger.remember_bucket(inbox.account, BucketLevel(150.0, time.time()))
+        ledger.buckets.remember(inbox.account, BucketLevel(150.0, time.time()))
         with access.open_project(inbox, ledger) as project:
             assert project.client.rate_limiter.level()[0] == pytest.approx(150, abs=2)
         with access.open_project(inbox, None) as project:

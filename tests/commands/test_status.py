@@ -16,8 +16,9 @@ from rich.console import Console
 from invoicedrop.commands.status import command, one_order
 from invoicedrop.commands.status.terminal import clock, span
 from invoicedrop.invoice import Receipt
+from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Running
 from invoicedrop.service.lock import is_held, only_instance
@@ -201,7 +202,7 @@ def test_the_backlog_is_timed_at_the_rate_of_the_api(merchant: Merchant, ledger:
     assert "takes about 10 s at the API's rate" in _text(merchant.settings(**rate))
     twice = merchant.settings(order_id_kind="marketplace", **rate)
     assert _json(twice)["inboxes"][0]["seconds"] == pytest.approx(25, abs=0.5)
-    ledger.remember_bucket(merchant.settings().inboxes[0].account, BucketLevel(8.0, time.time() + 60))
+    ledger.buckets.remember(merchant.settings().inboxes[0].account, BucketLevel(8.0, time.time() + 60))
     assert _json(merchant.settings(**rate))["inboxes"][0]["seconds"] == pytest.approx(14, abs=0.5)
     assert _json(merchant.settings())["inboxes"][0]["seconds"] is None
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from invoicedrop.errors import Changed
 from invoicedrop.invoice import MOVES, IllegalMoveError, Receipt, State
+from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import storable
 from invoicedrop.reasons import Reason
 
@@ -395,11 +396,11 @@ def test_others_pass_if_one_of_the_project_did_since(ledger: Ledger) -> None:
 
 def test_the_bucket_is_remembered_for_each_account(ledger: Ledger) -> None:
     """The last level written for an account is what is told, for that account only."""
-    assert ledger.bucket(ACCOUNT) is None
-    ledger.remember_bucket(ACCOUNT, BucketLevel(100.5, 1.25))
-    ledger.remember_bucket(ACCOUNT, BucketLevel(42.0, 2.5))
-    ledger.remember_bucket("other", BucketLevel(1.0, 1.0))
-    assert ledger.bucket(ACCOUNT) == BucketLevel(42.0, 2.5)
+    assert ledger.buckets.level(ACCOUNT) is None
+    ledger.buckets.remember(ACCOUNT, BucketLevel(100.5, 1.25))
+    ledger.buckets.remember(ACCOUNT, BucketLevel(42.0, 2.5))
+    ledger.buckets.remember("other", BucketLevel(1.0, 1.0))
+    assert ledger.buckets.level(ACCOUNT) == BucketLevel(42.0, 2.5)
 
 
 COUNTER = itertools.count()

@@ -17,8 +17,9 @@ from entries import ACCOUNT, invoice, written
 
 from invoicedrop.errors import Changed, ConfigError, Deferred, LedgerUnavailable
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.postgres import Postgres, Session
 from invoicedrop.ledger.schema import VERSION
 from postgres_server import WITH_PASSWORD
@@ -256,7 +257,7 @@ def test_writes_that_come_together_share_a_commit(ledger: Ledger, monkeypatch: p
         except Changed as changed:
             results[index] = changed
 
-    first = threading.Thread(target=ledger.remember_bucket, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
+    first = threading.Thread(target=ledger.buckets.remember, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
     first.start()
     group = engine(ledger)._group
     wait_until(lambda: group._writing, what="a write that waits")

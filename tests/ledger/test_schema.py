@@ -10,8 +10,9 @@ from entries import invoice, written
 
 from invoicedrop.errors import Changed, ConfigError
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
-from invoicedrop.ledger.ledger import LEDGER_FILE, BucketLevel, Ledger
+from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.ledger.schema import SQLITE, STEPS, VERSION, in_dialect
 from invoicedrop.ledger.step import StepKind
 from invoicedrop.reasons import Reason
@@ -56,7 +57,7 @@ def test_an_older_ledger_is_brought_up_to_date(state_dir: Path) -> None:
         for row, entry in zip(before, entries, strict=True):
             row["reason"] = None if row["reason"] is None else Reason(row["reason"])
             assert entry == Entry(**row | {"state": State(row["state"]), "version": 1})
-        assert ledger.bucket("https://api.channable.com/1001") == BucketLevel(42.5, 1780000000.0)
+        assert ledger.buckets.level("https://api.channable.com/1001") == BucketLevel(42.5, 1780000000.0)
         assert ledger.receipts("https://api.channable.com/1001", 2001, 5) == {105: ("05" * 32, "")}
         (doubtful, *_) = ledger.in_state(State.UPLOADING)
         uploaded = ledger.uploaded(doubtful, Receipt(7))

@@ -15,8 +15,9 @@ from entries import ACCOUNT, invoice, written
 
 from invoicedrop.errors import Changed, LedgerUnavailable
 from invoicedrop.invoice import Receipt, State
+from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.ledger import Ledger
 from waiting import wait_until
 
 
@@ -159,7 +160,7 @@ def together(ledger: Ledger, work: Callable[[int], object]) -> tuple[Mapping[int
     database = ledger._database
     database._writer.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
     with somebody_writes(ledger) as other:
-        first = threading.Thread(target=ledger.remember_bucket, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
+        first = threading.Thread(target=ledger.buckets.remember, args=(ACCOUNT, BucketLevel(1.0, 1.0)))
         first.start()
         wait_until(lambda: database._group._writing, what="a write that waits")
 
@@ -285,7 +286,7 @@ def test_a_read_only_ledger_is_ledger_trouble(ledger: Ledger) -> None:
     with pytest.raises(LedgerUnavailable, match="readonly"):
         ledger.uploaded(entry, Receipt(1))
     with pytest.raises(LedgerUnavailable):
-        ledger.remember_bucket(ACCOUNT, BucketLevel(1.0, 1.0))
+        ledger.buckets.remember(ACCOUNT, BucketLevel(1.0, 1.0))
     assert written(ledger, entry) == entry
 
 

@@ -14,7 +14,8 @@ from invoicedrop.channable.project import Project
 from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import LedgerUnavailable, Paused, Unanswered
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.buckets import BucketLevel
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
 from invoicedrop.service.rate_limiters import remembered_limiter
 from invoicedrop.settings.load import token_reader
@@ -61,10 +62,10 @@ def trouble(project: Project, error: Paused | Unanswered) -> str:
 
 def _remember(rate_limiter: RateLimiter, inbox: Inbox, ledger: Ledger) -> None:
     """Write down the level of the bucket, for the next command and the next start of the daemon."""
-    remembered = ledger.bucket(inbox.account)
+    remembered = ledger.buckets.level(inbox.account)
     if remembered is not None:
         if 0 < remembered.at - time.time() <= TIMING.bucket_ahead:
             # The daemon is at work and has written down that it may be full: that covers this command's share.
             return
         rate_limiter.restore(*remembered)
-    ledger.remember_bucket(inbox.account, BucketLevel(*rate_limiter.level()))
+    ledger.buckets.remember(inbox.account, BucketLevel(*rate_limiter.level()))

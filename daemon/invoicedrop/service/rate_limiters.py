@@ -5,7 +5,8 @@ import time
 from typing import Final
 
 from invoicedrop.channable.rate_limit import RateLimiter, usable
-from invoicedrop.ledger.ledger import BucketLevel, Ledger
+from invoicedrop.ledger.buckets import BucketLevel
+from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
@@ -20,7 +21,7 @@ def remembered_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing = DEF
 
     """
     limiter = _new_limiter(inbox, ledger, timing)
-    bucket = ledger.bucket(inbox.account) if ledger is not None else None
+    bucket = ledger.buckets.level(inbox.account) if ledger is not None else None
     if bucket is not None:
         limiter.restore(*bucket)
     return limiter
@@ -45,7 +46,7 @@ class SharedBucket:
         with self._lock:
             if self._left == 0:
                 most = max(1, int(self._rate))
-                self._left, level = self._ledger.take_room(self._account, most, self._rate, self._capacity)
+                self._left, level = self._ledger.buckets.take_room(self._account, most, self._rate, self._capacity)
                 if self._left == 0:
                     return max(_SHORTEST_WAIT, (level + 1 - self._capacity) / self._rate)
             self._left -= 1
@@ -55,7 +56,7 @@ class SharedBucket:
         """The bucket is full, as the API says."""
         with self._lock:
             self._left = 0
-        self._ledger.fill_bucket(self._account, self._capacity)
+        self._ledger.buckets.fill(self._account, self._capacity)
 
 
 def _new_limiter(inbox: Inbox, ledger: Ledger | None, timing: Timing) -> RateLimiter:
@@ -90,7 +91,7 @@ class RateLimiters:
         if inbox.requests_per_second <= 0 or self._reserved_until.get(inbox.account, now) > now:
             return
         ahead = self._timing.bucket_ahead
-        self._ledger.remember_bucket(inbox.account, BucketLevel(float(inbox.burst), time.time() + ahead))
+        self._ledger.buckets.remember(inbox.account, BucketLevel(float(inbox.burst), time.time() + ahead))
         self._reserved_until[inbox.account] = now + ahead
 
     def close(self) -> None:
@@ -103,4 +104,4 @@ class RateLimiters:
         if self._ledger.is_shared:
             return
         for account, limiter in self._limiters.items():
-            self._ledger.remember_bucket(account, BucketLevel(*limiter.level()))
+            self._ledger.buckets.remember(account, BucketLevel(*limiter.level()))
