@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
-from invoicedrop.ledger import postgres, sqlite
+from invoicedrop.ledger import postgres_session, sqlite
 from invoicedrop.service import service
 from invoicedrop.settings.load import load
 from invoicedrop.system.mover import Mover, renameat2
@@ -88,7 +88,7 @@ def effects_undone() -> Iterator["pytest.MonkeyPatch"]:
             (shutil, "copyfileobj"),
             (LedgerConnection, "commit execute"),
             (sqlite, "connect"),
-            (postgres.Session, "commit"),
+            (postgres_session.Session, "commit"),
             (client, "_exchange"),
         ):
             for name in names.split():
@@ -111,7 +111,7 @@ class Effects:
         self._wrap(shutil, "copyfileobj")
         vars(sqlite)["connect"] = partial(sqlite.connect, factory=LedgerConnection)
         self._wrap(LedgerConnection, "commit")
-        self._wrap(postgres.Session, "commit")
+        self._wrap(postgres_session.Session, "commit")
         self._wrap(client, "_exchange")
 
     def mover(self, way: str = "rename") -> Mover:

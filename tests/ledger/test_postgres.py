@@ -20,7 +20,8 @@ from invoicedrop.invoice import Receipt, State
 from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.ledger.postgres import Postgres, Session
+from invoicedrop.ledger.postgres import Postgres
+from invoicedrop.ledger.postgres_session import Session
 from invoicedrop.ledger.schema import VERSION
 from postgres_server import WITH_PASSWORD
 from waiting import wait_until
