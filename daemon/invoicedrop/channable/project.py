@@ -5,43 +5,29 @@ order connection API (2026-10). Uploads and downloads are v1, order reads v2, as
 """
 
 import hashlib
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Final, NamedTuple
 
 from invoicedrop.channable.client import ApiClient
-from invoicedrop.channable.missing_orders import QUESTION, MissingOrders
 from invoicedrop.channable.models import AttachmentUrl, Event, Order, OrderResponse, OrdersPage, UploadResponse
-from invoicedrop.channable.response import ApiResponse
+from invoicedrop.channable.project_reads import ORDERS, PAGE_SIZE, ProjectReads, parse, read
 from invoicedrop.channable.upload_body import Content, UploadBody
 from invoicedrop.circuit_breaker import CircuitBreaker
-from invoicedrop.errors import Conflict, Deferred, OutcomeUnknown, PauseCause, Paused, Refused, Rejected, Unanswered
+from invoicedrop.errors import Conflict, OutcomeUnknown, Rejected, Unanswered
 from invoicedrop.invoice import Receipt
 from invoicedrop.languages.catalogue import phrase
 from invoicedrop.reasons import Reason
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-PAGE_SIZE: Final = 100
-"""Orders a page: the API's largest."""
 _LOOK_UP_PAGES: Final = 20
 """Pages of a look-up: a number that two thousand orders mention is none."""
 _GONE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_JUST_NOW: Final = 1.0
-"""Seconds for which it is known that the list of orders can be read."""
-_SHORTEST_WAIT: Final = 0.01
-"""Seconds between two tries while the rate limit is used up."""
 _UPLOAD: Final = frozenset({"status", "order_attachment_id"})
 """The fields of each endpoint's own success; these are an upload's."""
 _ORDER: Final = frozenset({"order"})
-_ORDERS: Final = frozenset({"orders"})
 _ATTACHMENT: Final = frozenset({"url"})
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class AttachedOrder(NamedTuple):
@@ -78,11 +64,8 @@ class Project:
         self.client = client
         self.project_id = project_id
         self.breaker = breaker
-        self._patience = patience
-        self._missing = MissingOrders(timing=timing)
-        self._corroborating = threading.Lock()
-        self._list_answered = float("-inf")
         self._ids = f"companies/{company_id}/projects/{project_id}"
+        self._reads = ProjectReads(client, self._ids, breaker, patience=patience, timing=timing)
 
     def upload(
         self,
@@ -123,8 +106,8 @@ class Project:
         except OutcomeUnknown as doubt:
             raise OutcomeUnknown(doubt.detail, is_whole=body.is_whole) from doubt
         if response.status == HTTPStatus.NOT_FOUND:
-            raise self._no_order(order_id, response.summary(), by_read=False)
-        self._missing.known()
+            raise self._reads.no_order(order_id, response.summary(), by_read=False)
+        self._reads.order_is_known()
         if response.status == HTTPStatus.CONFLICT:
             raise Conflict(response.summary())
         if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -138,7 +121,7 @@ class Project:
             raise Rejected(Reason.REFUSED_BY_API, response.summary())
         if not body.is_whole:
             raise OutcomeUnknown("HTTP 202, before the invoice had left whole")
-        answer = _parse(UploadResponse, response, OutcomeUnknown)
+        answer = parse(UploadResponse, response, OutcomeUnknown)
         if answer.status in {"success", "warning", "debug"} and answer.order_attachment_id is not None:
             return Receipt(answer.order_attachment_id, answer.message if answer.status == "warning" else None)
         if answer.status != "error":
@@ -157,16 +140,16 @@ class Project:
             Unanswered: it cannot be read, or there is no such order, nor several others before it.
 
         """
-        response = self._get_one(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id), form=_ORDER)
+        response = self._reads.get_one(f"/v2/{self._ids}/orders/{order_id}", subject=str(order_id), form=_ORDER)
         received_at = datetime.now(UTC)
         if response.status == HTTPStatus.NOT_FOUND:
-            raise self._no_order(order_id, response.summary())
+            raise self._reads.no_order(order_id, response.summary())
         date = response.date
         ahead = timedelta() if date is None or date.tzinfo is None else date - received_at
-        body = _read(OrderResponse, response)
+        body = read(OrderResponse, response)
         if body.order.id != order_id:
             raise Unanswered(f"asked about order {order_id}, the answer is about {body.order.id}")
-        self._missing.known()
+        self._reads.order_is_known()
         return AttachedOrder(body.order, ahead, body.events, response.kept_by, response.server)
 
     def orders(
@@ -193,13 +176,13 @@ class Project:
             params["end_date"] = _moment(until)
         path = f"/v2/{self._ids}/orders"
         if search and not optional:
-            response = self._get_one(path, subject=f"orders {search}", form=_ORDERS, params=params)
+            response = self._reads.get_one(path, subject=f"orders {search}", form=ORDERS, params=params)
         else:
-            response = self._get(path, subject="orders", form=_ORDERS, params=params, alone=optional)
-        page = _read(OrdersPage, response)
+            response = self._reads.get(path, subject="orders", form=ORDERS, params=params, alone=optional)
+        page = read(OrdersPage, response)
         page.kept_by = response.kept_by
         if page.orders and not search:
-            self._missing.known()
+            self._reads.order_is_known()
         return page
 
     def pages(
@@ -260,8 +243,8 @@ class Project:
         if unreadable:
             raise Unanswered(f"of the orders that mention {number}, {unreadable} cannot be read: which one is meant?")
         if not hits:
-            raise self._no_order(number, phrase("no order has the marketplace number {number}", number=number))
-        self._missing.known()
+            raise self._reads.no_order(number, phrase("no order has the marketplace number {number}", number=number))
+        self._reads.order_is_known()
         return next(iter(hits.values()))
 
     def attachment_digest(self, order_id: int, attachment_id: int, max_bytes: int) -> str | None:
@@ -270,110 +253,18 @@ class Project:
         A file of more than `max_bytes` is not read to its end: what is returned then is no file's digest.
         """
         path = f"/v1/{self._ids}/orders/{order_id}/attachments/{attachment_id}"
-        response = self._get_one(path, subject=f"{order_id} attachment {attachment_id}", form=_ATTACHMENT)
+        response = self._reads.get_one(path, subject=f"{order_id} attachment {attachment_id}", form=_ATTACHMENT)
         if response.status in _GONE:
             return None
         sha256 = hashlib.sha256()
-        status = self.client.download(_read(AttachmentUrl, response).url, sha256.update, max_bytes)
+        status = self.client.download(read(AttachmentUrl, response).url, sha256.update, max_bytes)
         if status in _GONE:
             return None
         if status != HTTPStatus.OK:
             raise Unanswered(f"download: HTTP {status}")
         return sha256.hexdigest()
 
-    def _no_order(self, order: int | str, detail: str, *, by_read: bool = True) -> Rejected | Unanswered:
-        """Return what to raise for an order that the API does not know, in its own words (see `missing_orders`)."""
-        if self._missing.is_question(order) and not (self._missing.may_be_answered and self._is_right_project()):
-            question = f"{QUESTION} ({detail})"
-            self.breaker.trip(QUESTION, PauseCause.PROJECT)
-            return Unanswered(question)
-        self.breaker.reset(by_read=by_read)
-        return Rejected(Reason.ORDER_NOT_FOUND, detail)
-
-    def _is_right_project(self) -> bool:
-        try:
-            page = self._newest_orders()
-        except (Paused, Unanswered, Deferred):
-            return False
-        return self._missing.answered_by(page.orders)
-
-    def _newest_orders(self) -> OrdersPage:
-        """Read the list of the project's orders, without a word to the circuit breaker if that works."""
-        response = self._get(
-            f"/v2/{self._ids}/orders",
-            subject="orders",
-            form=_ORDERS,
-            params={"limit": PAGE_SIZE, "offset": 0},
-            corroborates=True,
-        )
-        return _read(OrdersPage, response)
-
-    def _get_one(
-        self, path: str, *, subject: str, form: frozenset[str], params: dict[str, str | int] | None = None
-    ) -> ApiResponse:
-        """Read one resource. Where that is refused, the list of all orders tells whether all is in trouble."""
-        is_probe = self.breaker.detail is not None
-        try:
-            return self._get(path, subject=subject, form=form, params=params, alone=True)
-        except Refused:
-            if is_probe:  # the next one, of another resource, tells
-                raise
-            # One such question at a time; whoever is refused meanwhile waits for its answer, too.
-            with self._corroborating:
-                if self.breaker.detail is None and time.monotonic() > self._list_answered + _JUST_NOW:
-                    with suppress(Unanswered, Deferred):
-                        self._newest_orders()
-                        self._list_answered = time.monotonic()
-            if self.breaker.detail is not None:
-                raise Paused(self.breaker.detail, self.breaker.cause) from None
-            raise
-
-    def _get(
-        self,
-        path: str,
-        *,
-        subject: str,
-        form: frozenset[str],
-        params: dict[str, str | int] | None = None,
-        alone: bool = False,
-        corroborates: bool = False,
-    ) -> ApiResponse:
-        """Make a read, which can be repeated, and wait where only the rate limit stands against it."""
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                return self.client.request(
-                    "GET",
-                    path,
-                    breaker=self.breaker,
-                    subject=subject,
-                    form=form,
-                    params=params,
-                    alone=alone,
-                    corroborates=corroborates,
-                )
-            except Paused as error:
-                wait = max(_SHORTEST_WAIT, self.breaker.until - time.monotonic())
-                if error.cause is not PauseCause.RATE_LIMIT or time.monotonic() + wait > deadline:
-                    raise
-                time.sleep(wait)
-
 
 def _moment(moment: datetime) -> str:
     """Return a moment as the API's parameters have it."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
-
-
-def _read(model: type[_Model], response: ApiResponse) -> _Model:
-    if response.status != HTTPStatus.OK:
-        raise Unanswered(response.summary())
-    return _parse(model, response, Unanswered)
-
-
-def _parse(model: type[_Model], response: ApiResponse, error_type: type[OutcomeUnknown] | type[Unanswered]) -> _Model:
-    try:
-        return model.model_validate_json(response.body)
-    except ValidationError as error:
-        fields = ", ".join(sorted({".".join(map(str, item["loc"])) or "the whole" for item in error.errors()}))
-        # The body itself is not quoted: orders carry customers' data.
-        raise error_type(f"HTTP {response.status}, but the answer cannot be read ({fields})") from None

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from invoicedrop import __version__
 from invoicedrop.channable.handshake import HandshakeFailed
 from invoicedrop.channable.models import OrdersPage
-from invoicedrop.channable.project import PAGE_SIZE
+from invoicedrop.channable.project_reads import PAGE_SIZE
 from invoicedrop.channable.response import ApiResponse, Speaker
 from invoicedrop.channable.transport import DeadlineTransport, ProxyFailed
 from invoicedrop.commands.check import connections
