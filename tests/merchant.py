@@ -14,7 +14,7 @@ from fork_server import ForkedProcess, ForkServer
 from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.settings.load import load
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from waiting import wait_until
 
 COMMAND = ("-m", "invoicedrop.cli")

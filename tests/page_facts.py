@@ -19,7 +19,7 @@ from invoicedrop.reporting.overview import (
 )
 from invoicedrop.reporting.page.facts import PageFacts, page_facts
 from invoicedrop.service.status_file import InboxReport, Report
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 NOW = 1_795_688_400.0
 """2026-11-26 10:20 UTC."""

@@ -20,8 +20,9 @@ from invoicedrop import exit_codes
 from invoicedrop.commands.packaged import example
 from invoicedrop.sandbox import Options, marketplace_number, serve
 from invoicedrop.sandbox.paper import invoice_pdf
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import load
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.settings.sources import Places
 from invoicedrop.settings.status_place import status_files
 from invoicedrop.timing import DEFAULT_TIMING

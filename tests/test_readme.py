@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from invoicedrop.cli import app
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import load
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.settings import Settings
 
 PROJECT = Path(__file__).parent.parent
 _INTERNAL = {"inboxes", "source", "warnings", "unseen", "origins", "name"}

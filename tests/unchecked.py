@@ -3,7 +3,7 @@
 from typing import Any
 
 from invoicedrop.pdf.check.verdict import PdfFacts
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 
 class EveryPdfIsGood:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from invoicedrop.reporting.watch import Watch
-    from invoicedrop.settings.models import Settings
+    from invoicedrop.settings.settings import Settings
 
 
 app = typer.Typer(

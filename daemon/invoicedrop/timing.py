@@ -1,6 +1,6 @@
 """The waits that nobody sets: one frozen object with defaults, handed to whoever waits. Tests hand in others.
 
-All times are in seconds. What an administrator may want to change is a setting (settings/models), not here.
+All times are in seconds. What an administrator may want to change is a setting (room `settings`), not here.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from invoicedrop.channable.rate_limit import RateLimiter
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from manual_clock import ManualClock
 from server_buckets import BURST, RATE, SERVERS, Bucket, WholeDrops
 

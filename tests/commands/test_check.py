@@ -17,7 +17,7 @@ from invoicedrop.commands.check import command
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.confinement import offered
 from merchant import COMMAND, Merchant, running

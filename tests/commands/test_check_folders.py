@@ -20,7 +20,8 @@ from invoicedrop.commands.check import command, folders, left_alone, trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.ownership import OWNER_FILE
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.disk import TEMPORARY
 from invoicedrop.system.file_systems import Nature, file_system_of
@@ -97,7 +98,7 @@ _CHECK = """
 import dataclasses, json, sys
 from pathlib import Path
 from invoicedrop.commands.check.folders import of_inbox
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 findings = of_inbox(Inbox(company_id=1, project_id=2, drop_dir=Path(sys.argv[1])))
 print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
 """

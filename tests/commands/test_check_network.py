@@ -20,7 +20,8 @@ from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import Options, serve
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from merchant import Merchant
 from networks import network_of
 from scripted_api import Reply, as_json, scripted, served

@@ -20,7 +20,7 @@ from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.sandbox import CUSTOMER_SURNAME, STATUSES, Options, marketplace_number, serve
 from invoicedrop.sandbox.samples import SAMPLES
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import day, iso
 from merchant import Merchant
 

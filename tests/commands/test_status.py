@@ -23,7 +23,7 @@ from invoicedrop.reasons import Reason
 from invoicedrop.sandbox import Running
 from invoicedrop.service.lock import is_held, only_instance
 from invoicedrop.settings.load import load
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 from merchant import Merchant, running
 from waiting import wait_until

@@ -15,7 +15,7 @@ from invoicedrop.commands import verify
 from invoicedrop.invoice import Receipt
 from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from merchant import Merchant
 
 

@@ -12,7 +12,7 @@ from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.errors import Stopping
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.rate_limiters import RateLimiters, SharedBucket, remembered_limiter
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.timing import DEFAULT_TIMING
 from waiting import wait_until
 

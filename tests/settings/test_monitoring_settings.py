@@ -5,8 +5,8 @@ import pytest
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.settings.load import describe, load
-from invoicedrop.settings.models import Settings
 from invoicedrop.settings.notify_addresses import read_addresses
+from invoicedrop.settings.settings import Settings
 
 BASICS = {
     "INVOICEDROP_COMPANY_ID": "1",

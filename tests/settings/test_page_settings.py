@@ -6,7 +6,7 @@ import pytest
 
 from invoicedrop.errors import ConfigError
 from invoicedrop.settings.load import describe, load
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.settings.sources import Places
 
 BASICS = {

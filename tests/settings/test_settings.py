@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from invoicedrop.errors import ConfigError
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import describe, load, read_token, token_reader
-from invoicedrop.settings.models import NAMES, Inbox, Settings
+from invoicedrop.settings.settings import NAMES, Settings
 from invoicedrop.settings.sources import PATHS, Places
 
 TOKEN = "tok-5f0c1a77e2d94b"

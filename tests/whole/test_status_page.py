@@ -21,7 +21,7 @@ from invoicedrop.reporting.page import writer
 from invoicedrop.reporting.page.document import document
 from invoicedrop.reporting.page.file import MARK
 from invoicedrop.reporting.page.writer import StatusPage, status_pages
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from merchant import Daemon, Merchant, running
 from page_facts import NOW, facts, full, overview
 from quick_service import QUICK, program

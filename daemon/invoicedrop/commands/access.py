@@ -18,8 +18,8 @@ from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import token_reader
-from invoicedrop.settings.models import Inbox
 from invoicedrop.timing import Timing
 
 TIMING: Final = Timing(first_probe=0.5)

@@ -14,7 +14,7 @@ from invoicedrop.ledger.trouble import SIDE_FILES
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import ledger_file
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 
 def backup(settings: Settings, target: Path) -> int:

@@ -7,7 +7,7 @@ from invoicedrop.commands.output import print_table
 from invoicedrop.commands.packaged import example
 from invoicedrop.printable import printable
 from invoicedrop.settings.load import describe
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 
 def show(settings: Settings, console: Console) -> None:

@@ -31,7 +31,7 @@ from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.history import FEWEST_HEX, MOST, History, find, history_of, is_short_hash
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import iso, minute
 
 _SHOWN_WHOLE: Final = 5

@@ -15,7 +15,7 @@ from invoicedrop import exit_codes
 from invoicedrop.printable import printable
 from invoicedrop.reporting.metrics import Metrics
 from invoicedrop.reporting.watch import Picture, read_picture
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import disk
 
 _MODE = 0o644

@@ -26,7 +26,8 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import DAY, utc
 from invoicedrop.timing import Timing
 

@@ -12,7 +12,7 @@ from invoicedrop.channable.models import Order
 from invoicedrop.commands.orders_listing import ListedOrder, Listing
 from invoicedrop.commands.output import Cell, print_line, print_table
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system.local_time import day
 
 _SHOWN_IN_HOURS: Final = timedelta(days=2)

@@ -20,7 +20,7 @@ from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.service import lock
 from invoicedrop.service.inbox_stops import in_words, stopped
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 _LONGEST_REASON: Final = 200
 """Characters."""

@@ -30,7 +30,7 @@ from invoicedrop.printable import printable
 from invoicedrop.reporting.facts import read_overview
 from invoicedrop.reporting.overview import Overview
 from invoicedrop.settings.load import read_token
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.permissions import ourselves
 
 _WIDE: Final = 10_000

@@ -36,7 +36,7 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.printable import printable
 from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import DAY, iso, minute
 
 _MISSING: Final = (

@@ -20,7 +20,7 @@ from invoicedrop.pipeline.deferrals import Deferrals
 from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.order_locks import KeyedLock
 from invoicedrop.printable import storable
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.tally import Durations, Tally
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 

@@ -15,7 +15,7 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.pdf.check.verdict import PdfFacts
 from invoicedrop.pipeline.job import DeliveryContext, SettledFile
 from invoicedrop.reasons import Reason
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 _MAY_BE_UNFINISHED: Final = frozenset({Reason.EMPTY, Reason.INCOMPLETE})
 

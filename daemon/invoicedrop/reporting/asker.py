@@ -4,7 +4,7 @@ import os
 import stat
 
 from invoicedrop.ledger.ledger import LEDGER_FILE
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 
 def user_of_service(settings: Settings) -> int | None:

@@ -9,7 +9,7 @@ from typing import Final
 from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.service.ledger_place import shared_ledger
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 
 _PATIENCE: Final = 60.0

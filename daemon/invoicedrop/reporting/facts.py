@@ -31,8 +31,9 @@ from invoicedrop.reporting.token_ages import token_since
 from invoicedrop.reporting.waiting import MAX_FILES, DropFolder, read_drop_folder, urgency
 from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import read_token
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import DAY, midnight
 from invoicedrop.system.permissions import user_name
 from invoicedrop.system.presence import is_gone

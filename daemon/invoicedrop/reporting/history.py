@@ -20,7 +20,7 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.step import Step, StepKind
 from invoicedrop.printable import storable
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 MOST: Final = 1_000
 """Invoices that one search returns."""

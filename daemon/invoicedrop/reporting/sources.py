@@ -9,7 +9,8 @@ from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.reporting.overview import DaemonState
 from invoicedrop.service.inbox_stops import in_words, stopped
 from invoicedrop.service.status_file import InboxReport
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 
 _MAX_ENTRIES: Final = 10_000
 """Entries of unfinished or failed invoices that are read, the latest changed first."""

@@ -17,7 +17,7 @@ from invoicedrop.reporting.overview import LeftAloneFile, WaitingFile
 from invoicedrop.reporting.sources import Sources
 from invoicedrop.reporting.why_waiting import WhyWaiting
 from invoicedrop.service.known_folders import missing_mount
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system import permissions
 
 MAX_FILES: Final = 1_000

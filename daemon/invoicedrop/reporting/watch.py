@@ -20,7 +20,7 @@ from invoicedrop.reporting.overview import DaemonState, Overview
 from invoicedrop.reporting.token_ages import TokenAges
 from invoicedrop.reporting.troubles import Trouble, service_troubles, troubles_in
 from invoicedrop.settings.load import read_token
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.timing import DEFAULT_TIMING, LOOK_SHARE, Timing
 
 _PATIENCE: Final = 1.0

@@ -19,7 +19,7 @@ from invoicedrop.ledger.entry import Entry
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.pipeline.confirm import Confirmation
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing
 

@@ -11,7 +11,7 @@ from invoicedrop.ledger.lease import Leases
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import get_logger
 from invoicedrop.service.ledger_place import key_of
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.timing import Timing
 
 

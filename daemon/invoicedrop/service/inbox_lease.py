@@ -6,7 +6,7 @@ from typing import Final
 from invoicedrop.ledger.lease import Holder, Lease, Leases
 from invoicedrop.service.inbox_log import InboxLog
 from invoicedrop.service.ledger_place import key_of
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 _LONGEST_PATIENCE: Final = 900.0
 """Seconds."""

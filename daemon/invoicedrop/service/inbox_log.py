@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from invoicedrop.ledger.stops import Stop
 from invoicedrop.logs import get_logger
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system.file_systems import file_system_of
 from invoicedrop.system.local_time import iso
 

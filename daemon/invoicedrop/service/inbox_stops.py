@@ -13,7 +13,7 @@ from invoicedrop.languages.catalogue import phrase
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.stops import Stop, StopKind
 from invoicedrop.service.inbox_log import InboxLog
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system.local_time import local
 
 

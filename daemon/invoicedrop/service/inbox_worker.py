@@ -48,7 +48,7 @@ from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
 from invoicedrop.service.token_watch import TokenWatch
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system.mover import Mover
 from invoicedrop.tally import Tally
 from invoicedrop.timing import Timing

@@ -5,8 +5,9 @@ from urllib.parse import unquote, urlsplit
 from invoicedrop.ledger.lease import InboxKey
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import read_ledger_url
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.timing import DEFAULT_TIMING
 
 

@@ -18,7 +18,8 @@ from invoicedrop.ledger.condition import Condition, File
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.service.known_ledger import known_ledger
 from invoicedrop.service.ledger_place import key_of
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import DAY
 
 _MOST_ENTRIES: Final = 200

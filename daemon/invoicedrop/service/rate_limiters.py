@@ -7,7 +7,7 @@ from typing import Final
 from invoicedrop.channable.rate_limit import RateLimiter, usable
 from invoicedrop.ledger.buckets import BucketLevel
 from invoicedrop.ledger.ledger import Ledger
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _SHORTEST_WAIT: Final = 0.01

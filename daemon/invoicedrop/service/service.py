@@ -40,7 +40,7 @@ from invoicedrop.service.status_file import StatusFile
 from invoicedrop.service.systemd import SystemdNotifier
 from invoicedrop.service.waker import Waker
 from invoicedrop.settings.load import token_reader
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import confinement
 from invoicedrop.system.mover import DEFAULT_MOVER, Mover
 from invoicedrop.system.presence import is_folder

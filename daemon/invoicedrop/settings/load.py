@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.printable import printable
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.ledger_url import read_url_file
-from invoicedrop.settings.models import NAMES, Inbox, Settings
+from invoicedrop.settings.settings import NAMES, Settings
 from invoicedrop.settings.sources import Places, Reading, find_file
 from invoicedrop.settings.token import check_token, read_token_file
 

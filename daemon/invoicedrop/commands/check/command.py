@@ -29,7 +29,8 @@ from invoicedrop.service.inbox_stops import stopped
 from invoicedrop.service.ledger_place import key_of
 from invoicedrop.service.service import new_validator
 from invoicedrop.service.status_file import InboxReport
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 
 _STYLES: Final = {

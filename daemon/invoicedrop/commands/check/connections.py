@@ -9,7 +9,7 @@ from typing import Final
 
 from invoicedrop.channable.models import OrdersPage
 from invoicedrop.commands.check.finding import Finding, Level
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 _OURS: Final = "channable"
 _MAX_NAMED: Final = 3

@@ -14,7 +14,7 @@ from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.ownership import OWNER_FILE, last_owner
 from invoicedrop.printable import printable
 from invoicedrop.service.known_folders import missing_mount
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system import permissions
 from invoicedrop.system.file_systems import FileSystem, Nature, file_system_of
 from invoicedrop.system.held_folder import link_below, link_below_in_words

@@ -11,7 +11,7 @@ from invoicedrop.ledger.ledger import LEDGER_FILE, Ledger
 from invoicedrop.ledger.trouble import damaged
 from invoicedrop.reporting.existing_ledger import existing_ledger, ledger_file
 from invoicedrop.service import lost_ledger
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 
 _SECONDS: Final = 30.0
 """How long the ledger is looked through; one of 500 MB takes 3 s of processor time, on a busy machine 14 s in all."""

@@ -11,7 +11,7 @@ from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.left_alone import LeftAlone
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.printable import printable
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 _MAX_ENTRIES: Final = 10_000
 """Of a longer drop folder, only so many entries are judged."""

@@ -29,8 +29,8 @@ from invoicedrop.errors import ConfigError, NotSeen
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.logs import hide
 from invoicedrop.service.rate_limiters import remembered_limiter
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import token_reader
-from invoicedrop.settings.models import Inbox
 
 _MAX_CLOCK_OFFSET: Final = 60.0
 """Seconds; the Date header has whole ones and is some time on its way."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.ownership import OWNER_FILE
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system import disk, permissions
 from invoicedrop.system.held_folder import is_strangers_link, strangers_link_in_words
 from invoicedrop.system.mover import is_aside

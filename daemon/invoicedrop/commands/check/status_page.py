@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.reporting.page.file import NotOurPage, require_ours
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 
 def of_inbox(inbox: Inbox) -> Iterator[Finding]:

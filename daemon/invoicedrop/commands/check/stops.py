@@ -9,7 +9,7 @@ from invoicedrop.inbox.listing import list_folder
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.stops import Stop, StopKind
 from invoicedrop.service.inbox_stops import in_words
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 
 
 def of_inbox(inbox: Inbox, ledger: Ledger | None, stop: Stop | None, now: float) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.errors import ConfigError
 from invoicedrop.logs import hide
 from invoicedrop.service.status_file import InboxReport
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.settings.load import token_reader
-from invoicedrop.settings.models import Inbox
 from invoicedrop.settings.token import is_of
 
 

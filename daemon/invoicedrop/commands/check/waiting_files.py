@@ -17,7 +17,7 @@ from invoicedrop.commands.check import trials
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.printable import storable
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.system import file_errors, permissions
 
 _SUBJECT: Final = "waiting files"

@@ -46,7 +46,7 @@ from invoicedrop.reporting.overview import (
     WaitingFile,
 )
 from invoicedrop.reporting.troubles import Trouble, troubles_in
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import iso
 
 _TIMES: Final = frozenset({"since", "until", "when", "next_probe", "last_report", "last_beat", "oldest", "token_since"})

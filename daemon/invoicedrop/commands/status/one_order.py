@@ -17,7 +17,7 @@ from invoicedrop.reporting.existing_ledger import existing_ledger
 from invoicedrop.reporting.facts import read_overview
 from invoicedrop.reporting.history import find, history_of, named_files
 from invoicedrop.reporting.overview import WaitingFile
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import iso
 
 

@@ -10,7 +10,7 @@ from invoicedrop.commands.output import print_line, print_table
 from invoicedrop.reporting.overview import NO_DAEMON, InboxState, Overview
 from invoicedrop.reporting.troubles import TroubleKind, troubles_in
 from invoicedrop.reporting.wording import counted
-from invoicedrop.settings.models import Settings
+from invoicedrop.settings.settings import Settings
 from invoicedrop.system.local_time import local, minute
 
 _MAX_ROWS: Final = 20

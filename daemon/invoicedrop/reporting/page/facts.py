@@ -7,7 +7,7 @@ from typing import Final
 from invoicedrop.languages.catalogue import Catalogue, catalogue
 from invoicedrop.reporting.overview import InboxState, Overview
 from invoicedrop.reporting.troubles import Trouble, TroubleKind, troubles_in
-from invoicedrop.settings.models import Inbox
+from invoicedrop.settings.inbox import Inbox
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
 _SHOWN_BELOW: Final = frozenset({TroubleKind.FAILED, TroubleKind.QUESTIONED})

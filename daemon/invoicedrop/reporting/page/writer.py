@@ -22,7 +22,8 @@ from invoicedrop.reporting.page.facts import PAGE_OF, page_facts
 from invoicedrop.reporting.page.file import NotOurPage, clear_unfinished, write_page
 from invoicedrop.reporting.page.sections import MOST_ROWS
 from invoicedrop.service.known_folders import missing_mount
-from invoicedrop.settings.models import Inbox, Settings
+from invoicedrop.settings.inbox import Inbox
+from invoicedrop.settings.settings import Settings
 from invoicedrop.timing import DEFAULT_TIMING, LOOK_SHARE, Timing
 
 _LAST_LOOK: Final = 0.5
