@@ -17,16 +17,9 @@ from invoicedrop.channable.rate_limit import RateLimiter
 from invoicedrop.channable.upload_body import encoded_length
 from invoicedrop.circuit_breaker import CircuitBreaker
 from invoicedrop.errors import (
-    Changed,
-    CheckUnavailable,
-    Deferred,
-    FileUnavailable,
     FolderUnavailable,
     LedgerUnavailable,
-    NoThreads,
     PauseCause,
-    Paused,
-    Stopping,
 )
 from invoicedrop.inbox.events import Events
 from invoicedrop.inbox.filing import Filing
@@ -38,12 +31,12 @@ from invoicedrop.pipeline.held_up import HeldUp
 from invoicedrop.pipeline.intake import Intake
 from invoicedrop.pipeline.job import DeliveryContext, Outcome, PdfCheck, SettledFile
 from invoicedrop.pipeline.order_locks import KeyedLock
-from invoicedrop.service.deferral_report import DeferralReport
 from invoicedrop.service.folder_claims import FolderClaim
 from invoicedrop.service.folder_health import FolderHealth
 from invoicedrop.service.folder_upkeep import FolderUpkeep
 from invoicedrop.service.inbox_lease import InboxLease
 from invoicedrop.service.inbox_log import InboxLog
+from invoicedrop.service.inbox_results import InboxResults
 from invoicedrop.service.inbox_stops import InboxStop, InboxStops
 from invoicedrop.service.known_folders import KnownFolders
 from invoicedrop.service.status_file import InboxReport
@@ -57,8 +50,7 @@ from invoicedrop.timing import Timing
 class InboxWorker:
     """One inbox at work. `upload_slots` are shared by all inboxes, `uploads` by those of one API address.
 
-    `outcomes` counts how invoices ended, `answers` the API's answers by their status.
-    `wake` may be called from any thread.
+    `answers` counts the API's answers by their status. `wake` may be called from any thread.
     """
 
     def __init__(
@@ -82,7 +74,6 @@ class InboxWorker:
         mover: Mover,
     ) -> None:
         self.inbox = inbox
-        self.outcomes: Counter[Outcome] = Counter()
         self._claim = claim
         held_up = HeldUp(least=timing.told_wait)
         self._log = InboxLog(inbox, lambda: self._watcher.mode, held_up.note)
@@ -90,7 +81,6 @@ class InboxWorker:
         self._stop = InboxStop(inbox, stops, ledger, self._log)
         self._timing = timing
         self.answers = Tally()
-        self._last_accepted: float | None = None
         self._client = ApiClient.open(
             inbox.api_url,
             token,
@@ -147,7 +137,9 @@ class InboxWorker:
             own_files=() if inbox.page is None else (inbox.page,),
         )
         self._upkeep = FolderUpkeep(known_folders, filing, self._recover, sweep_interval=timing.reason_sweep)
-        self._deferral_report = DeferralReport(self._tracker, self._watcher)
+        self._results = InboxResults(
+            self._tracker, self._watcher, self._folders, self._context.deferrals, self._log, timing=timing
+        )
         self._busy = 0
         self._scanned = False
 
@@ -157,6 +149,11 @@ class InboxWorker:
     def name(self) -> str:
         """The inbox's name."""
         return self.inbox.name
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """How many invoices ended how."""
+        return self._results.outcomes
 
     @property
     def is_owned(self) -> bool:
@@ -229,11 +226,11 @@ class InboxWorker:
             stopped_by=self._stop.words,
             slow=self._client.slowness,
             token=self._token.mark(),
-            put_off=self._deferral_report.current(),
-            accepted=self.outcomes[Outcome.PROCESSED],
-            duplicates=self.outcomes[Outcome.DUPLICATE],
+            put_off=self._results.deferred(),
+            accepted=self._results.outcomes[Outcome.PROCESSED],
+            duplicates=self._results.outcomes[Outcome.DUPLICATE],
             failures=self._context.failures.counts(),
-            last_accepted=self._last_accepted,
+            last_accepted=self._results.last_accepted,
             answers=self.answers.counts(),
             rate=self._client.rate_limiter.rate,
             checks=checks,
@@ -297,38 +294,7 @@ class InboxWorker:
     def collect(self, name: str, result: Outcome | BaseException) -> None:
         """Take the result of a file that was dispatched."""
         self._busy -= 1
-        self._deferral_report.forget(name)
-        match result:
-            case Outcome():
-                self.outcomes[result] += 1
-                if result is Outcome.PROCESSED:
-                    self._last_accepted = time.time()
-                self._tracker.release(name)
-                self._context.deferrals.forget(name)
-                self._folders.file_passed()
-            case Deferred():
-                self._defer(name, result.delay, result.detail)
-                if isinstance(result, FileUnavailable):
-                    again = self._context.deferrals.is_repeated(name)
-                    self._folders.file_failed(name, result.detail, again=again)
-                else:
-                    self._folders.file_was_read()
-            case Changed():
-                self._context.deferrals.forget(name)
-                self._tracker.settle_again(name)
-                self._watcher.look_at(name)
-            case FolderUnavailable() | LedgerUnavailable() | CheckUnavailable() | NoThreads():
-                # The next probe takes another file: this one may be what cannot pass.
-                self._tracker.put_back(name, last=True)
-                self._folders.file_met_trouble(result.detail, result.cause)
-            case Paused() | Stopping():
-                self._tracker.put_back(name)
-            case _:
-                # A fault of this program: the other invoices go on.
-                delay = self._context.deferrals.next_delay(name, self._timing.fault_retry)
-                if self._context.deferrals.is_news(name, repr(result)):
-                    self._log.internal_error(name, delay, result)
-                self._defer(name, delay, "internal error")
+        self._results.take(name, result)
 
     def pause(self, detail: str, cause: PauseCause) -> None:
         """Dispatch nothing for a while: what all invoices need cannot be used now, for the reason in `detail`."""
@@ -396,10 +362,6 @@ class InboxWorker:
 
     def _recover(self) -> None:
         self._intake.recover()
-
-    def _defer(self, name: str, delay: float, detail: str) -> None:
-        self._tracker.put_off(name, delay)
-        self._deferral_report.note(name, delay, detail)
 
     def _log_unseen(self) -> None:
         for name, detail in self._watcher.unseen.items():
