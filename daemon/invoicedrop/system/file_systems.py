@@ -63,22 +63,25 @@ class FileSystem(NamedTuple):
 
 def file_system_of(path: Path, mounts: str | None = None) -> FileSystem:
     """Return the file system that `path` lies on, or would lie on; `mounts` is the text of mountinfo, if at hand."""
-    real = Path(os.path.realpath(path))
-    nearest = FileSystem(UNKNOWN, Path("/"), Nature.UNKNOWN)
+    real = f"{os.path.realpath(path)}/"
+    nearest, nearest_kind = "/", UNKNOWN
     for mount_point, kind in _mounts(mounts):
         # Of several mounts on one folder, the last one hides the others.
-        if real.is_relative_to(mount_point) and len(mount_point.parts) >= len(nearest.mount_point.parts):
-            nearest = FileSystem(kind, mount_point, _nature(kind))
-    return nearest
+        if len(mount_point) >= len(nearest) and real.startswith(f"{mount_point.rstrip('/')}/"):
+            nearest, nearest_kind = mount_point, kind
+    return FileSystem(nearest_kind, Path(nearest), _nature(nearest_kind))
 
 
 def is_mount_point(path: Path) -> bool:
     """Whether something is mounted exactly at `path`."""
-    return any(mount_point == path for mount_point, _ in _mounts())
+    return any(mount_point == str(path) for mount_point, _ in _mounts())
 
 
-def _mounts(mounts: str | None = None) -> Iterator[tuple[Path, str]]:
-    """Yield where something is mounted, and the kind of it, in the order of mounting."""
+def _mounts(mounts: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield where something is mounted, and the kind of it, in the order of mounting.
+
+    As text: some hosts have hundreds of mounts.
+    """
     if mounts is None:
         try:
             mounts = os.fsdecode(_MOUNTS.read_bytes())
@@ -87,7 +90,7 @@ def _mounts(mounts: str | None = None) -> Iterator[tuple[Path, str]]:
     for line in mounts.splitlines():
         left, separator, right = line.partition(" - ")
         if separator:
-            yield Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4])), right.split()[0]
+            yield _OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4]), right.split(maxsplit=1)[0]
 
 
 def _nature(kind: str) -> Nature:
