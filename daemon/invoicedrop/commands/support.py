@@ -29,6 +29,7 @@ from invoicedrop.errors import ConfigError
 from invoicedrop.printable import printable
 from invoicedrop.reporting.facts import read_overview
 from invoicedrop.reporting.overview import Overview
+from invoicedrop.service.status_file import without_quotes
 from invoicedrop.settings.load import read_token
 from invoicedrop.settings.settings import Settings
 from invoicedrop.system.permissions import ourselves
@@ -43,6 +44,7 @@ _ABOUT_FILES: Final = {
 _LETTER: Final = re.compile(r"(?i)(?!pdf)[^\W\d_]")
 """A name without one is an order's, or a date."""
 _QUOTED: Final = re.compile(r"(['\"]).*\1")
+_REASON: Final = re.compile(r"(paused by a person since (?:[\d-]+ )?\d\d:\d\d): .*", re.DOTALL)
 _FOR_DEVELOPERS: Final = re.compile(r"extra == .(test|bench|lint)")
 _CONTAINERS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -83,6 +85,9 @@ def _check(settings: Settings) -> str:
 
 
 def _without_files(finding: Finding) -> Finding:
+    if finding.subject == "stopped":
+        # The reason that a person gave may be about anybody.
+        return replace(finding, text=_REASON.sub(r"\1", finding.text))
     named = _ABOUT_FILES.get(finding.subject)
     return finding if named is None else replace(finding, text=named.sub("[file]", finding.text), remedy="")
 
@@ -106,7 +111,7 @@ def _status(overview: Overview) -> Iterator[str]:
 
 
 def _told(words: str | None) -> str:
-    return f"; {_QUOTED.sub('[file]', printable(words))}" if words else ""
+    return f"; {_QUOTED.sub('[file]', printable(without_quotes(words) or ''))}" if words else ""
 
 
 def _settings(settings: Settings) -> str:

@@ -73,7 +73,8 @@ class Heartbeat:
         reports = _reports(workers)
         self._write(reports, pid=os.getpid())
         self._systemd.alive()
-        self._systemd.status(self._status_line(reports))
+        # Every user of the machine can ask systemd for it.
+        self._systemd.status(self._status_line({name: report.for_everybody() for name, report in reports.items()}))
 
     def stop(self, workers: Sequence[InboxWorker]) -> None:
         """Report that the service has stopped."""

@@ -209,8 +209,10 @@ class InboxWorker:
         """Return how the inbox is doing, for the status file."""
         # Waits are kept by the monotonic clock: what is shown follows a wall clock that somebody sets.
         ahead = time.time() - time.monotonic()
-        standby, paused = self._lease.standby, self._api.detail
+        standby = self._lease.standby
+        # Whoever works on it says what is wrong: here nothing is tried, and what was wrong would stay for ever.
         unavailable = None if standby is not None else self._folders.detail
+        paused = None if standby is not None else self._api.detail
         checks, check_seconds = self._context.checks.summary()
         return InboxReport(
             waiting=self._watcher.waiting,

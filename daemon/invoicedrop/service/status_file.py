@@ -14,7 +14,7 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -84,6 +84,19 @@ class InboxReport(BaseModel):
     checks: list[int] = []
     check_seconds: float = 0.0
 
+    def for_everybody(self) -> Self:
+        """Return it without what is only for the service's own user: names of files, words of the API or a person."""
+        return self.model_copy(
+            update={
+                "put_off": {},
+                "token": None,
+                "unavailable": without_quotes(self.unavailable),
+                "paused": without_quotes(self.paused),
+                # What a person gives as the reason comes behind a colon, and may be about anybody.
+                "stopped_by": None if self.stopped_by is None else self.stopped_by.partition(": ")[0],
+            }
+        )
+
 
 class Report(BaseModel):
     """How the service is doing: `beat` is when it wrote this, `interval` is how often it does.
@@ -149,13 +162,7 @@ class StatusFile:
         details = {}
         for name, inbox in content["inboxes"].items():
             details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
-            inbox["put_off"] = {}
-            inbox["token"] = None
-            for field in ("unavailable", "paused"):
-                inbox[field] = _without_quotes(inbox[field])
-            if inbox["stopped_by"]:
-                # What a person gives as the reason comes behind a colon, and may be about anybody.
-                inbox["stopped_by"] = inbox["stopped_by"].partition(": ")[0]
+            content["inboxes"][name] = report.inboxes[name].for_everybody().model_dump(mode="json")
         if details != self._details:
             with suppress(OSError):
                 _write(self._details_path, details, 0o600)
@@ -167,7 +174,8 @@ class StatusFile:
         return None
 
 
-def _without_quotes(words: str | None) -> str | None:
+def without_quotes(words: str | None) -> str | None:
+    """Return a sentence without what the API, or a box before it, has said."""
     return None if words is None else _QUOTED.sub(r"\1\2", words)
 
 

@@ -110,7 +110,9 @@ def news_for(
             titles.append(words(_TITLES[trouble.kind]))
             since = moment(sightings.since[key], words)
             lines.append(words("{sentence} (since {time})", sentence=_sentence(trouble, words), time=since))
-    if next_told.alarmed and not any(_is_alarm(key) for key in sightings.since):
+    # While a person has paused an inbox, nothing is sent from it.
+    held = any(trouble.kind is TroubleKind.HELD for trouble in picture.troubles)
+    if next_told.alarmed and not held and not any(_is_alarm(key) for key in sightings.since):
         next_told.alarmed = False
         titles.append(words(_ALL_WELL))
         lines.append(words("All is well again: invoices are sent."))
@@ -169,7 +171,13 @@ def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> li
     if picture.overview is None:
         return []
     digests = []
-    failed = [file for file in picture.overview.failed if file.when > told.failed]
+    # The machine that works on an inbox tells of its invoices; that counts as told here, too.
+    others = {inbox.name for inbox in picture.overview.inboxes if inbox.standby is not None}
+    # What is of a time still to come was told before the clock was set back.
+    all_failed = [file for file in picture.overview.failed if told.failed < file.when <= picture.now]
+    failed = [file for file in all_failed if file.inbox not in others]
+    if all_failed and not failed:
+        told.failed = max(file.when for file in all_failed)
     if failed and picture.now - told.failed_at >= after:
         told.failed, told.failed_at = max(file.when for file in failed), picture.now
         if len(failed) >= MAX_FILES:
@@ -177,7 +185,10 @@ def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> li
         else:
             title = words.counted("{count} invoice failed", "{count} invoices failed", len(failed))
         digests.append((title, f"{title}: {_reasons(failed)}{_orders(failed, words)}."))
-    questioned = [file for file in picture.overview.questioned if file.when > told.questioned]
+    all_questioned = [file for file in picture.overview.questioned if told.questioned < file.when <= picture.now]
+    questioned = [file for file in all_questioned if file.inbox not in others]
+    if all_questioned and not questioned:
+        told.questioned = max(file.when for file in all_questioned)
     if questioned and picture.now - told.questioned_at >= after:
         told.questioned, told.questioned_at = max(file.when for file in questioned), picture.now
         title = words.counted(

@@ -86,16 +86,10 @@ class StatusPage:
     def _renew(self, stopped_at: float | None = None) -> None:
         """Write the page if there is something new, or if a sign of life is due."""
         try:
-            owner = last_owner(self._inbox.drop_dir)
-            if owner is not None and not owner.owner.is_this_process:
-                # Another service works on the folder: the page is that one's.
-                return
-            if missing_mount(self._settings.state_dir, self._inbox.name, self._inbox.drop_dir) is not None:
-                # What lies in its place is no share that anybody reads.
-                return
-            overview = self._look(stopped_at)
-            if overview.inboxes[0].standby is None:
-                self._write(overview, stopped_at)
+            if self._is_ours():
+                overview = self._look(stopped_at)
+                if overview.inboxes[0].standby is None:
+                    self._write(overview, stopped_at)
         except NotOurPage as error:
             self._failed(str(error))
         except OSError as error:
@@ -112,6 +106,14 @@ class StatusPage:
             self._trouble = "internal error"
         else:
             self._trouble = self._told = None
+
+    def _is_ours(self) -> bool:
+        """Whether the page is this service's to write."""
+        owner = last_owner(self._inbox.drop_dir)
+        if owner is not None and not owner.owner.is_this_process:
+            return False
+        # What lies in a missing share's place is none that anybody reads.
+        return missing_mount(self._settings.state_dir, self._inbox.name, self._inbox.drop_dir) is None
 
     def _look(self, stopped_at: float | None) -> Overview:
         """Return how the inbox is doing now."""
