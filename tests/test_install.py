@@ -266,6 +266,38 @@ def test_a_ledger_that_the_old_version_refuses_is_replaced_by_its_copy(machine: 
     assert machine.active
 
 
+def test_going_back_twice_takes_the_newest_copy(machine: Machine) -> None:
+    """What the old version wrote between two upgrades is not forgotten when the second one is taken back."""
+    machine.installed()
+    machine.record(1)
+    machine.of_version("2.0.0")
+    machine.installed()
+    machine.record(2)
+    report = machine.root / "report.json"
+    report.write_text(json.dumps({"waiting": {"files": []}}))
+    program = (machine.base / "current").resolve() / "bin/invoicedrop"
+    program.unlink()
+    program.write_text(f"#!/bin/sh\ncase $1 in status) cat {report} ;; backup) exit 2 ;; esac\n")
+    program.chmod(0o755)
+    (program.parent / "python").unlink()
+    (program.parent / "python").symlink_to(sys.executable)
+    for entry, version, held in ((3, "1.0.0", [1]), (4, "2.0.0", [1, 3]), (5, "1.0.0", [1, 3])):
+        assert machine.install("--back", STATUS="78", HAS_BACKUP="").returncode == 0
+        assert (machine.version(), _sent(machine.ledger)) == (version, held)
+        machine.record(entry)
+
+
+def test_a_longer_path_of_somebody_s_drop_in_is_not_the_folder(machine: Machine) -> None:
+    """A drop-in of the administrator's for another folder that begins alike does not stand for the folder's own."""
+    machine.drop = machine.root.parent / "elsewhere/drop"
+    machine.drop.mkdir(parents=True)
+    own = machine.unit.parent / "invoicedrop.service.d"
+    own.mkdir(parents=True)
+    (own / "override.conf").write_text(f"[Service]\nReadWritePaths={machine.drop}-old\n")
+    assert machine.install(*_ANSWERS, str(machine.drop), "--token-file", "x", DROP=str(machine.drop)).returncode == 0
+    assert f'ReadWritePaths="-{machine.drop}"\n' in (own / "installed-drop-folder.conf").read_text()
+
+
 def test_what_somebody_has_changed_stays(machine: Machine) -> None:
     """Settings and token always; a changed unit is kept, with the new one beside it, until that is asked for."""
     machine.installed()

@@ -146,6 +146,8 @@ class Timing:
     message_retry: float = 60.0
     """Until a message is tried again that did not get out; each further time twice as long, up to an hour."""
     longest_message_retry: float = 3600.0
+    scrape_timeout: float = 10.0
+    """What a connection to the metrics may take from its first byte to its last."""
     server_retry: float = 60.0
     """Until an address for metrics that is in use is tried again."""
     longest_wait: float = 14_400.0

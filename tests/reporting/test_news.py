@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+import page_facts
 from invoicedrop.languages.catalogue import Language, catalogue
 from invoicedrop.reporting.notify.news import Message, Told, news_for
 from invoicedrop.reporting.notify.sightings import Sightings
 from invoicedrop.reporting.overview import DaemonState, FailedFile, Overview
 from invoicedrop.reporting.troubles import Trouble, TroubleKind
 from invoicedrop.reporting.watch import Picture
+from invoicedrop.service.status_file import InboxReport
 from invoicedrop.timing import DEFAULT_TIMING
 
 HOUR = 3600.0
@@ -26,6 +28,7 @@ class Person:
         self.told = Told(failed=NOW, questioned=NOW)
         self.sightings = Sightings({}, DEFAULT_TIMING.well_after)
         self.messages: list[Message] = []
+        self.standby: str | None = None
 
     def sees(self, *troubles: Trouble, failed: int = 0, after: float = 10.0) -> list[str]:
         """See these troubles for so many seconds, and so many invoices that failed just now; return what is told."""
@@ -34,7 +37,8 @@ class Person:
         files = [
             FailedFile("shop", f"Jan {n}.pdf", n, self.now - 1e-3 * n, "damaged", "", "", "", "") for n in range(failed)
         ]
-        picture = Picture(self.now, DaemonState(running=True, report=None, is_fresh=False), _overview(files), troubles)
+        state = DaemonState(running=True, report=None, is_fresh=False)
+        picture = Picture(self.now, state, _overview(files, self.standby), troubles)
         going_on = self.sightings.note(troubles, self.now, self.clock)
         message, self.told = news_for(
             self.told, picture, going_on, self.sightings, after=HOUR, timing=DEFAULT_TIMING, words=self.words
@@ -50,8 +54,8 @@ class Person:
         self.sightings = Sightings(dict(self.sightings.since), DEFAULT_TIMING.well_after)
 
 
-def _overview(failed: list[FailedFile]) -> Overview:
-    nothing: dict[str, Any] = {name: [] for name in ("inboxes", "waiting", "left_alone", "questioned", "sent")}
+def _overview(failed: list[FailedFile], standby: str | None) -> Overview:
+    nothing: dict[str, Any] = {name: [] for name in ("waiting", "left_alone", "questioned", "sent")}
     numbers = dict.fromkeys(("failed_total", "sent_today", "failed_today"), 0)
     state = DaemonState(running=True, report=None, is_fresh=False)
     return Overview(
@@ -60,6 +64,7 @@ def _overview(failed: list[FailedFile]) -> Overview:
         ledger_trouble=None,
         ledger_exists=True,
         failed=failed,
+        inboxes=[replace(page_facts.overview(InboxReport()).inboxes[0], name="shop", standby=standby)],
         today_since=NOW,
         **nothing,
         **numbers,
@@ -166,3 +171,38 @@ def test_messages_are_in_the_language_that_is_set() -> None:
     assert "das API-Token wird abgelehnt, 2 Rechnungen konnten nicht gesendet werden" in anna.messages[0].title
     assert "Eingang shop ist angehalten: HTTP 401 (seit " in anna.messages[0].body
     assert "Mehr zeigt `invoicedrop status` auf" in anna.messages[0].body
+
+
+def test_a_standby_leaves_failures_to_the_machine_at_work() -> None:
+    """What fails while another machine works on the inbox is told by that one, and not when this one takes over."""
+    anna = Person()
+    anna.standby = "process 7 on alpha"
+    assert anna.sees(failed=2) == []
+    at = anna.now
+    anna.standby = None
+    assert anna.sees(after=0.0) == []
+    assert anna.told.failed == at
+    assert anna.sees(failed=1) == ["1 invoice failed"]
+
+
+def test_all_is_not_well_while_a_person_has_paused_the_inbox() -> None:
+    """That invoices are sent again is said when the pause is over, not when it hides the trouble before."""
+    anna, waiting, held = Person(), _trouble(TroubleKind.WAITING), _trouble(TroubleKind.HELD)
+    assert len(anna.sees(waiting)) == 1
+    assert anna.sees(held) == anna.sees(held, after=HOUR) == []
+    assert anna.sees() == ["all is well again"]
+
+
+def test_what_failed_at_a_time_still_to_come_is_told_once() -> None:
+    """After the clock was set back, an invoice that failed by the clock before is not told again and again."""
+    anna = Person()
+    assert anna.sees(failed=1) == ["1 invoice failed"]
+    ahead = anna.now
+    for _ in range(3):
+        anna.now = ahead - 24 * HOUR + anna.clock
+        anna.told = anna.told.clamped(anna.now)
+        files = [FailedFile("shop", "1.pdf", 1, ahead, "damaged", "", "", "", "")]
+        picture = Picture(anna.now, DaemonState(running=True, report=None, is_fresh=False), _overview(files, None), [])
+        message, anna.told = news_for(anna.told, picture, [], anna.sightings, after=HOUR, timing=DEFAULT_TIMING)
+        assert message is None
+        anna.clock += 2 * HOUR

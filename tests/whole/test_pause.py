@@ -148,6 +148,24 @@ def test_one_inbox_is_paused_alone(merchant: Merchant) -> None:
             daemon.wait_for("invoice.processed", 2)
 
 
+def test_a_pause_under_a_name_that_is_gone_is_told(merchant: Merchant) -> None:
+    """An inbox that was renamed is not paused any more: `check` says so, until all are told to go on."""
+    with running(merchant, program=SOON) as daemon:
+        daemon.wait_for("inbox.watching")
+    assert ask(merchant, "pause", "--reason", "Anna Example asked for it").exit_code == 0
+    assert "Anna Example" in ask(merchant, "check").stdout
+    report = ask(merchant, "support").stdout
+    assert "paused by a person" in report
+    assert "Anna Example" not in report
+    inbox = {"name": "webshop", "project_id": 2001, "drop_dir": str(merchant.drop)}
+    for name in ("DROP_DIR", "PROJECT_ID"):
+        del merchant.environment[f"INVOICEDROP_{name}"]
+    merchant.environment["INVOICEDROP_INBOXES"] = json.dumps([inbox])
+    assert "the inbox 'default' was paused by a person, and no inbox has this name" in ask(merchant, "check").stdout
+    assert ask(merchant, "resume").exit_code == 0
+    assert "no inbox has this name" not in ask(merchant, "check").stdout
+
+
 def test_without_a_ledger_there_is_nothing_to_pause(merchant: Merchant) -> None:
     """Neither command makes a ledger, which would be another user's."""
     for command in ("pause", "resume"):

@@ -384,3 +384,18 @@ def test_the_loss_of_the_database_pauses_and_its_return_resumes(merchant: Mercha
     finally:
         server.remove()
     assert _uploads(merchant) == [5]
+
+
+def test_a_standby_does_not_keep_its_own_trouble(merchant: Merchant, postgres_url: str) -> None:
+    """What was wrong while it worked on the inbox is not reported any more when another machine works on it."""
+    merchant.drop_pdf("5.pdf")
+    with _machine(merchant, postgres_url, "one", api_token="wrong-token-wrong-token-wrong") as one:
+        one.wait_for("api.paused")
+        with _machine(merchant, postgres_url, "two") as two:
+            two.wait_for("inbox.standby")
+            one.signal(signal.SIGSTOP)
+            two.wait_for("invoice.processed")
+            one.signal(signal.SIGCONT)
+            one.wait_for("inbox.standby")
+            asked = {"ledger_url": postgres_url, "state_dir": str(merchant.home / "one")}
+            wait_until(lambda: merchant.run("health", **asked).returncode == 0, what="a standby that is well")

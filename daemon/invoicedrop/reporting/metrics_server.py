@@ -1,9 +1,12 @@
 """Serves /metrics for Prometheus, by its own client's server, and /health for probes."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
@@ -12,10 +15,8 @@ from invoicedrop.reporting.metrics import Metrics
 from invoicedrop.reporting.watch import Picture
 from invoicedrop.timing import DEFAULT_TIMING, Timing
 
-_TIMEOUT: Final = 10
-"""Seconds that a client may take to ask, or to read."""
 _MOST: Final = 16
-"""Requests that are answered at once."""
+"""Connections at once; a further one is closed. Each costs a descriptor and a thread, which invoices need."""
 
 
 class MetricsServer:
@@ -43,7 +44,6 @@ class MetricsServer:
         self._metrics = make_wsgi_app(self._registry)
         self._health = health
         self._timing = timing
-        self._free = threading.BoundedSemaphore(_MOST)
         self._is_serving = False
         self._stop_serving: tuple[Callable[[], object], ...] = ()
         self._next_try = 0.0
@@ -63,8 +63,7 @@ class MetricsServer:
             self._failure = failure
             return
         server.set_app(self._answer)
-        # A client that says nothing holds a thread no longer.
-        server.RequestHandlerClass.timeout = _TIMEOUT  # type: ignore[attr-defined]
+        _limit(server, self._timing.scrape_timeout)
         self._is_serving, self._failure = True, None
         self._stop_serving = (server.shutdown, server.server_close)
 
@@ -83,16 +82,45 @@ class MetricsServer:
             return _text(start, "405 Method Not Allowed", "only GET")
         if path not in {"/metrics", "/health"}:
             return _text(start, "404 Not Found", "/metrics for Prometheus, /health for probes")
-        if not self._free.acquire(blocking=False):
-            return _text(start, "503 Service Unavailable", "too many requests at once")
+        if path == "/metrics":
+            answer: Iterable[bytes] = self._metrics(environ, start)
+            return answer
+        line, well = self._health(time.time())
+        return _text(start, "200 OK" if well else "503 Service Unavailable", line)
+
+
+def _limit(server: WSGIServer, seconds: float) -> None:
+    """Let a server of prometheus_client's, which takes whatever comes, have few connections, each for so long only."""
+    free = threading.BoundedSemaphore(_MOST)
+    begin, answer = server.process_request, server.process_request_thread  # type: ignore[attr-defined]
+
+    def process_request(connection: socket.socket, client: Any) -> None:
+        if not free.acquire(blocking=False):
+            server.shutdown_request(connection)
+            return
         try:
-            if path == "/metrics":
-                answer: Iterable[bytes] = self._metrics(environ, start)
-                return answer
-            line, well = self._health(time.time())
-            return _text(start, "200 OK" if well else "503 Service Unavailable", line)
+            begin(connection, client)
+        except BaseException:
+            free.release()
+            raise
+
+    def process_request_thread(connection: socket.socket, client: Any) -> None:
+        # A time-out of the socket would begin anew with each byte.
+        end = threading.Timer(seconds, _cut, [connection])
+        end.daemon = True
+        try:
+            end.start()
+            answer(connection, client)
         finally:
-            self._free.release()
+            end.cancel()
+            free.release()
+
+    vars(server).update(process_request=process_request, process_request_thread=process_request_thread)
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _text(start: Callable[..., Any], status: str, line: str) -> Iterable[bytes]:

@@ -74,6 +74,9 @@ def collect(settings: Settings) -> list[Finding]:
             # Who cannot read the ledger does not know whether a start would be the first.
             if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
                 findings += _stops(inbox, ledger)
+        if ledger is not None:
+            with suppress(LedgerUnavailable):
+                findings += stops.of_no_inbox(settings.inboxes, ledger)
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
