@@ -87,6 +87,17 @@ class Machine:
         """Have the unpacked project be of this version from now on."""
         (self.project / "daemon/invoicedrop/__init__.py").write_text(f'__version__ = "{number}"\n')
 
+    def tells(self, waiting: list[dict[str, bool]]) -> None:
+        """Have the version at work tell that these files wait."""
+        report = self.root / "report.json"
+        report.write_text(json.dumps({"waiting": {"files": waiting}}))
+        program = (self.base / "current").resolve() / "bin/invoicedrop"
+        program.unlink()
+        program.write_text(f"#!/bin/sh\ncase $1 in status) cat {report} ;; backup) exit 2 ;; esac\n")
+        program.chmod(0o755)
+        (program.parent / "python").unlink()
+        (program.parent / "python").symlink_to(sys.executable)
+
     def install(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the installer; what it asked for is in `seen`."""
         self._seen.write_text("")
@@ -243,14 +254,7 @@ def test_a_ledger_that_the_old_version_refuses_is_replaced_by_its_copy(machine: 
     machine.of_version("2.0.0")
     machine.installed()
     machine.record(2)
-    report = machine.root / "report.json"
-    report.write_text(json.dumps({"waiting": {"files": [{"in_doubt": n < doubts} for n in range(3)]}}))
-    program = (machine.base / "current").resolve() / "bin/invoicedrop"
-    program.unlink()
-    program.write_text(f"#!/bin/sh\ncase $1 in status) cat {report} ;; backup) exit 2 ;; esac\n")
-    program.chmod(0o755)
-    (program.parent / "python").unlink()
-    (program.parent / "python").symlink_to(sys.executable)
+    machine.tells([{"in_doubt": number < doubts} for number in range(3)])
     back = machine.install("--back", STATUS="78", HAS_BACKUP="")
     if doubts:
         assert back.returncode == 1
@@ -273,14 +277,7 @@ def test_going_back_twice_takes_the_newest_copy(machine: Machine) -> None:
     machine.of_version("2.0.0")
     machine.installed()
     machine.record(2)
-    report = machine.root / "report.json"
-    report.write_text(json.dumps({"waiting": {"files": []}}))
-    program = (machine.base / "current").resolve() / "bin/invoicedrop"
-    program.unlink()
-    program.write_text(f"#!/bin/sh\ncase $1 in status) cat {report} ;; backup) exit 2 ;; esac\n")
-    program.chmod(0o755)
-    (program.parent / "python").unlink()
-    (program.parent / "python").symlink_to(sys.executable)
+    machine.tells([])
     for entry, version, held in ((3, "1.0.0", [1]), (4, "2.0.0", [1, 3]), (5, "1.0.0", [1, 3])):
         assert machine.install("--back", STATUS="78", HAS_BACKUP="").returncode == 0
         assert (machine.version(), _sent(machine.ledger)) == (version, held)

@@ -97,6 +97,7 @@ class ProjectReads:
                 wait = max(_SHORTEST_WAIT, self._breaker.until - time.monotonic())
                 if error.cause is not PauseCause.RATE_LIMIT or time.monotonic() + wait > deadline:
                     raise
+                # A command's wait: the service has no patience here, and waits in its main loop.
                 time.sleep(wait)
 
     def no_order(self, order: int | str, detail: str, *, by_read: bool = True) -> Rejected | Unanswered:

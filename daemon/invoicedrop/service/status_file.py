@@ -158,11 +158,14 @@ class StatusFile:
 
     def write(self, report: Report) -> str | None:
         """Replace the file; return why that fails, in words. No invoice depends on it."""
-        content = report.model_dump(mode="json")
-        details = {}
-        for name, inbox in content["inboxes"].items():
-            details[name] = {field: inbox[field] for field in _PRIVATE if inbox[field]}
-            content["inboxes"][name] = report.inboxes[name].for_everybody().model_dump(mode="json")
+        details = {
+            name: {
+                field: value for field, value in inbox.model_dump(mode="json", include=set(_PRIVATE)).items() if value
+            }
+            for name, inbox in report.inboxes.items()
+        }
+        public = {name: inbox.for_everybody() for name, inbox in report.inboxes.items()}
+        content = report.model_copy(update={"inboxes": public}).model_dump(mode="json")
         if details != self._details:
             with suppress(OSError):
                 _write(self._details_path, details, 0o600)

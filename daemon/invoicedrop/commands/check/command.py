@@ -7,6 +7,7 @@ touched but our own trial files.
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Final
@@ -20,6 +21,7 @@ from invoicedrop.commands.check.ledger import ledger_problem, of_ledger
 from invoicedrop.commands.output import Cell, print_line, print_table
 from invoicedrop.errors import CheckUnavailable, LedgerUnavailable
 from invoicedrop.ledger.ledger import Ledger
+from invoicedrop.ledger.stops import Stop
 from invoicedrop.pdf.validator import Validator
 from invoicedrop.reporting.asker import is_another, user_of_service
 from invoicedrop.reporting.daemon import read_daemon
@@ -64,6 +66,7 @@ def collect(settings: Settings) -> list[Finding]:
         findings = _user(settings)
         ledger, ledger_findings = of_ledger(settings, opened)
         reports = _reports(settings)
+        known_stops = _stopped(ledger)
         for inbox in settings.inboxes:
             report = reports.get(inbox.name)
             put_off = None if report is None else report.put_off
@@ -72,11 +75,9 @@ def collect(settings: Settings) -> list[Finding]:
             findings += left_alone.of_inbox(inbox, settings.own_paths)
             findings += status_page.of_inbox(inbox)
             # Who cannot read the ledger does not know whether a start would be the first.
-            if all(finding.level is not Level.PROBLEM for finding in ledger_findings):
-                findings += _stops(inbox, ledger)
-        if ledger is not None:
-            with suppress(LedgerUnavailable):
-                findings += stops.of_no_inbox(settings.inboxes, ledger)
+            if known_stops is not None and all(finding.level is not Level.PROBLEM for finding in ledger_findings):
+                findings += _stops(inbox, ledger, known_stops.get(inbox.name))
+        findings += stops.of_no_inbox(settings.inboxes, known_stops or {})
         findings += folders.of_state(settings.state_dir)
         findings += [Finding("settings", "", Level.WARNING, warning) for warning in settings.warnings]
         findings.append(_pdf_check(validator))
@@ -117,10 +118,16 @@ def _identity(ledger: Ledger | None, inbox: Inbox) -> str | None:
     return None
 
 
-def _stops(inbox: Inbox, ledger: Ledger | None) -> list[Finding]:
-    """Tell what is stopped, or will be at the first start; that the ledger cannot be read is told below."""
+def _stopped(ledger: Ledger | None) -> Mapping[str, Stop] | None:
+    """Return what is stopped; None where the ledger cannot be read: that is told below."""
     with suppress(LedgerUnavailable):
-        stop = None if ledger is None else stopped(ledger).get(inbox.name)
+        return {} if ledger is None else stopped(ledger)
+    return None
+
+
+def _stops(inbox: Inbox, ledger: Ledger | None, stop: Stop | None) -> list[Finding]:
+    """Tell why an inbox is stopped, or will be at the first start; that the ledger cannot be read is told below."""
+    with suppress(LedgerUnavailable):
         return list(stops.of_inbox(inbox, ledger, stop, time.time()))
     return []
 

@@ -1,20 +1,20 @@
 """What `invoicedrop check` finds about inboxes that a person has stopped, or that their first start will hold."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from invoicedrop.commands.check.finding import Finding, Level
 from invoicedrop.inbox.listing import list_folder
 from invoicedrop.ledger.ledger import Ledger
 from invoicedrop.ledger.stops import Stop, StopKind
-from invoicedrop.service.inbox_stops import in_words, stopped
+from invoicedrop.service.inbox_stops import in_words
 from invoicedrop.settings.inbox import Inbox
 
 
-def of_no_inbox(inboxes: Sequence[Inbox], ledger: Ledger) -> Iterator[Finding]:
-    """Yield what was stopped under a name that no inbox has (any more); raises LedgerUnavailable."""
-    for name, stop in stopped(ledger).items():
+def of_no_inbox(inboxes: Sequence[Inbox], stops: Mapping[str, Stop]) -> Iterator[Finding]:
+    """Yield what was stopped under a name that no inbox has (any more)."""
+    for name, stop in stops.items():
         if name not in {inbox.name for inbox in inboxes}:
             how = "paused by a person" if stop.kind is StopKind.PAUSED else "held since its first start"
             text = f"the inbox {name!r} was {how}, and no inbox has this name: if it was renamed, it sends again"

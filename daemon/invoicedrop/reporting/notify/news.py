@@ -7,14 +7,14 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from invoicedrop.languages.catalogue import Catalogue, catalogue, phrase
 from invoicedrop.languages.moments import moment
 from invoicedrop.reporting.notify.sightings import Sightings, key_of
-from invoicedrop.reporting.overview import FailedFile, QuestionedFile
+from invoicedrop.reporting.overview import FailedFile, Overview, QuestionedFile
 from invoicedrop.reporting.troubles import Trouble, TroubleKind
 from invoicedrop.reporting.waiting import MAX_FILES
 from invoicedrop.reporting.watch import Picture
@@ -166,18 +166,15 @@ class _Listed(Protocol):
     def when(self) -> float: ...
 
 
+_ListedT = TypeVar("_ListedT", bound=_Listed)
+
+
 def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> list[tuple[str, str]]:
     """Return what has failed, and what orders complain of, since it was told last; not more often than that."""
     if picture.overview is None:
         return []
     digests = []
-    # The machine that works on an inbox tells of its invoices; that counts as told here, too.
-    others = {inbox.name for inbox in picture.overview.inboxes if inbox.standby is not None}
-    # What is of a time still to come was told before the clock was set back.
-    all_failed = [file for file in picture.overview.failed if told.failed < file.when <= picture.now]
-    failed = [file for file in all_failed if file.inbox not in others]
-    if all_failed and not failed:
-        told.failed = max(file.when for file in all_failed)
+    failed, told.failed = _untold(picture.overview.failed, told.failed, picture.overview, picture.now)
     if failed and picture.now - told.failed_at >= after:
         told.failed, told.failed_at = max(file.when for file in failed), picture.now
         if len(failed) >= MAX_FILES:
@@ -185,10 +182,7 @@ def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> li
         else:
             title = words.counted("{count} invoice failed", "{count} invoices failed", len(failed))
         digests.append((title, f"{title}: {_reasons(failed)}{_orders(failed, words)}."))
-    all_questioned = [file for file in picture.overview.questioned if told.questioned < file.when <= picture.now]
-    questioned = [file for file in all_questioned if file.inbox not in others]
-    if all_questioned and not questioned:
-        told.questioned = max(file.when for file in all_questioned)
+    questioned, told.questioned = _untold(picture.overview.questioned, told.questioned, picture.overview, picture.now)
     if questioned and picture.now - told.questioned_at >= after:
         told.questioned, told.questioned_at = max(file.when for file in questioned), picture.now
         title = words.counted(
@@ -199,6 +193,18 @@ def _digests(told: Told, picture: Picture, after: float, words: Catalogue) -> li
         text = words("Orders report trouble with invoices that Channable had accepted.")
         digests.append((title, f"{text}{_orders(questioned, words)}"))
     return digests
+
+
+def _untold(files: Sequence[_ListedT], told: float, overview: Overview, now: float) -> tuple[Sequence[_ListedT], float]:
+    """Return the files that are to be told, and up to when all was told, where there are none.
+
+    What is of a time still to come was told before the clock was set back.
+    """
+    news = [file for file in files if told < file.when <= now]
+    # The machine that works on an inbox tells of its invoices; that counts as told here, too.
+    others = {inbox.name for inbox in overview.inboxes if inbox.standby is not None}
+    ours = [file for file in news if file.inbox not in others]
+    return ours, told if ours else max((file.when for file in news), default=told)
 
 
 def _reasons(failed: Sequence[FailedFile]) -> str:
