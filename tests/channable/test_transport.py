@@ -14,6 +14,7 @@ import pytest
 
 from invoicedrop.channable.transport import UPLOAD, DeadlineTransport, MaybeSent, NotSent, PoolExhausted
 from invoicedrop.channable.upload_progress import UploadProgress
+from invoicedrop.errors import LedgerUnavailable
 from invoicedrop.system.network import DIRECT, Network
 from networks import network_of
 from tcp_peer import Peer, read_request
@@ -648,3 +649,39 @@ def test_little_waits_in_the_kernel_to_be_sent() -> None:
             client.post(peer.url, content=body())
         ended.set()
     assert len(written) < 20
+
+
+def test_what_had_to_wait_for_room_is_asked_about_again() -> None:
+    """A part that waited for a server that does not read does not leave when it could, if it may not by then."""
+    written: list[bytes] = []
+    written_late: list[bytes] = []
+    is_lost = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            (written_late if is_lost.is_set() else written).append(b"x" * 16_384)
+            yield b"x" * 16_384
+
+    def may_leave() -> None:
+        if is_lost.is_set():
+            raise LedgerUnavailable("the inbox may be another machine's by now")
+
+    def late(connection: socket.socket) -> None:
+        seen = -1
+        while not written or seen != len(written):
+            seen = len(written)
+            time.sleep(0.3)
+        is_lost.set()
+        while connection.recv(65536):
+            pass
+
+    upload = UploadProgress(total=60.0, slow_after=60.0)
+    upload.may_leave = may_leave
+    with Peer(late, receive_buffer=20_000) as peer, client_of(peer.url, total=20.0) as client:
+        request = client.build_request("POST", peer.url, content=body())
+        request.extensions[UPLOAD] = upload
+        with pytest.raises(LedgerUnavailable):
+            client.send(request)
+        wait_until(lambda: peer.ended, what="the server's end")
+    assert len(written) < 20
+    assert not written_late

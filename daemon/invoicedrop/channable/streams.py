@@ -21,12 +21,13 @@ from typing import Any, Final, Self
 from weakref import WeakSet
 
 import httpcore
+from httpcore._backends.sync import SyncStream
 
 from invoicedrop.channable.upload_progress import UploadProgress
 
-_SLICE: Final = 1 << 14
-"""Bytes written at once, a TLS record: there is room for so many in any buffer that has some."""
-_MOST_UNSENT: Final = 2 * _SLICE
+_PART: Final = 1 << 15
+"""Bytes written at once, at most: two TLS records."""
+_MOST_UNSENT: Final = 1 << 15
 """There is room in a connection while less than this waits in it to be sent (TCP_NOTSENT_LOWAT). What is on its way
 does not count, so that this slows nothing down (https://lwn.net/Articles/560082/). So the end of what did not leave in
 time was seldom written, and the other side certainly did not get the whole."""
@@ -183,27 +184,49 @@ class Stream(httpcore.NetworkStream):
                     self._progress.came()
                     return received
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the request has its own
         """Write a part of the request."""
-        if self._to_api:
-            self._progress.require_may_leave()
-            self._progress.begins_to_leave()
         view = memoryview(buffer)
         with self._resetting():
-            for start in range(0, len(view), _SLICE):
-                part = view[start : start + _SLICE]
-                self._wait_for_room()
+            while view:
                 if self._to_api:
+                    # Each time, also after a wait for room.
                     self._progress.require_may_leave()
-                self._inner.write(part, self._progress.remaining(timeout))  # type: ignore[arg-type] # a socket takes any buffer
-                self._progress.wrote(len(part))
-                self._look(is_last=False)
+                    self._progress.begins_to_leave()
+                written = self._write_some(view[:_PART])
+                self._progress.wrote(written)
+                view = view[written:]
 
-    def _wait_for_room(self) -> None:
+    def _write_some(self, part: memoryview) -> int:
+        """Write some of it, if there is room; else wait for some. Return how many bytes were written."""
+        remaining = self._progress.remaining()
+        if not isinstance(self._inner, SyncStream):
+            # TLS in TLS, by httpcore's own code: it writes all.
+            self._wait_until(select.POLLOUT)
+            self._inner.write(part, remaining)  # type: ignore[arg-type] # a socket takes any buffer
+            return len(part)
+        connection = self._socket
+        # Tried before it is waited for: on a fast line there is always room.
+        if connection.gettimeout() != 0:
+            connection.settimeout(0)
+        try:
+            return connection.send(part)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._wait_until(select.POLLOUT)
+        except ssl.SSLWantReadError:
+            self._wait_until(select.POLLIN)
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+        # TLS wants to be given the same bytes again, and is.
+        return 0
+
+    def _wait_until(self, event: int) -> None:
+        """Wait until the connection is ready for this, or broken."""
+        self._look(is_last=False)
         if (descriptor := self._socket.fileno()) < 0:
-            return  # closed: the write says so
+            return  # closed: its use says so
         poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
+        poll.register(descriptor, event)
         while not poll.poll(self._progress.until_look() * _MILLISECONDS):
             self._look(is_last=False)
 
