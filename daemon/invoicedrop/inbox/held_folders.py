@@ -17,6 +17,7 @@ from invoicedrop.system.held_folder import (
     is_strangers_link,
     link_below_in_words,
     place_of,
+    real_path_of,
     strangers_link_in_words,
 )
 from invoicedrop.system.presence import is_there
@@ -76,12 +77,12 @@ class HeldFolders:
 
         """
         with ExitStack() as stack:
-            top, owner = place_of(path).path, self.owner_in(path)
+            top, owner = path, self.owner_in(path)
             for name in names:
                 folder = path / name
                 if is_there(folder) and folder.is_symlink():
-                    link = Path(place_of(path).path, name)
-                    raise FolderUnavailable(link_below_in_words(link, Path(top)).sentence)
+                    link = Path(real_path_of(path), name)
+                    raise FolderUnavailable(link_below_in_words(link, Path(real_path_of(top))).sentence)
                 if make is not None:
                     make(folder)
                 path = stack.enter_context(held(folder, follow=False))
@@ -95,8 +96,8 @@ class HeldFolders:
 
     def note_owner(self, path: Path, uid: int) -> None:
         """Remember the owner of a file of ours in the folder held as `path`: a share may give its files another one."""
-        self._owners[place_of(path).path] = uid
+        self._owners[real_path_of(path)] = uid
 
     def owner_in(self, path: Path) -> int:
         """Return the uid that our own files have in the folder held as `path`."""
-        return self._owners.get(place_of(path).path, os.geteuid())
+        return self._owners.get(real_path_of(path), os.geteuid())

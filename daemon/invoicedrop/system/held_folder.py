@@ -47,9 +47,19 @@ def held(folder: Path, *, follow: bool = True) -> Iterator[Path]:
 
 def place_of(path: Path) -> Place:
     """Return where the folder lies that is held as `path`."""
-    information = Path("/proc/self/fdinfo", path.name).read_text()
-    mount = next((line for line in information.splitlines() if line.startswith("mnt_id:")), "")
-    return Place(str(path.readlink()), path.stat().st_dev, mount)
+    # Read by the bare calls: this is asked several times for each invoice.
+    descriptor = os.open(f"/proc/self/fdinfo/{path.name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        information = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    mount = next((line for line in information.splitlines() if line.startswith(b"mnt_id:")), b"")
+    return Place(real_path_of(path), path.stat().st_dev, mount.decode())
+
+
+def real_path_of(path: Path) -> str:
+    """Return the path without links of the folder that is held as `path`."""
+    return os.readlink(path)  # noqa: PTH115 - a text is wanted
 
 
 def is_strangers_link(folder: Path) -> bool:
