@@ -48,9 +48,10 @@ class UploadBody:
         return len(self._prefix) + encoded_length(self._invoice.size) + len(_SUFFIX)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._prefix
-        view = self._invoice.view
-        for start in range(0, len(view), _CHUNK):
-            yield pybase64.b64encode(view[start : start + _CHUNK])
+        begin, view = self._prefix, self._invoice.view
+        for start in range(0, len(view) or 1, _CHUNK):
+            yield begin + pybase64.b64encode(view[start : start + _CHUNK])
+            begin = b""
+        # Alone: as long as it was not asked for, no whole body can have left.
         self.is_whole = True
         yield _SUFFIX

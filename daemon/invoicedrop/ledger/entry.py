@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from invoicedrop.invoice import State, require_legal_move
@@ -110,14 +111,15 @@ class Entry:
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Entry) if field.name != "steps")
+_VALUES: Final = attrgetter(*_FIELDS)
 
 
 def values_of(entry: Entry) -> dict[str, Any]:
     """Return what an entry's row holds, by column."""
-    return {name: getattr(entry, name) for name in _FIELDS} | {
-        "waived": " ".join(sorted(entry.waived)),
-        "base_line": None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line))),
-    }
+    values = dict(zip(_FIELDS, _VALUES(entry), strict=True))
+    values["waived"] = " ".join(sorted(entry.waived))
+    values["base_line"] = None if entry.base_line is None else " ".join(map(str, sorted(entry.base_line)))
+    return values
 
 
 def entry_of(row: Row) -> Entry:

@@ -91,7 +91,8 @@ class CheckProcess:
         with contextlib.suppress(OSError):
             self._connection.settimeout(_START_SECONDS)
             sent = socket.send_fds(self._connection, [request], [fd])
-            self._connection.sendall(request[sent:])
+            if sent < len(request):
+                self._connection.sendall(request[sent:])
 
     def answer(self, seconds: float) -> Verdict | Trouble:
         """Wait for the answer, at most `seconds`; after TIMED_OUT it can be waited for again."""
