@@ -172,6 +172,7 @@ def test_a_ledger_of_a_newer_program_is_a_problem(merchant: Merchant) -> None:
     assert findings["token"].level is Level.OK
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not all(offered()), reason="the kernel does not offer Landlock and seccomp")
 @pytest.mark.parametrize(("missing", "words"), [("landlock", "without Landlock,"), ("seccomp", "without seccomp,")])
 def test_what_does_not_confine_the_pdf_check_is_a_warning(merchant: Merchant, missing: str, words: str) -> None:

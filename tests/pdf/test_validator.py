@@ -486,6 +486,7 @@ def test_slow_files_do_not_hold_up_the_rest(stubbed: Callable[..., Validator]) -
             assert isinstance(future.exception(), Stopping)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("good_ones", [100, pytest.param(200, marks=pytest.mark.soak)])
 def test_a_mix_of_good_and_hostile(stubbed: Callable[..., Validator], good_ones: int) -> None:
     """Among good files, 30 hostile ones get their verdicts; no good one waits a limit long, and we do not grow."""

@@ -54,6 +54,7 @@ def wait_for_tries(daemon: Daemon, number: int) -> None:
     wait_until(enough, seconds=60, what=f"{number} tries")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [

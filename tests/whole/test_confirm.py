@@ -177,6 +177,7 @@ def test_a_duplicate_is_not_looked_at(merchant: Merchant) -> None:
 # Reads that fail
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [
@@ -207,6 +208,7 @@ def test_a_read_that_fails_questions_nothing_and_pauses_nobody(merchant: Merchan
         assert daemon.stop() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [404, 503])
 def test_an_order_that_can_never_be_read_holds_up_no_other(merchant: Merchant, status: int) -> None:
     """Its looks end a while after the last one was due, with one line, if other invoices pass; others' are in time."""
@@ -246,6 +248,7 @@ def test_while_uploads_are_paused_there_are_no_looks(merchant: Merchant) -> None
 # Never in the way
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "8"])
 def test_due_looks_delay_no_upload(home: Path, workers: str) -> None:
     """Ten looks are due: a backlog at the rate limit is joined by one, and by what a slow machine leaves unused."""

@@ -3,7 +3,7 @@
 A scene is a drop folder with one invoice of each kind. Lives end right before, or right after, an effect of the
 service's life on it (`crash` says what that is), so that every other moment between two effects has its death; then the
 service is started until nothing is left to do, and everything is looked at: the folders, the server, the ledger. Then
-the same in the lesser ways of moving, after every fourth effect of the moves; and with a second death in the recovery,
+the same in the lesser ways of moving, after every seventh effect of the moves; and with a second death in the recovery,
 for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40 on). Behind
 the soak marker: both sides of every effect, every effect of those moves, and all pairs.
 """
@@ -234,6 +234,7 @@ def test_every_kind_of_effect_is_counted(stage: Stage) -> None:
     assert seen["commit"] > 2 * len(_DROPPED)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("thread", [MAIN, UPLOAD])
 def test_a_death_at_any_effect_loses_nothing_and_sends_nothing_twice(stage: Stage, thread: str, after: bool) -> None:
@@ -253,6 +254,7 @@ def test_a_death_on_both_sides_of_every_effect_loses_nothing(stage: Stage, threa
     assert _die_at_each(stage, thread, after=after, step=1) > 15
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("thread", [MAIN, UPLOAD])
 def test_a_death_at_any_effect_with_the_ledger_in_postgresql_loses_nothing(postgres_stage: Stage, thread: str) -> None:
     """The same with the ledger in PostgreSQL, right after every twentieth effect, commits included."""
@@ -283,10 +285,11 @@ def _die_at_each_move(stage: Stage, way: str, *, step: int) -> None:
         scene.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_death_while_moving_in_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
     """The same where files cannot be moved atomically: by link, onto a placeholder, by copy across file systems."""
-    _die_at_each_move(stage, way, step=4)
+    _die_at_each_move(stage, way, step=7)
 
 
 @pytest.mark.soak
@@ -319,6 +322,7 @@ def test_a_second_death_with_the_ledger_in_postgresql_loses_nothing(postgres_sta
     assert pairs > 30
 
 
+@pytest.mark.long
 def test_a_second_death_during_the_recovery_loses_nothing(stage: Stage) -> None:
     """Whichever effect of the recovery it dies at again (a few in a thousand of all pairs), the end is the same."""
     pairs = sum(_die_twice(stage, first, _SHARE) for first in range(1, 120, 9))

@@ -65,7 +65,8 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.pdf")}
 
 
-@pytest.mark.parametrize("good_ones", [90, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.long
+@pytest.mark.parametrize("good_ones", [60, pytest.param(200, marks=pytest.mark.soak)])
 def test_good_invoices_among_hostile_files(merchant: Merchant, good_ones: int) -> None:
     """All good ones go, all hostile ones fail for their reasons, and neither memory nor waiting shows they were there.
 

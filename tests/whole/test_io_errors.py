@@ -323,11 +323,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 def _once(stage: Stage, error: str, share: int, *, after: bool) -> None:
     """Meet an error once, at every call (at every so many-th, beginning with another one for each error)."""
-    first = list(_ERRORS).index(error)
+    first = list(_ERRORS).index(error) * share // len(_ERRORS)
     suffered = 0
     for thread, names in stage.calls().items():
         for number, name in enumerate(names, 1):
-            if name != "_exchange" and number % share == first % share:
+            if name != "_exchange" and number % share == first:
                 problems = list(stage.suffer(Trouble(thread, number, error, lasting=False, after=after)))
                 assert not problems, "\n".join(problems)
                 suffered += 1
@@ -336,8 +336,8 @@ def _once(stage: Stage, error: str, share: int, *, after: bool) -> None:
 
 @pytest.mark.parametrize("error", _ERRORS)
 def test_an_error_met_once_at_any_call_loses_nothing(stage: Stage, error: str) -> None:
-    """Each twelfth call fails once, others for each error: nothing is lost, nothing sent twice, nothing stuck."""
-    _once(stage, error, 2 * len(_ERRORS), after=False)
+    """Each eighteenth call fails once, others for each error: nothing is lost, nothing sent twice, nothing stuck."""
+    _once(stage, error, 3 * len(_ERRORS), after=False)
 
 
 @pytest.mark.soak
@@ -365,8 +365,8 @@ def _lasting(stage: Stage, error: str, share: int) -> None:
 
 @pytest.mark.parametrize("error", _ERRORS)
 def test_an_error_that_lasts_is_waited_for(stage: Stage, error: str) -> None:
-    """One kind of call in three fails until the trouble is lifted: it is named in the log, tried seldom, survived."""
-    _lasting(stage, error, 3)
+    """One kind of call in five fails until the trouble is lifted: it is named in the log, tried seldom, survived."""
+    _lasting(stage, error, 5)
 
 
 @pytest.mark.soak

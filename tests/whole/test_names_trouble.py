@@ -119,6 +119,7 @@ def test_an_entry_that_cannot_be_looked_at_stops_nothing(
     assert merchant.run("run", "--once").returncode == (75 if name == "1.pdf" else 0)
 
 
+@pytest.mark.long
 def test_several_names_that_fail_in_a_row_are_told_and_the_next_good_one_goes(
     merchant: Merchant, mirror: FuseFolder
 ) -> None:
@@ -171,6 +172,7 @@ def _ticks(daemon: Daemon) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", ["one name", "several names", "the folder", "a full disk", "a rename", "a look"])
 def test_waiting_takes_no_processor(merchant: Merchant, mirror: FuseFolder, trouble: str) -> None:
     """While names wait, or the whole inbox does, no turn of the loop finds a due time in the past."""

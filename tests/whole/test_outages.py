@@ -285,14 +285,15 @@ def _sit_out(backlog: Backlog, kind: Kind, *, files: int, probes: int, then: int
     assert ahead < (2 * backlog.workers if backlog.workers > 1 else 1), f"one was {ahead} places early"
 
 
-@pytest.mark.parametrize(("kind", "workers", "then"), [("refused", 1, 150), ("503", 8, 250), ("hang", 1, 150)])
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "workers", "then"), [("refused", 1, 100), ("503", 8, 200), ("hang", 1, 100)])
 def test_an_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     home: Path, api: Running, kind: str, workers: int, then: int | None
 ) -> None:
-    """Of 2,000 waiting, or 600, none fails; one probe a step; the first success lets hundreds go, in order."""
+    """Of 1,200 waiting, or 400, none fails; one probe a step; the first success lets a hundred or more go, in order."""
     # A share of them with the PDF check as well.
     backlog = Backlog(home, api, workers=workers, checked=kind == "503")
-    _sit_out(backlog, _KINDS[kind], files=2000 if kind == "503" else 600, probes=16, then=then)
+    _sit_out(backlog, _KINDS[kind], files=1200 if kind == "503" else 400, probes=16, then=then)
 
 
 @pytest.mark.soak
@@ -315,10 +316,11 @@ def test_a_long_outage_is_probed_ever_more_seldom_and_then_all_go_in_order(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", _KINDS)
 def test_probes_leave_nothing_behind(home: Path, api: Running, kind: str) -> None:
-    """With 600 waiting, and the folder scanned all the time, an outage of 100 probes makes the daemon no larger."""
-    _grow(home, api, kind, files=600, probes=100, checked=kind == "503")
+    """With 400 waiting, and the folder scanned all the time, an outage of 80 probes makes the daemon no larger."""
+    _grow(home, api, kind, files=400, probes=80, checked=kind == "503")
 
 
 @pytest.mark.soak
@@ -354,6 +356,7 @@ def _grow(home: Path, api: Running, kind: str, *, files: int, probes: int, check
 # A token that has expired
 
 
+@pytest.mark.long
 def test_a_new_token_lets_a_backlog_go_and_until_then_log_and_status_say_what_is_wrong(
     home: Path, api: Running
 ) -> None:
@@ -445,6 +448,7 @@ def test_one_poisonous_invoice_holds_nobody_up_and_is_given_up_in_time(
     assert sorted(backlog.sent()) == sorted(set(backlog.arrived) - {poisonous})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", ["status", "reset_before_store"])
 def test_a_deferral_in_the_same_words_is_logged_once(home: Path, api: Running, trouble: str) -> None:
     """However often one invoice is tried in vain, the log has a line for each new text, not for each try."""
@@ -461,6 +465,7 @@ def test_a_deferral_in_the_same_words_is_logged_once(home: Path, api: Running, t
         assert daemon.stop() == 0
 
 
+@pytest.mark.long
 def test_after_a_long_outage_an_api_that_still_stumbles_fails_nothing(home: Path, api: Running) -> None:
     """An outage longer than `give_up_after` does not count against invoices that meet errors when it is over."""
     backlog = Backlog(home, api)
@@ -477,6 +482,7 @@ def test_after_a_long_outage_an_api_that_still_stumbles_fails_nothing(home: Path
         assert daemon.stop() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["status", "hang_before_store"])
 def test_new_invoices_are_not_starved_by_poisonous_ones(home: Path, api: Running, fault: str) -> None:
     """While six invoices get no answer but trouble, however often they are due, a new one goes within a few steps."""

@@ -139,6 +139,7 @@ def _per_second(times: list[float], begin: float, end: float) -> float:
 # A backlog
 
 
+@pytest.mark.long
 def test_a_backlog_takes_the_ideal_time_and_is_never_refused(tmp_path: Path) -> None:
     """A backlog of 100 at 10/s, burst 50, is at the server as fast as its bucket allows, with no 429."""
     with Company(tmp_path, rate=10, burst=50) as company:
@@ -153,6 +154,7 @@ def test_a_backlog_takes_the_ideal_time_and_is_never_refused(tmp_path: Path) -> 
         assert company.took() <= company.at_most
 
 
+@pytest.mark.long
 def test_look_ups_and_questions_count_like_uploads(tmp_path: Path) -> None:
     """An upload that is preceded by a look-up, or asked about as its answer was lost, is paid for in full: no 429."""
     with Company(tmp_path, rate=10, burst=50, orders=45) as company:
@@ -189,6 +191,7 @@ def _two_inboxes(company: Company, each: int) -> None:
     company.merchant.environment["INVOICEDROP_CONFIG"] = str(config)
 
 
+@pytest.mark.long
 def test_two_inboxes_of_one_company_share_one_bucket(tmp_path: Path) -> None:
     """Two folders, each with its project, of one company: together they use up its one bucket, and no more."""
     with Company(tmp_path, rate=10, burst=50, projects=(2001, 2002)) as company:
@@ -201,6 +204,7 @@ def test_two_inboxes_of_one_company_share_one_bucket(tmp_path: Path) -> None:
         assert company.took() <= company.at_most
 
 
+@pytest.mark.long
 def test_two_inboxes_take_turns(tmp_path: Path) -> None:
     """While both of two inboxes have a backlog each gets about half: none waits until the other one is done."""
     with Company(tmp_path, rate=20, burst=20, projects=(2001, 2002)) as company:
@@ -213,6 +217,7 @@ def test_two_inboxes_take_turns(tmp_path: Path) -> None:
 # A restart
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
 def test_a_restart_does_not_spend_the_burst_twice(tmp_path: Path, end: str) -> None:
     """Stopped or killed when the burst is spent, the next life goes on at the rate, with no 429 and no delay."""
@@ -264,6 +269,7 @@ def test_a_command_leaves_word_of_what_it_has_used(tmp_path: Path) -> None:
 # Another client of the company
 
 
+@pytest.mark.long
 def test_another_client_is_made_room_for_and_its_end_is_noticed(tmp_path: Path) -> None:
     """While another client uses half of the rate we settle near the rest with few 429s; then we speed up again."""
     with Company(tmp_path, rate=20, burst=20) as company:
@@ -320,6 +326,7 @@ def test_retry_after_of_several_429s_in_a_row_is_obeyed_as_it_is(tmp_path: Path)
             assert 1.0 <= after.time - before.time <= 1.4
 
 
+@pytest.mark.long
 def test_maintenance_is_probed_ever_less_often_whatever_it_asks_for(tmp_path: Path) -> None:
     """A server that answers 503 with `Retry-After: 1` for hours is not asked every second: the waits double."""
     with Company(tmp_path, rate=40, burst=100) as company:

@@ -72,6 +72,7 @@ def test_uploads_that_share_a_slow_line_all_arrive_at_the_first_try(merchant: Me
         assert "request_timeout" in words
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_largest_invoices_get_through_at_20_kilobytes_a_second(merchant: Merchant, count: int) -> None:
     """Invoices of `max_file_bytes` have time for a line of 20 kB/s, also where they share it."""
@@ -84,6 +85,7 @@ def test_the_largest_invoices_get_through_at_20_kilobytes_a_second(merchant: Mer
             assert len(daemon.events("upload.started")) == count
 
 
+@pytest.mark.long
 def test_a_line_that_stops_makes_fewer_uploads_at_once(merchant: Merchant) -> None:
     """Bytes that do not leave are given up after `request_timeout`; then half as many go at once, and all arrive."""
     with slow_line(merchant.sandbox.url, _SPEED) as line:

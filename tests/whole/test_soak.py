@@ -260,6 +260,7 @@ def _invoices(count: int) -> Iterator[tuple[str, bytes]]:
             yield f"{order}_part{number}.pdf", invoice_pdf(str(number))
 
 
+@pytest.mark.long
 def test_five_random_kills_lose_nothing_and_send_nothing_twice(home: Path) -> None:
     """Forty invoices, a server that does everything wrong, five kills: each is filed once, whole, and sent once."""
     Soak(home, invoices=40, kills=5, longest_life=0.8, seed=random.randrange(1 << 32)).run()

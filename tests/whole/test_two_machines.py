@@ -198,6 +198,7 @@ def _pair(home: Path, timing: Timing, seed: int) -> Iterator[Pair]:
             raise
 
 
+@pytest.mark.long
 def test_whatever_ends_one_of_two_machines_nothing_is_lost_or_doubled(home: Path) -> None:
     """One is killed, stopped, and cut off, and the database restarted: each invoice is attached once, and processed."""
     with _pair(home, _QUICK, seed=7) as pair:
