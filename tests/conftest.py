@@ -32,18 +32,20 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+@pytest.hookimpl(trylast=True)  # when those that are not to run have been taken out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests that take long, so that all processes end together.
 
-    Each process begins with a tenth of them, in this order: the longest come first in each tenth, those of the whole
-    program lie evenly among the others.
+    Each process begins with a tenth of them, in this order, and takes from others' ends when it has done with that: the
+    longest are in the first half of each tenth, those of the whole program lie evenly among the others.
     """
     groups: tuple[list[pytest.Item], ...] = ([], [], [])
     for item in items:
         long = item.get_closest_marker("long") is not None
         groups[0 if long else 1 if "whole" in item.path.parts else 2].append(item)
     long_ones, *others = groups
-    places = [(number % _TENTHS / _TENTHS, item) for number, item in enumerate(long_ones)]
+    half = 1 / (2 * len(long_ones) or 1)
+    places = [((number % _TENTHS + number * half) / _TENTHS, item) for number, item in enumerate(long_ones)]
     places += [((number + 1) / len(group), item) for group in others for number, item in enumerate(group)]
     items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
 
