@@ -19,7 +19,7 @@ from postgres_server import end_shared, new_schema, shared_url
 # Until the tests run everything that is made stays: there is nothing to collect (see `pytest_collection_finish`).
 gc.disable()
 
-_TENTHS: Final = 10
+_PROCESSES: Final = 8
 
 # How this machine reaches the network is no test's: and a file of certificates is read anew by each daemon.
 for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -36,8 +36,8 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests that take long, so that all processes end together.
 
-    Each process begins with a tenth of them, in this order, and takes from others' ends when it has done with that: the
-    longest are in the first half of each tenth, those of the whole program lie evenly among the others.
+    Each process begins with its share of them, in this order, and takes from others' ends when it has done with that.
+    The longest are in the first half of each share; those of the whole program lie evenly among the others.
     """
     groups: tuple[list[pytest.Item], ...] = ([], [], [])
     for item in items:
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         groups[0 if long else 1 if "whole" in item.path.parts else 2].append(item)
     long_ones, *others = groups
     half = 1 / (2 * len(long_ones) or 1)
-    places = [((number % _TENTHS + number * half) / _TENTHS, item) for number, item in enumerate(long_ones)]
+    places = [((number % _PROCESSES + number * half) / _PROCESSES, item) for number, item in enumerate(long_ones)]
     places += [((number + 1) / len(group), item) for group in others for number, item in enumerate(group)]
     items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
 

@@ -21,6 +21,7 @@ from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 from invoicedrop.system.confinement import offered
 from merchant import COMMAND, Merchant, running
+from quick_service import UNCHECKED
 from waiting import wait_until
 
 
@@ -104,7 +105,7 @@ def test_a_pipe_gets_one_line_for_each_finding(merchant: Merchant) -> None:
 
 def test_a_running_daemon_is_noticed_and_not_disturbed(merchant: Merchant) -> None:
     """The check works beside a daemon, which stays the only instance, logs nothing about it, and goes on."""
-    with running(merchant, scan_interval="0.05") as daemon:
+    with running(merchant, program=UNCHECKED, scan_interval="0.05") as daemon:
         daemon.wait_for("inbox.watching")
         before = daemon.errors()
         findings = _findings(merchant.settings())

@@ -212,7 +212,7 @@ def test_who_may_not_read_it_is_told_so(capsys: pytest.CaptureFixture[str]) -> N
 def test_beside_a_real_service(merchant: Merchant) -> None:
     """The command: healthy while the service runs, its cause while the drop folder is away, and stopped at the end."""
     path = merchant.state / "service.json"
-    with running(merchant) as daemon:
+    with running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         wait_until(lambda: health(path) == 0, what="a beat")
         result = merchant.run("health")

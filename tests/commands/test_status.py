@@ -26,6 +26,7 @@ from invoicedrop.settings.load import load
 from invoicedrop.settings.settings import Settings
 from invoicedrop.system import permissions
 from merchant import Merchant, running
+from quick_service import UNCHECKED
 from waiting import wait_until
 
 
@@ -338,7 +339,7 @@ def test_a_report_that_cannot_be_read_is_not_a_start(merchant: Merchant) -> None
 
 def test_beside_a_running_daemon_that_is_paused(merchant: Merchant) -> None:
     """With the real daemon: status says that it runs, that the token is refused, and which invoice waits for that."""
-    with running(merchant, api_token="revoked") as daemon:
+    with running(merchant, program=UNCHECKED, api_token="revoked") as daemon:
         merchant.drop_pdf("5.pdf")
         daemon.wait_for("api.paused")
         settings = merchant.settings()

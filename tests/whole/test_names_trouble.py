@@ -116,7 +116,7 @@ def test_an_entry_that_cannot_be_looked_at_stops_nothing(
         assert [file["file"] for file in overview["waiting"]["files"]] == (["1.pdf"] if name == "1.pdf" else [])
         assert ("'1.pdf' cannot be read" in " ".join(checked.stdout.split())) is (name == "1.pdf")
         assert daemon.stop() == 0
-    assert merchant.run("run", "--once").returncode == (75 if name == "1.pdf" else 0)
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == (75 if name == "1.pdf" else 0)
 
 
 @pytest.mark.long

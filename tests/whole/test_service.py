@@ -128,7 +128,7 @@ def test_names_and_orders_that_cannot_be_go_to_failed_with_the_api_s_own_words(m
     merchant.drop_pdf("7.pdf")
     merchant.sandbox.faults.add("status", "upload", order_id=6, status=422, message="order is locked")
     merchant.sandbox.faults.add("accepted_error", "upload", order_id=7, message="channel refuses invoices")
-    assert merchant.run("run", "--once").returncode == 1
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 1
     assert _names(merchant.drop) == {"processed", "failed"}
     assert "8355.pdf" in _reason(merchant, "Rechnung 8355.pdf")
     assert "name_without_order" in _reason(merchant, "302-1234567-1234567.pdf")
@@ -142,7 +142,7 @@ def test_a_file_that_is_too_large_is_never_read(merchant: Merchant) -> None:
     """A file above max_file_bytes goes to failed without being read: here it is one hole, larger than any memory."""
     with (merchant.drop / "5.pdf").open("wb") as writer:
         writer.truncate(1 << 40)
-    done = merchant.run("run", "--once")
+    done = merchant.run("run", "--once", program=UNCHECKED)
     assert done.returncode == 1, done.stderr
     assert (merchant.failed / "5.pdf").stat().st_size == 1 << 40
     assert "max_file_bytes" in _reason(merchant, "5.pdf")
@@ -174,7 +174,7 @@ def test_what_is_no_regular_file_is_left_alone_with_one_line(merchant: Merchant,
             left_alone.add("7.pdf")
         except PermissionError:
             pass
-    with listener, running(merchant) as daemon:
+    with listener, running(merchant, program=UNCHECKED) as daemon:
         daemon.wait_for("inbox.watching")
         _wait_for_scans(merchant)
         assert daemon.stop() == 0
@@ -260,13 +260,13 @@ def test_run_once_ends_with_75_when_work_is_left(merchant: Merchant) -> None:
     """When the API cannot take it now, `run --once` leaves the file and ends with 75."""
     merchant.sandbox.faults.add("status", status=503)
     merchant.drop_pdf("5.pdf")
-    assert merchant.run("run", "--once").returncode == 75
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 75
     assert "5.pdf" in _names(merchant.drop)
 
 
 def test_the_second_instance_says_who_holds_the_state_folder(merchant: Merchant) -> None:
     """A second daemon on the same state folder ends with 75 and names the first one's process."""
-    with running(merchant, program=UNCHECKED) as daemon:
+    with running(merchant) as daemon:
         daemon.wait_for("inbox.watching")
         second = merchant.run("run", "--once")
         assert second.returncode == 75
@@ -455,9 +455,9 @@ def test_moving_the_pdf_back_is_the_retry_and_its_reason_goes(merchant: Merchant
 def test_the_reason_of_an_invoice_that_left_the_failed_folder_is_removed(merchant: Merchant) -> None:
     """Whoever takes a PDF out of failed need not clear up its reason."""
     merchant.drop_pdf("nonsense.pdf")
-    assert merchant.run("run", "--once").returncode == 1
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 1
     (merchant.failed / "nonsense.pdf").unlink()
-    assert merchant.run("run", "--once").returncode == 0
+    assert merchant.run("run", "--once", program=UNCHECKED).returncode == 0
     assert _names(merchant.failed) == set()
 
 
@@ -528,7 +528,7 @@ def test_marketplace_numbers_are_looked_up_and_must_match_exactly_one_order(merc
     merchant.drop_pdf("twin-1_2.pdf")
     merchant.drop_pdf("unknown-1.pdf")
     merchant.drop_pdf("9022.pdf")
-    assert merchant.run("run", "--once", order_id_kind="marketplace").returncode == 1
+    assert merchant.run("run", "--once", program=UNCHECKED, order_id_kind="marketplace").returncode == 1
     assert [upload.order_id for upload in api.uploads()] == [9]
     assert "order_ambiguous" in _reason(merchant, "twin-1_2.pdf")
     assert "order_not_found" in _reason(merchant, "unknown-1.pdf")

@@ -29,7 +29,7 @@ from invoicedrop.sandbox import Running
 from invoicedrop.sandbox.paper import invoice_pdf
 from invoicedrop.service.service import Service
 from merchant import Merchant
-from quick_service import QUICK
+from quick_service import QUICK, UNCHECKED
 from unchecked import EveryPdfIsGood
 from waiting import wait_until
 
@@ -362,7 +362,7 @@ def test_the_state_folder_of_another_life_is_asked_about_too(merchant: Merchant,
     api = merchant.sandbox
     api.faults.add("hang_after_store", "upload", count=1)
     content = merchant.drop_pdf("5.pdf")
-    daemon = merchant.start()
+    daemon = merchant.start(program=UNCHECKED)
     wait_until(lambda: len(api.uploads()) == 1, what="the upload")
     daemon.kill()
     assert story.work_off(merchant) == 0
