@@ -16,7 +16,7 @@ from merchant import Merchant, running
 from waiting import wait_until
 
 HOSTILE, TO_WARM_UP = 30, 20
-LIMIT = 5.0
+LIMIT = 3.0
 """Seconds that one check may take."""
 EITHER_LIMIT = {"deflate bomb", "deflate bomb in an object stream"}
 """They end at the limit of what streams may expand to, on a busy machine at that of time: both are right."""
