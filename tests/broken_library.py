@@ -25,7 +25,6 @@ FAULTS: Final = {
 """What is wrong: lines at the end of the library's first module."""
 TRIED_EACH_TIME: Final = (
     "a method is renamed",
-    "nothing comes back",
     "no text comes back",
     "everything is encrypted",
     "MemoryError",
