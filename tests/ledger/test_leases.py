@@ -89,6 +89,23 @@ def test_what_a_dead_owner_sent_last_is_waited_for(postgres_url: str, how: str) 
         lease.require()
 
 
+@pytest.mark.parametrize("beats_again", [False, True])
+def test_a_beat_that_nobody_saw_counts(postgres_url: str, *, beats_again: bool) -> None:
+    """What is waited for begins with the last beat: one that came after the last look at it may be of this moment."""
+    times = _TIMES._replace(stale=50.0)
+    with daemon(postgres_url, times=times) as first, daemon(postgres_url, times=times) as second:
+        assert not second.owns()
+        beat, seen_at = second.leases._seen[_ONE]
+        second.leases._seen[_ONE] = (beat, seen_at - 20)
+        if beats_again:
+            assert first.owns()
+        first.close()
+        wait_until(second.owns, what="the inbox")
+        lease = second.leases.lease(_ONE)
+        assert lease is not None
+        assert (lease.quarantine > 35) is beats_again
+
+
 def test_an_owner_that_hangs_is_ended_and_can_write_no_more(postgres_url: str) -> None:
     """Without a beat for too long its session ends: under that lease nothing is written any more, or begun."""
     with daemon(postgres_url) as first, daemon(postgres_url) as second:
@@ -183,6 +200,24 @@ def test_an_inbox_is_given_to_who_stands_by_and_kept_if_nobody_does(postgres_url
             # Nobody stands by but the first one: it may come back to that.
             wait_until(lambda: not first.owns() and second.leases.give_way(_ONE), what="one that stands by")
             wait_until(first.owns, what="the inbox again")
+
+
+def test_a_lock_that_was_taken_twice_is_given_up_whole(postgres_url: str) -> None:
+    """Where a turn failed after it had taken the lock, and the next one took it again, giving way still frees it."""
+    times = _TIMES._replace(stale=50.0)
+    with daemon(postgres_url, times=times) as first, daemon(postgres_url, times=times) as second:
+        first.leases._once("SELECT pg_try_advisory_lock(:lock)", lock=first.leases._locks[_ONE])
+        assert not second.owns()
+        assert first.leases.give_way(_ONE)
+        wait_until(second.owns, what="the inbox")
+
+
+def test_who_cannot_ask_gives_no_way(postgres_url: str) -> None:
+    """While the database cannot be asked who stands by, nothing is given up, or said to be."""
+    with daemon(postgres_url) as first, daemon(postgres_url) as second:
+        assert not second.owns()
+        first.ledger.close()
+        assert not first.leases.give_way(_ONE)
 
 
 def test_a_restart_of_the_database_ends_every_lease() -> None:

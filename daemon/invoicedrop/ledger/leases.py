@@ -30,7 +30,7 @@ _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(:lock)"
 
 _TAKE: Final = f"""
     WITH before AS (
-        SELECT life, host, pid, since FROM inbox_owners
+        SELECT life, backend, beat, host, pid, since FROM inbox_owners
         WHERE account = :account AND project_id = :project_id AND inbox = :name
     )
     INSERT INTO inbox_owners (account, project_id, inbox, life, backend, host, pid, since, beat)
@@ -38,8 +38,8 @@ _TAKE: Final = f"""
     ON CONFLICT (account, project_id, inbox) DO UPDATE SET
         life = excluded.life, backend = excluded.backend, host = excluded.host, pid = excluded.pid,
         since = excluded.since, beat = excluded.beat
-    RETURNING (SELECT life FROM before), (SELECT host FROM before), (SELECT pid FROM before),
-              (SELECT since FROM before)
+    RETURNING (SELECT life FROM before), (SELECT backend FROM before), (SELECT beat FROM before),
+              (SELECT host FROM before), (SELECT pid FROM before), (SELECT since FROM before)
 """  # noqa: S608 - constants
 
 _BEAT: Final = f"""
@@ -136,13 +136,19 @@ class DatabaseLeases:
         return self._holders.get(inbox)
 
     def give_way(self, inbox: InboxKey) -> bool:
-        """Give an inbox to another daemon that stands by; return False, and keep it, if there is none."""
+        """Give an inbox to another daemon that stands by; return False, and keep it, if none is known of."""
         try:
             if not self._write(_OTHERS, **_halves(_standby_lock(self._locks[inbox]))):
                 return False
-            # What is under way ends without it; whoever takes over waits for that.
-            self._leases.pop(inbox).end()
-            self._once(_GIVE_WAY, lock=self._locks[inbox])
+        except LedgerUnavailable as error:
+            self._in_trouble(error.detail)
+            return False
+        # What is under way ends without it; whoever takes over waits for that.
+        self._leases.pop(inbox).end()
+        try:
+            # As often as it was taken: a turn may have failed right after it had been.
+            while self._once(_GIVE_WAY, lock=self._locks[inbox])[0][0]:
+                pass
         except LedgerUnavailable as error:
             self._in_trouble(error.detail)
         self._not_before[inbox] = time.monotonic() + _TURNS_FOR_OTHERS * self._times.beat
@@ -215,10 +221,13 @@ class DatabaseLeases:
             return
         at = boot_time()
         mine = {"life": self._life, "host": os.uname().nodename, "pid": os.getpid()}
-        ((life, *before),) = self._write(_TAKE, **inbox._asdict(), **mine)
+        ((life, backend, beat, *before),) = self._write(_TAKE, **inbox._asdict(), **mine)
         previous = None if life in {None, self._life} else Holder(*before)
-        _, last_seen = self._seen.pop(inbox, (None, at))
-        quarantine = 0.0 if life is None else max(0.0, self._times.stale - (at - last_seen))
+        last_beat, seen_at = self._seen.pop(inbox, (None, at))
+        if last_beat != _Beat(backend, beat):
+            # There was another one since the last look: when, nobody knows.
+            seen_at = at
+        quarantine = 0.0 if life is None else max(0.0, self._times.stale - (at - seen_at))
         lease = Lease(self._engine.session, valid=self._times.valid, previous=previous, quarantine=quarantine)
         lease.renew(at)
         self._leases[inbox] = lease
