@@ -19,8 +19,18 @@ from invoicedrop.reporting.notify.send import masked
         ),
         ("json://127.0.0.1/", "no connection to 127.0.0.1", "no connection to 127.0.0.1"),
         ("tgram://123456:AAbb/99887766", "bot 123456:AAbb says no to 99887766", "bot [secret] says no to [secret]"),
+        (
+            "mailto://anna:gehe#i?m/nis@smtp.shop.example",
+            "gehe#i?m/nis of anna (gehe, nis) is refused by smtp.shop.example",
+            "[secret] of [secret] ([secret], [secret]) is refused by smtp.shop.example",
+        ),
+        (
+            "mailtos://anna:a@b:c=deep@smtp.shop.example?to=boss@shop.example&smtp=relay.example",
+            "SMTP: anna a@b:c=deep deep boss@shop.example at smtp.shop.example, relay.example",
+            "SMTP: [secret] [secret] [secret] [secret] at smtp.shop.example, [secret]",
+        ),
     ],
-    ids=["mail", "slack", "web hook", "nothing secret", "telegram"],
+    ids=["mail", "slack", "web hook", "nothing secret", "telegram", "raw # ? and /", "raw @ : and ="],
 )
 def test_words_of_a_failure_show_a_server_at_most(address: str, words: str, shown: str) -> None:
     """Of an address only a server's name is left: no user, password, token or path."""

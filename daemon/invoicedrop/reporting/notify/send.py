@@ -19,6 +19,7 @@ _HIDDEN: Final = "[secret]"
 _LONGEST: Final = 500
 """Characters of what is said about a failure."""
 _SHORTEST_SECRET: Final = 3
+_DELIMITERS: Final = re.compile(r"[/?#&=:@]")
 
 
 def main() -> None:
@@ -43,20 +44,30 @@ def _send(address: str, title: str | None, body: str) -> dict[str, Any]:
 
 
 def masked(words: str, address: str) -> str:
-    """Return words about an address without anything of it that may be secret: all but the name of a server."""
+    """Return words about an address without anything of it that may be secret: all but the name of a server.
+
+    A password may have characters in it that end it, for whoever reads an address by the rules.
+    """
     parts = urlsplit(address)
-    pieces = [address, parts.netloc, parts.username or "", parts.password or ""]
-    host = parts.netloc.rpartition("@")[2].partition(":")[0]
-    if "." not in host and host != "localhost":
-        pieces.append(host)
-    pieces += parts.path.split("/")
+    rest = address.partition("://")[2]
+    # Where a login ends, and whether there is one, nobody knows for sure: each @ may be the one.
+    logins = [rest[: at.start()] for at in re.finditer("@", rest)]
+    hosts = {_host(parts.netloc), _host(rest)}
+    pieces = [address, parts.netloc, *parts.path.split("/")]
+    for login in logins:
+        pieces += [login, login.partition(":")[2], *_DELIMITERS.split(login)]
     pieces += [value for pair in parts.query.split("&") for value in (pair.partition("=")[2],)]
-    secrets = {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= _SHORTEST_SECRET}
-    secrets -= {host} if "." in host or host == "localhost" else set()
+    secrets = {form for piece in (*pieces, *hosts) for form in (piece, unquote(piece)) if len(form) >= _SHORTEST_SECRET}
+    secrets -= {host for host in hosts if "." in host or host == "localhost"}
+    secrets -= {pair.partition("=")[0] for pair in parts.query.split("&")}
     if not secrets:
         return words
     pattern = "|".join(re.escape(secret) for secret in sorted(secrets, key=len, reverse=True))
     return re.sub(pattern, _HIDDEN, words, flags=re.IGNORECASE)
+
+
+def _host(netloc: str) -> str:
+    return re.split(r"[:/?#]", netloc.rpartition("@")[2])[0]
 
 
 if __name__ == "__main__":
