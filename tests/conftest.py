@@ -19,7 +19,7 @@ from postgres_server import end_shared, new_schema, shared_url
 # Until the tests run everything that is made stays: there is nothing to collect (see `pytest_collection_finish`).
 gc.disable()
 
-_PROCESSES: Final = 8
+_PROCESSES: Final = 10
 
 # How this machine reaches the network is no test's: and a file of certificates is read anew by each daemon.
 for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):

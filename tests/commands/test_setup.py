@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import pty
@@ -74,6 +75,22 @@ def test_nothing_is_overwritten(target: Path, said: Answers) -> None:
     assert target.read_bytes() == before
     target.unlink()
     command.setup(Answers("7", "8", said.drop_dir, "/no/such/file"), target)
+    assert read_token(load(target, {}).inboxes[0]) == TOKEN
+
+
+def test_a_folder_that_cannot_be_synced_leaves_both_files(
+    target: Path, said: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that are in their place keep their token, whatever the disk says then."""
+    fsync = os.fsync
+
+    def refusing_folders(descriptor: int) -> None:
+        if target.exists() and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing_folders)
+    command.setup(said, target)
     assert read_token(load(target, {}).inboxes[0]) == TOKEN
 
 

@@ -57,6 +57,23 @@ def test_what_is_no_token_changes_nothing(requests: Requests, content: str | Non
     assert requests.watch.has_new()
 
 
+def test_a_token_that_becomes_readable_is_noticed(requests: Requests) -> None:
+    """A new file that may not be read, and then may, looks the same: it is read again until it has been."""
+    requests.token = "first"
+    may_read = False
+
+    def read() -> str:
+        if not may_read:
+            raise ConfigError(["may not be read"])
+        return requests.read()
+
+    watch = TokenWatch(requests.file, read, lambda: requests.token, interval=0.0)
+    requests.file.write_text("second\n")
+    assert not watch.has_new()
+    may_read = True
+    assert watch.has_new()
+
+
 def test_a_mark_tells_tokens_apart_and_nothing_else(requests: Requests) -> None:
     """A fingerprint is the token's in use, else the file's; it fits no other token, and is another one each start."""
     mark = requests.watch.mark()

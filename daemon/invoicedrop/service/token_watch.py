@@ -30,7 +30,8 @@ class TokenWatch:
     def has_new(self) -> bool:
         """Whether the file has another token than requests have; looked at once in an interval.
 
-        A file that has no token, perhaps as it is being written, changes nothing.
+        A file that has no token, perhaps as it is being written, or that may not be read, changes nothing: it is read
+        again at the next look.
         """
         now = time.monotonic()
         if self._file is None or now < self._due:
@@ -39,9 +40,13 @@ class TokenWatch:
         identity = self._identity(self._file)
         if identity == self._seen:
             return False
+        token = self._token()
+        if token is None:
+            # What makes it readable (chmod, a rule of the system) may change nothing that can be seen of it.
+            return False
         self._seen = identity
         in_use = self._in_use()
-        return in_use is not None and self._token() not in {None, in_use}
+        return in_use is not None and token != in_use
 
     def mark(self) -> str | None:
         """Return a fingerprint of the token that the next request has; None where there is none."""

@@ -95,7 +95,9 @@ def _commit(text: str, target: Path, token_file: Path) -> tuple[str, ...]:
     finally:
         with suppress(OSError):
             disk.remove(trial)
-    disk.sync_folder(token_file.parent)
+    with suppress(OSError):
+        # Both are there now; that they outlive a loss of power in this moment is no reason to take one back.
+        disk.sync_folder(token_file.parent)
     return warnings
 
 
