@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from invoicedrop.ledger.schema import VERSION
+
 PROJECT = Path(__file__).parents[1]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the command that it installs asks as the service for root only")
 pytestmark = as_root
@@ -41,7 +43,7 @@ case "$name $1" in
         ;;
     "base-python -c") ;;
     "python -")
-        if [ $# = 3 ]; then exec {sys.executable} "$@"; fi
+        case "$2" in *.sqlite3) exec {sys.executable} "$@" ;; esac
         sed -n 's/^drop_dir = "\\(.*\\)"$/\\1/p' "$2"
         ;;
     "invoicedrop setup")
@@ -49,7 +51,13 @@ case "$name $1" in
         echo token >"$(dirname "$3")/api_token"
         ;;
     "invoicedrop check") exit "${{CHECK:-0}}" ;;
-    "invoicedrop backup") [ -n "$HAS_BACKUP" ] && if [ "$2" != --help ]; then echo backup >"$2"; fi ;;
+    "invoicedrop backup")
+        [ -n "$HAS_BACKUP" ] || exit 2
+        if [ "$2" != --help ]; then
+            case "$0" in *"/$REFUSES"*) exit 78 ;; esac
+            echo "backup of $0" >"$2"
+        fi
+        ;;
     "invoicedrop config") exit "${{CONFIG:-0}}" ;;
     "invoicedrop status") case "$0" in "$NEW"*) ;; *) exit "${{STATUS:-0}}" ;; esac ;;
 esac
@@ -111,6 +119,7 @@ class Machine:
             "DIE_AT": "",
             "HAS_BACKUP": "",
             "NEW": "nothing",
+            "REFUSES": "nothing",
         }
         command = [self.project / "systemd/install", "--root", self.root, "--python", "base-python", *arguments]
         return subprocess.run(
@@ -229,7 +238,7 @@ def test_a_backup_is_the_program_s_own_where_it_has_one(machine: Machine) -> Non
     machine.of_version("2.0.0")
     machine.installed(HAS_BACKUP="yes")
     (copy,) = (machine.ledger.parent / "backups").iterdir()
-    assert copy.read_text() == "backup\n"
+    assert copy.read_text().startswith("backup of ")
 
 
 def test_without_a_copy_of_the_ledger_the_version_before_goes_on(machine: Machine) -> None:
@@ -282,6 +291,43 @@ def test_going_back_twice_takes_the_newest_copy(machine: Machine) -> None:
         assert machine.install("--back", STATUS="78", HAS_BACKUP="").returncode == 0
         assert (machine.version(), _sent(machine.ledger)) == (version, held)
         machine.record(entry)
+
+
+def test_an_older_version_than_the_ledger_s_is_refused_while_the_newer_one_is_at_work(machine: Machine) -> None:
+    """Nothing is stopped or changed by a version that could not read the ledger; what helps is said."""
+    machine.installed()
+    machine.record(1)
+    with closing(sqlite3.connect(machine.ledger)) as ledger, ledger:
+        ledger.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+        ledger.execute(f"INSERT INTO schema_version VALUES ({VERSION + 1})")
+    machine.of_version("0.9.0")
+    done = machine.install()
+    assert done.returncode == 1
+    assert "was written by a newer invoicedrop" in done.stdout
+    assert machine.active
+    assert machine.version() == "1.0.0"
+    assert not machine.asked("systemctl stop")
+    with closing(sqlite3.connect(machine.ledger)) as ledger, ledger:
+        ledger.execute(f"UPDATE schema_version SET version = {VERSION}")
+    machine.installed()
+    assert machine.version() == "0.9.0"
+
+
+def test_going_back_from_a_version_that_cannot_read_the_ledger(machine: Machine) -> None:
+    """The version that is gone back to copies the ledger then; if neither can, it is not said that one goes on."""
+    machine.installed(HAS_BACKUP="yes")
+    machine.record(1)
+    machine.of_version("0.9.0")
+    machine.installed(HAS_BACKUP="yes")
+    machine.installed("--back", HAS_BACKUP="yes", REFUSES="versions/0.9.0")
+    assert machine.version() == "1.0.0"
+    assert machine.active
+    copy = next((machine.ledger.parent / "backups").glob("before-back-*"))
+    assert "versions/1.0.0" in copy.read_text()
+    done = machine.install("--back", HAS_BACKUP="yes", REFUSES="versions")
+    assert done.returncode == 1
+    assert "the version at work goes on" in done.stdout
+    assert machine.version() == "1.0.0"
 
 
 def test_a_longer_path_of_somebody_s_drop_in_is_not_the_folder(machine: Machine) -> None:
