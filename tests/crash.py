@@ -1,10 +1,10 @@
 """The crash harness: real lives of the real service, each of which may end, or go wrong, at any one of its effects.
 
 An effect is a file-system call that changes something, a commit of the ledger, or a request to the API. A driver
-process (this file, run as a program) imports everything once and forks a child for every life. In the child each effect
-is counted, in a sequence of its own for the main thread and for the upload thread; there is only one of these, so that
-number N is the same effect in every life. At the chosen one the child ends by `os._exit`: nothing is unwound or closed.
-What only a power cut could do (losing what was not synced) is not shown by this.
+process (this file, run as a program by the fork server, which has imported everything) forks a child for every life. In
+the child each effect is counted, in a sequence of its own for the main thread and for the upload thread; there is only
+one of these, so that number N is the same effect in every life. At the chosen one the child ends by `os._exit`: nothing
+is unwound or closed. What only a power cut could do (losing what was not synced) is not shown by this.
 
 The PDF check is answered by a stand-in: it changes nothing, so that a death in it is a death before the next effect,
 and starting its process for each of thousands of lives would be most of the time.
@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from fork_server import ForkServer
 from invoicedrop import exit_codes, logs
 from invoicedrop.channable import client
 from invoicedrop.ledger import postgres_session, sqlite
@@ -195,7 +195,8 @@ def _be_the_service(environment: Mapping[str, str], log: str, way: str, death: D
     return code
 
 
-def _serve_jobs() -> None:
+def main() -> None:
+    """Be the driver."""
     # A life does not go through what there was before it, nor copy its pages.
     gc.freeze()
     for line in sys.stdin:
@@ -206,13 +207,21 @@ def _serve_jobs() -> None:
         sys.stdout.flush()
 
 
+def _errors() -> IO[bytes]:
+    return open(2, "wb", closefd=False)
+
+
 class Driver:
     """The driver process, seen from a test."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        (its_input, jobs), (answers, its_output) = os.pipe(), os.pipe()
+        with os.fdopen(its_input, "rb") as stdin, os.fdopen(its_output, "wb") as stdout, _errors() as stderr:
+            self._process = ForkServer.running().start(
+                [__file__], stdin=stdin, stdout=stdout, stderr=stderr, env=os.environ, cwd=Path.cwd()
+            )
+        self._stdin: IO[str] = os.fdopen(jobs, "w")
+        self._stdout: IO[str] = os.fdopen(answers)
 
     def live(self, environment: Mapping[str, str], log: Path, *, way: str = "rename", death: Death | None) -> Lived:
         """Live one life of the service."""
@@ -221,16 +230,6 @@ class Driver:
         self._stdin.flush()
         code, effects = json.loads(self._stdout.readline())
         return Lived(code, effects)
-
-    @property
-    def _stdin(self) -> IO[str]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    @property
-    def _stdout(self) -> IO[str]:
-        assert self._process.stdout is not None
-        return self._process.stdout
 
     def __enter__(self) -> Self:
         return self
@@ -248,7 +247,3 @@ def until_worked_off(live: Callable[[], Lived], *, lives: int = 20) -> Sequence[
         time.sleep(QUICK.file_retry)
         lived.append(live())
     return lived
-
-
-if __name__ == "__main__":
-    _serve_jobs()

@@ -23,6 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NoReturn, Self
 
@@ -101,15 +102,24 @@ class ForkServer:
             select.select([], [], [], 0.01)
 
     def start(
-        self, arguments: Sequence[str], *, stdout: IO[bytes], stderr: IO[bytes], env: Mapping[str, str], cwd: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: IO[bytes] | None = None,
     ) -> ForkedProcess:
-        """Start `python ARGUMENTS`, its standard input being empty."""
+        """Start `python ARGUMENTS`; without `stdin` its standard input is empty."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(self._address)
         fields = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "umask": _umask()}
         job = json.dumps(fields).encode() + b"\n"
-        descriptors = array.array("i", [stdout.fileno(), stderr.fileno()])
-        sent = connection.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        with ExitStack() as stack:
+            stdin = stdin or stack.enter_context(Path(os.devnull).open("rb"))
+            descriptors = array.array("i", [stdin.fileno(), stdout.fileno(), stderr.fileno()])
+            sent = connection.sendmsg([job], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         connection.sendall(job[sent:])
         return ForkedProcess(connection, arguments)
 
@@ -139,10 +149,9 @@ def _line(connection: socket.socket) -> bytes:
 # The server itself
 
 
-def _become(job: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
+def _become(job: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be what the job says; in the child."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, standard in ((null, 0), (stdout, 1), (stderr, 2)):
+    for standard, descriptor in enumerate(streams):
         os.dup2(descriptor, standard)
     os.closerange(3, 64)
     os.environ.clear()
@@ -176,20 +185,24 @@ def _run(program: str, *arguments: str) -> None:
         sys.argv = ["invoicedrop", *arguments[1:]]
         cli.main()
     else:
-        # quick_service or as_nobody, imported before the fork.
+        # quick_service, as_nobody or crash, imported before the fork.
         sys.argv = [program, *arguments]
         sys.modules[Path(program).stem].main()
 
 
-def _serve(address: str) -> None:
+def _import_everything() -> None:
     for name in ("cli", "service.service", "commands.check.command", "commands.status.command", "commands.orders"):
         __import__(f"invoicedrop.{name}")
     for name in ("verify", "health", "support"):
         __import__(f"invoicedrop.commands.{name}")
-    for name in ("quick_service", "as_nobody"):
+    for name in ("quick_service", "as_nobody", "crash"):
         __import__(name)
     # The collector of a child would go through all this once more when it ends: most of what a short life takes.
     gc.freeze()
+
+
+def _serve(address: str) -> None:
+    _import_everything()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{address}.new")
     listener.listen(16)
@@ -208,7 +221,7 @@ def _serve(address: str) -> None:
             return
         if listener in ready:
             connection, _ = listener.accept()
-            line, (stdout, stderr), _, _ = socket.recv_fds(connection, 1 << 20, 2)
+            line, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
             while not line.endswith(b"\n"):
                 line += connection.recv(1 << 20)
             pid = os.fork()
@@ -216,9 +229,9 @@ def _serve(address: str) -> None:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                _become(json.loads(line), stdout, stderr)
-            os.close(stdout)
-            os.close(stderr)
+                _become(json.loads(line), streams)
+            for descriptor in streams:
+                os.close(descriptor)
             connection.sendall(f"{pid}\n".encode())
             connection.recv(1)
             children[pid] = connection
