@@ -53,7 +53,9 @@ def pause(settings: Settings, console: Console, *, inbox: str | None, reason: st
             stop = Stop(name, StopKind.PAUSED, since, words or kept)
             ledger.stops.put(stop)
             print_line(console, f"Inbox {name} is {in_words(stop, now)}")
-    print_line(console, "Uploads under way end; within a second nothing new is sent or moved, until: invoicedrop resume")
+    print_line(
+        console, "Uploads under way end; within a second nothing new is sent or moved, until: invoicedrop resume"
+    )
     if lock.is_held(settings.state_dir) is False:
         print_line(console, "No daemon is running: one that starts will not touch what waits there.")
     return exit_codes.OK
