@@ -28,6 +28,7 @@ TRIED_EACH_TIME: Final = (
     "no text comes back",
     "everything is encrypted",
     "MemoryError",
+    "half installed",
     "it ends the process at its import",
 )
 """The faults that are tried in every run, with the validator alone."""

@@ -60,8 +60,10 @@ def wait_for_tries(daemon: Daemon, number: int) -> None:
     [
         "it wants other arguments",
         "it hangs",
-        "half installed",
-        *(pytest.param(name, marks=pytest.mark.soak) for name in ("TypeError", "MemoryError", "it ends the process")),
+        *(
+            pytest.param(name, marks=pytest.mark.soak)
+            for name in ("half installed", "TypeError", "MemoryError", "it ends the process")
+        ),
     ],
 )
 def test_no_invoice_is_blamed_for_a_broken_library(merchant: Merchant, fault: str) -> None:

@@ -268,7 +268,7 @@ def _change_at_each(stage: Stage, change: str, way: str, share: int) -> None:
 @pytest.mark.parametrize("change", _CHANGES)
 def test_a_file_that_changes_between_two_steps_is_what_it_is(stage: Stage, change: str, way: str) -> None:
     """What was sent is what was checked, new content is a new invoice, nothing is lost or falsely filed."""
-    _change_at_each(stage, change, way, 23)
+    _change_at_each(stage, change, way, 47)
 
 
 @pytest.mark.soak

@@ -3,8 +3,8 @@
 A scene is a drop folder with one invoice of each kind. Lives end right before, or right after, an effect of the
 service's life on it (`crash` says what that is), so that every other moment between two effects has its death; then the
 service is started until nothing is left to do, and everything is looked at: the folders, the server, the ledger. Then
-the same in the lesser ways of moving, after every seventh effect of the moves; and with a second death in the recovery,
-for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40 on). Behind
+the same in the lesser ways of moving, after every eleventh effect of the moves; and with a second death in the
+recovery, for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40 on). Behind
 the soak marker: both sides of every effect, every effect of those moves, and all pairs.
 """
 
@@ -289,7 +289,7 @@ def _die_at_each_move(stage: Stage, way: str, *, step: int) -> None:
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_death_while_moving_in_lesser_ways_loses_nothing(stage: Stage, way: str) -> None:
     """The same where files cannot be moved atomically: by link, onto a placeholder, by copy across file systems."""
-    _die_at_each_move(stage, way, step=7)
+    _die_at_each_move(stage, way, step=11)
 
 
 @pytest.mark.soak

@@ -579,7 +579,7 @@ def test_no_token_and_no_customer_is_ever_logged_or_written(merchant: Merchant) 
 
 
 @pytest.mark.skipif(not all(offered()), reason="the kernel does not offer Landlock and seccomp")
-@pytest.mark.parametrize("missing", ["landlock", "seccomp", "both", ""])
+@pytest.mark.parametrize("missing", ["landlock", "seccomp", pytest.param("both", marks=pytest.mark.soak), ""])
 def test_what_does_not_confine_the_pdf_check_is_logged_at_the_start(merchant: Merchant, missing: str) -> None:
     """A daemon that a container does not let confine its PDF check says so in one line, and works all the same."""
     merchant.drop_pdf("5.pdf")
