@@ -4,8 +4,8 @@ A scene is a drop folder with one invoice of each kind. Lives end right before, 
 service's life on it (`crash` says what that is), so that every other moment between two effects has its death; then the
 service is started until nothing is left to do, and everything is looked at: the folders, the server, the ledger. Then
 the same in the lesser ways of moving, after every eleventh effect of the moves; and with a second death in the
-recovery, for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40 on). Behind
-the soak marker: both sides of every effect, every effect of those moves, and all pairs.
+recovery, for a share of these pairs (every ninth effect N with every fortieth effect M of the recovery, from N mod 40
+on). Behind the soak marker: both sides of every effect, every effect of those moves, and all pairs.
 """
 
 import hashlib
