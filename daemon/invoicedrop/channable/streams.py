@@ -201,8 +201,10 @@ class Stream(httpcore.NetworkStream):
         """Write some of it, if there is room; else wait for some. Return how many bytes were written."""
         remaining = self._progress.remaining()
         if not isinstance(self._inner, SyncStream):
-            # TLS in TLS, by httpcore's own code: it writes all.
-            self._wait_until(select.POLLOUT)
+            # TLS in TLS, by httpcore's own code: it writes all, and waits without a look.
+            if not self._is_ready(select.POLLOUT, 0.0):
+                self._wait_until(select.POLLOUT)
+                return 0
             self._inner.write(part, remaining)  # type: ignore[arg-type] # a socket takes any buffer
             return len(part)
         connection = self._socket
@@ -223,12 +225,16 @@ class Stream(httpcore.NetworkStream):
     def _wait_until(self, event: int) -> None:
         """Wait until the connection is ready for this, or broken."""
         self._look(is_last=False)
+        while not self._is_ready(event, self._progress.until_look()):
+            self._look(is_last=False)
+
+    def _is_ready(self, event: int, seconds: float) -> bool:
+        """Whether the connection is ready for this, or broken, within so many seconds."""
         if (descriptor := self._socket.fileno()) < 0:
-            return  # closed: its use says so
+            return True  # closed: its use says so
         poll = select.poll()
         poll.register(descriptor, event)
-        while not poll.poll(self._progress.until_look() * _MILLISECONDS):
-            self._look(is_last=False)
+        return bool(poll.poll(seconds * _MILLISECONDS))
 
     def _look(self, *, is_last: bool) -> None:
         queue = b"\0" * struct.calcsize("i")
