@@ -104,7 +104,7 @@ def test_late_imports_notice_nothing() -> None:
 
 @CONFINED
 @pytest.mark.skipif(not SHARED.is_dir(), reason="there are no invoices beside the project")
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.soak)])
 def test_real_invoices_notice_nothing(step: int) -> None:
     """Real e-invoices, and real cases of damage, have the same outcome in a process that is not confined."""
     paths = [str(path) for folder in ("invoices", "cases/pdf") for path in sorted((SHARED / folder).rglob("*.pdf"))]
