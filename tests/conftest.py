@@ -50,8 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Take modules and collected tests, hundreds of thousands of objects, out of what the collector goes through."""
+    if not session.items:
+        return  # the process that only hands out tests, and keeps what they report
     gc.freeze()
     # What is left to go through is little: more seldom than the few hundred objects of the default.
     gc.set_threshold(20_000)

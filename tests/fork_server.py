@@ -197,8 +197,10 @@ def _import_everything() -> None:
         __import__(f"invoicedrop.commands.{name}")
     for name in ("quick_service", "as_nobody", "crash"):
         __import__(name)
-    # The collector of a child would go through all this once more when it ends: most of what a short life takes.
+    # The collector of a child would go through all this once more when it ends: most of what a short life takes. What a
+    # life makes itself is little, too.
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def _serve(address: str) -> None:
