@@ -123,7 +123,7 @@ class Daemon:
         self._lines += [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
         return [line for line in self._lines if name is None or line["event"] == name]
 
-    def wait_for(self, event: str, count: int = 1, *, seconds: float = 20.0) -> None:
+    def wait_for(self, event: str, count: int = 1, *, seconds: float = 45.0) -> None:
         """Wait until the log has so many lines of this event."""
 
         def there() -> bool:

@@ -9,7 +9,7 @@ import pytest
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
 
 
-def wait_until(fact: Callable[[], object], *, seconds: float = 20.0, what: str = "the fact") -> None:
+def wait_until(fact: Callable[[], object], *, seconds: float = 45.0, what: str = "the fact") -> None:
     """Wait until `fact` holds; fail with `what` after so many seconds.
 
     Who waits leaves the processor to those that are waited for: a look that takes long, as it runs a command, is
